@@ -1,9 +1,9 @@
 /* Byte cursors: the only way bytes from outside are read or packets are written.
  *
- * Both are sticky: after the first step that does not fit, `bad` is set, reads give zero or NULL and
- * writes do nothing, so a codec runs straight through and tests once. Test before a value is used
- * as a length, an index or a loop bound. All integers are big-endian. No allocation, no ownership:
- * a cursor borrows its bytes. */
+ * Both are sticky: after the first step that does not fit, `bad` is set, reads give zero or NULL
+ * and writes do nothing, so a codec runs straight through and tests once. Test before a value is
+ * used as a length, an index or a loop bound. All integers are big-endian. No allocation, no
+ * ownership: a cursor borrows its bytes. */
 #pragma once
 
 #include "base/attr.h"

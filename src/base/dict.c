@@ -9,7 +9,8 @@ struct dict dict_init(const void *text, size_t len)
 {
     const char *nul = len > 0 ? memchr(text, 0, len) : NULL;
 
-    return (struct dict){.text = text, .len = nul != NULL ? (size_t)(nul - (const char *)text) : len};
+    return (struct dict){.text = text,
+                         .len = nul != NULL ? (size_t)(nul - (const char *)text) : len};
 }
 
 /* Find the raw (still escaped) value of key. */

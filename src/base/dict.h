@@ -29,7 +29,8 @@ struct dict dict_init(const void *text, size_t len);
 bool dict_has(struct dict d, const char *key);
 
 /* Unescape the value of key into out (cap bytes), ret_len set to its length. A NUL is appended when
- * there is room for it. Returns 0; -ENOENT absent; -EMSGSIZE does not fit (nothing usable in out). */
+ * there is room for it. Returns 0; -ENOENT absent; -EMSGSIZE does not fit (nothing usable in out).
+ */
 MUST_CHECK int dict_get(struct dict d, const char *key, void *out, size_t cap, size_t *ret_len);
 
 /* Length the unescaped value of key would have. Returns 0; -ENOENT. */
@@ -49,7 +50,8 @@ int64_t dict_get_i64(struct dict d, const char *key, int64_t fallback);
 struct dict_writer dict_writer_init(char *text, size_t cap);
 
 /* Append key=value with value escaped. key: no NUL, CR, LF or '='; must not be there already.
- * Returns 0; -ENOSPC does not fit, -EEXIST duplicate, -EINVAL bad key (dictionary unchanged, bad set). */
+ * Returns 0; -ENOSPC does not fit, -EEXIST duplicate, -EINVAL bad key (dictionary unchanged, bad
+ * set). */
 int dict_put(struct dict_writer *w, const char *key, const void *value, size_t len);
 
 /* The same for text, a number as 16 digits, a negative number as '-' and 16 digits, 0 or 1, and an

@@ -1,0 +1,256 @@
+/* The engine's only door: a node of the virtual network. Datagrams, frames and the time go in;
+ * datagrams, frames and events come out through struct engine_env. No call blocks, reads a clock or
+ * makes a system call. Not thread safe: one thread at a time. now_ms is monotonic milliseconds and
+ * never goes back. Source: design section 3. */
+#pragma once
+
+#include "crypto/identity.h"
+#include "vl1/env.h"
+#include "wire/inetaddr.h"
+#include "wire/netconf.h"
+#include "wire/packet.h"
+
+struct node;
+struct revocation;
+
+/* ---- life ---- */
+
+struct node_options {
+    int64_t wall_offset_ms; /* wall clock (Unix ms) minus now_ms */
+    bool no_default_planet; /* without a stored planet have none, instead of the public one */
+    uint16_t version[3];    /* software major, minor, revision told to peers; never 1.1.0 */
+    uint8_t protocol;       /* protocol version to announce: 0 = ours (tests announce 11) */
+    bool low_bandwidth;     /* spec 02 section 6.6 */
+};
+
+/* Create a node. env is copied, its ctx kept; identity (with private half, checked by the caller)
+ * is copied. Loads planet, moons named by node_orbit calls and nothing else. Returns NULL out of
+ * memory. */
+struct node *node_new(const struct engine_env *env, const struct identity *identity,
+                      const struct node_options *options, int64_t now_ms);
+
+/* Store peers and release everything; keys are wiped. Ports are not destroyed by an upcall. Jobs
+ * still out must have been handed back before. */
+void node_free(struct node *node, int64_t now_ms);
+
+/* The wall clock was set or drifted. */
+void node_set_wall_offset(struct node *node, int64_t wall_offset_ms);
+
+/* ---- inputs ---- */
+
+/* A datagram came to socket from an address. data is borrowed and may be changed in place. */
+void node_receive(struct node *node, uint32_t socket, const struct inetaddr *from, uint8_t *data,
+                  size_t len, int64_t now_ms);
+
+/* A frame came from the port of a network. payload excludes the 14-byte header. */
+void node_send_frame(struct node *node, uint64_t nwid, uint64_t dest_mac, uint64_t source_mac,
+                     uint16_t ethertype, const uint8_t *payload, size_t len, int64_t now_ms);
+
+/* Run what is due. Returns the next deadline (monotonic ms) or -1 for none. */
+int64_t node_tick(struct node *node, int64_t now_ms);
+
+/* Next deadline, or -1; any input may have moved it. */
+int64_t node_deadline(const struct node *node);
+
+/* A job comes back, run or not. */
+void node_job_done(struct node *node, struct engine_job *job, int64_t now_ms);
+
+/* ---- physical side ---- */
+
+struct node_socket {
+    uint32_t id;           /* host's number, not 0; appears in send and receive */
+    struct inetaddr local; /* address and port it is bound to; zero IP = wildcard */
+};
+
+/* Replace the set of local UDP sockets (at most 256). Paths over sockets that are gone end; peers
+ * are contacted anew over what remains: call it at once when addresses change. Returns 0; -ENOMEM.
+ */
+MUST_CHECK int node_set_sockets(struct node *node, const struct node_socket *sockets, size_t count,
+                                int64_t now_ms);
+
+/* Settings of a physical prefix (local.conf "physical"): the longest match counts. */
+struct node_physical {
+    struct inetaddr net;      /* port = prefix length */
+    bool blacklist;           /* no path into it */
+    uint64_t trusted_path_id; /* 0 = none */
+    unsigned mtu;             /* UDP payload, 0 = default */
+};
+
+/* Settings of one peer (local.conf "virtual"). */
+struct node_virtual {
+    uint64_t address;
+    const struct inetaddr *try_paths; /* hints */
+    size_t try_count;
+    const struct inetaddr *blacklist; /* prefixes */
+    size_t blacklist_count;
+};
+
+/* Replace local policy; everything is copied. At most 32 physical and 1024 virtual entries are
+ * used. Returns 0; -ENOMEM (old policy stays). */
+MUST_CHECK int node_set_policy(struct node *node, const struct node_physical *physical,
+                               size_t physical_count, const struct node_virtual *virt,
+                               size_t virt_count, int64_t now_ms);
+
+/* External addresses obtained by port mapping, offered to peers (at most 16). */
+void node_set_mapped_addresses(struct node *node, const struct inetaddr *addrs, size_t count);
+
+/* ---- networks ---- */
+
+enum network_status {
+    NETWORK_REQUESTING_CONFIGURATION = 0,
+    NETWORK_OK = 1,
+    NETWORK_ACCESS_DENIED = 2,
+    NETWORK_NOT_FOUND = 3,
+    NETWORK_PORT_ERROR = 4,
+    NETWORK_CLIENT_TOO_OLD = 5,
+    NETWORK_AUTHENTICATION_REQUIRED = 6,
+};
+
+struct multicast_group {
+    uint64_t mac;
+    uint32_t adi;
+};
+
+struct node_network_info {
+    uint64_t nwid;
+    uint64_t mac; /* our MAC on it */
+    enum network_status status;
+    int port_error;                       /* 0, or what node_port_result said */
+    const struct network_config *config;  /* borrowed until the next input; NULL before the first */
+    const struct multicast_group *groups; /* subscriptions, borrowed likewise */
+    size_t group_count;
+    char auth_url[2048];    /* AUTHENTICATION_REQUIRED: where to go, else empty */
+    int64_t auth_expiry_ms; /* wall clock, 0 none */
+};
+
+/* Join; token (or NULL): join token sent as "token:..." in requests. Joining twice only replaces
+ * the token. Returns 0; -ENOMEM; -EINVAL network ID 0; -ENOSPC more than 4096 networks. */
+MUST_CHECK int node_join(struct node *node, uint64_t nwid, const char *token, int64_t now_ms);
+
+/* Leave: the port is destroyed, stored state erased. Returns 0; -ENOENT not joined. */
+int node_leave(struct node *node, uint64_t nwid, int64_t now_ms);
+
+/* Networks joined, ascending: writes up to cap IDs, returns how many there are. */
+size_t node_networks(const struct node *node, uint64_t *out, size_t cap);
+MUST_CHECK int node_network_get(const struct node *node, uint64_t nwid,
+                                struct node_network_info *ret);
+
+/* Result of PORT_CREATE: 0, or a negative errno shown as PORT_ERROR until a later call says 0. */
+void node_port_result(struct node *node, uint64_t nwid, int error, int64_t now_ms);
+
+/* All IP addresses on the port of a network, managed or not (at most 64 used): their resolution
+ * groups are announced. */
+void node_port_addresses(struct node *node, uint64_t nwid, const struct inetaddr *addrs,
+                         size_t count, int64_t now_ms);
+
+/* Multicast subscriptions of the port as the system reports them (replaces the set, at most 1024).
+ */
+void node_port_groups(struct node *node, uint64_t nwid, const struct multicast_group *groups,
+                      size_t count, int64_t now_ms);
+
+/* ---- worlds ---- */
+
+/* Orbit a moon: from its stored file, else by asking seed (0 = only from file).
+ * Returns 0; -ENOENT no file and no seed; -ENOMEM; -ENOSPC more than 64 moons. */
+MUST_CHECK int node_orbit(struct node *node, uint64_t world_id, uint64_t seed, int64_t now_ms);
+int node_deorbit(struct node *node, uint64_t world_id, int64_t now_ms);
+
+struct world;
+
+/* The planet in use, or NULL; borrowed until the next input. */
+const struct world *node_planet(const struct node *node);
+
+/* Moons: the index-th, NULL past the end; ret_seed is not 0 while it waits (then only the ID of the
+ * result is meaningful). */
+const struct world *node_moon(const struct node *node, size_t index, uint64_t *ret_seed,
+                              bool *ret_verified);
+
+/* Offer a world (from a local file): 0 accepted and stored; -EACCES refused by the update rule;
+ * -ENOMEM. */
+MUST_CHECK int node_world_offer(struct node *node, const struct world *world, int64_t now_ms);
+
+/* ---- looking in ---- */
+
+struct node_status {
+    uint64_t address;
+    bool online;
+    bool root; /* listed in planet or a moon */
+    uint64_t planet_id;
+    uint64_t planet_timestamp;
+};
+
+void node_get_status(const struct node *node, int64_t now_ms, struct node_status *ret);
+const struct identity *node_identity(const struct node *node);
+
+/* External addresses reported by others: writes up to cap distinct ones, returns how many written.
+ */
+size_t node_surface_addresses(const struct node *node, struct inetaddr *out, size_t cap);
+
+enum peer_role { PEER_LEAF = 0, PEER_MOON = 1, PEER_PLANET = 2 };
+
+struct node_path_info {
+    struct inetaddr remote;
+    uint32_t socket;
+    int64_t last_send_ms;    /* monotonic, INT64_MIN never */
+    int64_t last_receive_ms; /* authenticated, same */
+    int latency_ms;          /* -1 unknown */
+    uint64_t trusted_path_id;
+    bool preferred;
+};
+
+struct node_peer_info {
+    uint64_t address;
+    int version[3]; /* major, minor, revision; -1 unknown */
+    unsigned protocol;
+    int latency_ms; /* -1 unknown */
+    enum peer_role role;
+    int64_t last_receive_ms;
+    struct node_path_info *paths; /* unexpired direct paths; none = relayed */
+    size_t path_count;
+};
+
+/* Snapshot of all peers, ascending by address; free with node_peers_free. Returns the count;
+ * -ENOMEM. */
+MUST_CHECK ssize_t node_peers(const struct node *node, int64_t now_ms, struct node_peer_info **ret);
+void node_peers_free(struct node_peer_info *peers, size_t count);
+
+/* Counters with names: index from 0; name is NULL past the end. */
+uint64_t node_counter(const struct node *node, size_t index, const char **ret_name);
+
+/* Send a USER_MESSAGE. Returns as routed sending: 0; -EMSGSIZE; -EINVAL. */
+int node_user_message(struct node *node, uint64_t dest, uint64_t type, const void *data, size_t len,
+                      int64_t now_ms);
+
+/* ---- controller side ---- */
+
+struct node_controller {
+    void *ctx;
+
+    /* A member asks for its configuration. from: physical source if direct, else nil. request_id:
+     * to be given back with the answer; all ones when this node asks itself. identity: of the
+     * authenticated asker, borrowed. meta: dictionary, borrowed. Answer now or later. */
+    void (*request)(void *ctx, uint64_t nwid, const struct inetaddr *from, uint64_t request_id,
+                    const struct identity *identity, const void *meta, size_t meta_len,
+                    int64_t now_ms);
+
+    /* A REMOTE_TRACE dictionary came. May be NULL. */
+    void (*trace)(void *ctx, uint64_t source, const void *dict, size_t len, int64_t now_ms);
+};
+
+/* Make this node a controller (NULL: none). The struct is copied. */
+void node_set_controller(struct node *node, const struct node_controller *controller);
+
+/* Send a configuration dictionary, cut, signed and compressed. request_id 0: a push; otherwise the
+ * answer to that request. dest may be this node. Returns 0; -EMSGSIZE; -ENOMEM. */
+MUST_CHECK int node_config_send(struct node *node, uint64_t nwid, uint64_t dest,
+                                uint64_t request_id, const char *dict, size_t len, int64_t now_ms);
+
+/* Answer a request with an error; data (or NULL) follows the network ID with its length. */
+void node_config_error(struct node *node, uint64_t nwid, uint64_t dest, uint64_t request_id,
+                       enum error_code code, const void *data, size_t len, int64_t now_ms);
+
+/* Send signed revocations in one packet (at most 9: what fits one datagram). The caller keeps to
+ * one call a second per destination. Returns 0; -EMSGSIZE. */
+MUST_CHECK int node_revocations_send(struct node *node, uint64_t dest,
+                                     const struct revocation *revocations, size_t count,
+                                     int64_t now_ms);

@@ -1,0 +1,97 @@
+/* What the engine asks of its host: one table of functions, given at creation. The daemon, the
+ * SDK, the simulator and the fuzzers are four hosts of the same engine. The engine calls them only
+ * from inside one of its own inputs, on the thread of that input; none of them may call back into
+ * the engine, except where said. Source: design section 3. */
+#pragma once
+
+#include "wire/inetaddr.h"
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+enum log_level {
+    LOG_LEVEL_ERROR = 0, /* someone must act */
+    LOG_LEVEL_WARN,
+    LOG_LEVEL_INFO,
+    LOG_LEVEL_DEBUG,
+    LOG_LEVEL_TRACE,
+};
+
+/* Objects the host keeps for the engine; contents are opaque to the host. id is 0 where not named.
+ */
+enum state_kind {
+    STATE_PLANET,      /* serialized world */
+    STATE_MOON,        /* serialized world, id = world ID */
+    STATE_ORBITS,      /* orbits that wait for their world */
+    STATE_NETWORK,     /* configuration dictionary, id = network ID; one LF before the first one */
+    STATE_REVOCATIONS, /* revocations kept across restarts, id = network ID */
+    STATE_PEER,        /* identity and last paths, id = address */
+};
+
+enum event_kind {
+    EVENT_ONLINE,             /* an upstream answers */
+    EVENT_OFFLINE,            /* no upstream has been heard for long */
+    EVENT_IDENTITY_COLLISION, /* an upstream says that our address belongs to another key: fatal */
+    EVENT_PEER_DIRECT,        /* first direct path to a peer; id = address */
+    EVENT_PEER_RELAYED,       /* last direct path to a peer lost; id = address */
+    EVENT_NETWORK_STATUS,     /* status of a network changed; id = network ID */
+    EVENT_USER_MESSAGE,       /* id = address of the sender, data = 8-byte type and message */
+    EVENT_REMOTE_TRACE,       /* id = address of the sender, data = one dictionary */
+    EVENT_SURFACE_ADDRESS,    /* set of external addresses changed */
+};
+
+enum port_change {
+    PORT_CREATE,  /* joined: make the device; answer with node_port_result */
+    PORT_CONFIG,  /* name, MTU, addresses, routes or DNS may have changed */
+    PORT_DESTROY, /* left */
+};
+
+/* Slow pure work. The host runs run(job) once, on any thread, and then hands the job back by
+ * node_job_done on the engine's thread; or, when it stops or is out of room, calls
+ * node_job_done without running it (done stays false). The engine owns the memory. */
+struct engine_job {
+    void (*run)(struct engine_job *job);
+    bool done; /* set by run */
+};
+
+struct engine_env {
+    /* Send one datagram. socket: id of a socket given by node_set_sockets. ttl: IP hop limit, 0 =
+     * default. Losing it is allowed. */
+    void (*send)(void *ctx, uint32_t socket, const struct inetaddr *to, const void *data,
+                 size_t len, unsigned ttl);
+
+    /* Give a frame to the port of a network. payload excludes the 14-byte header. */
+    void (*deliver)(void *ctx, uint64_t nwid, uint64_t dest_mac, uint64_t source_mac,
+                    uint16_t ethertype, const void *payload, size_t len);
+
+    /* Create, configure or remove the port of a network (details: node_network_get). */
+    void (*port)(void *ctx, uint64_t nwid, enum port_change change);
+
+    /* Load a state object: bytes written to buf (at most cap), -ENOENT, -EMSGSIZE. */
+    ssize_t (*state_load)(void *ctx, enum state_kind kind, uint64_t id, void *buf, size_t cap);
+
+    /* Store it (atomically; may be done later, in order). */
+    void (*state_store)(void *ctx, enum state_kind kind, uint64_t id, const void *data, size_t len);
+    void (*state_erase)(void *ctx, enum state_kind kind, uint64_t id);
+
+    /* Cryptographically good random bytes. */
+    void (*random)(void *ctx, void *out, size_t len);
+
+    /* Something happened that the host may care about. data may be NULL. */
+    void (*event)(void *ctx, enum event_kind kind, uint64_t id, const void *data, size_t len);
+
+    /* One line of log text without level, time or newline; called only for levels up to log_level.
+     */
+    void (*log)(void *ctx, enum log_level level, const char *text);
+
+    /* Start a job. Returns 0; -EAGAIN no room now (the engine drops what it wanted it for). */
+    int (*job)(void *ctx, struct engine_job *job);
+
+    void *ctx;
+    enum log_level log_level;
+};
+
+/* Format and pass on a line if its level is wanted. */
+void engine_log(const struct engine_env *env, enum log_level level, const char *fmt, ...)
+    PRINTF_LIKE(3, 4);
