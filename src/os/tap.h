@@ -1,0 +1,93 @@
+/* Virtual Ethernet devices. Plain frames (no packet information, no virtio header), non-blocking.
+ * The device goes with the process, with its addresses and routes. Different threads may use
+ * different queues of one device. Source: spec 05 sections 6.1 and 6.10. */
+#pragma once
+
+#include "base/attr.h"
+#include "wire/inetaddr.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+enum {
+    TAP_NAME_LEN = 16,   /* interface name and its NUL */
+    TAP_ERROR_LEN = 160, /* error text and its NUL */
+    TAP_HEADER_LEN = 14, /* destination, source, EtherType */
+    TAP_QUEUES_MAX = 16, /* queues of one device */
+    TAP_MTU_MIN = 1280,  /* spec 05 section 6.1 */
+    TAP_MTU_MAX = 10000,
+    TAP_FRAME_BUFFER =
+        TAP_HEADER_LEN + TAP_MTU_MAX + 2, /* holds any frame, and tells longer ones */
+    TAP_BATCH_MAX = 32,                   /* frames tap_read gives at most */
+    TAP_MACS_MAX = 1024,                  /* multicast addresses tap_multicast_macs gives at most */
+};
+
+struct tap_config {
+    uint64_t nwid;         /* names the device */
+    const char *preferred; /* name wanted (devicemap), NULL: none; not used if taken */
+    uint64_t mac;          /* hardware address */
+    uint32_t mtu;          /* TAP_MTU_MIN..TAP_MTU_MAX */
+    unsigned queues;       /* 1..TAP_QUEUES_MAX */
+};
+
+/* A frame being read. */
+struct tap_frame {
+    uint8_t *data; /* in: buffer of the caller, at least MTU + 16 bytes */
+    size_t cap;    /* in: its size */
+    size_t len;    /* out: bytes of the frame, header included */
+};
+
+struct tap;
+
+/* The attempt-th name for a network: "zt" and 8 base32 characters of the folded ID plus attempt.
+ * Pure. Source: spec 05 section 6.1, SV-80. */
+void tap_name_derive(uint64_t nwid, unsigned attempt, char ret[TAP_NAME_LEN]);
+
+/* Find the name for nwid in the text of a devicemap file ("<16 hex digits>=<name>" lines, first
+ * one counts). Pure. Returns 0; -ENOENT none, or the name is not a legal interface name. */
+MUST_CHECK int tap_devicemap_find(const char *text, size_t len, uint64_t nwid,
+                                  char ret[TAP_NAME_LEN]);
+
+/* Create a device, set MAC and MTU, bring it up. On failure error holds one line for people.
+ * Returns 0; -ENOENT or -ENODEV no TUN driver here; -EPERM or -EACCES not permitted; -EINVAL bad
+ * config; -EBUSY no free name; -ENOMEM; other errors of the system. */
+MUST_CHECK int tap_open(const struct tap_config *config, struct tap **ret,
+                        char error[TAP_ERROR_LEN]);
+
+/* Remove the device; NULL is allowed. */
+void tap_close(struct tap *tap);
+
+const char *tap_name(const struct tap *tap);
+unsigned tap_ifindex(const struct tap *tap);
+uint32_t tap_mtu(const struct tap *tap);
+
+/* Descriptor of a queue, to poll. */
+int tap_fd(const struct tap *tap, unsigned queue);
+
+/* Change MTU or MAC of the live device. Returns 0; -EINVAL out of range; negative errno. */
+MUST_CHECK int tap_set_mtu(struct tap *tap, uint32_t mtu);
+MUST_CHECK int tap_set_mac(struct tap *tap, uint64_t mac);
+
+/* Read up to count (at most TAP_BATCH_MAX) frames. Frames without payload and frames whose payload
+ * exceeds the MTU are skipped. Returns how many, 0 if there is none now; negative errno (-EIO: the
+ * device is down or gone). */
+MUST_CHECK int tap_read(struct tap *tap, unsigned queue, struct tap_frame *batch, size_t count);
+
+/* Write one whole frame. Returns 0; -EMSGSIZE payload longer than the MTU (or no payload), nothing
+ * written; -EAGAIN full; -EIO device is down; negative errno. */
+int tap_write(struct tap *tap, unsigned queue, const uint8_t *frame, size_t len);
+
+/* The same with the header made from its fields. */
+int tap_write_parts(struct tap *tap, unsigned queue, uint64_t dest_mac, uint64_t source_mac,
+                    uint16_t ethertype, const void *payload, size_t len);
+
+/* Multicast MAC addresses the system listens to on the device (ADI 0; the groups that follow from
+ * IP addresses are the engine's affair): writes up to cap, ascending, without repeats. Returns how
+ * many were written; negative errno. */
+MUST_CHECK ssize_t tap_multicast_macs(const struct tap *tap, uint64_t *out, size_t cap);
+
+/* The same from the text of /proc/net/dev_mcast. Pure. */
+size_t tap_multicast_parse(const char *text, size_t len, unsigned ifindex, uint64_t *out,
+                           size_t cap);

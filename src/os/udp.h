@@ -1,0 +1,92 @@
+/* Underlay sockets: UDP, non-blocking, in batches. A socket is bound to one address and port, or to
+ * the wildcard of one family. The path MTU is left to the network (no DF), checksums stay on.
+ * One thread at a time may receive and one may use udp_send_batch; udp_send may be called by any
+ * thread meanwhile. Source: spec 05 sections 6.5 to 6.7, spec 02 section 11.5. */
+#pragma once
+
+#include "base/attr.h"
+#include "wire/inetaddr.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    UDP_BATCH_MAX = 32,            /* datagrams a call moves at most */
+    UDP_BUFFER_DEFAULT = 4u << 20, /* socket buffers asked for (spec 05 section 12) */
+    UDP_PAYLOAD_MAX = 10324,       /* largest datagram a peer may send us (spec 02) */
+    UDP_PORT_RANDOM_FIRST = 20000, /* random ports (spec 05 section 6.7) */
+    UDP_PORT_RANDOM_LAST = 65499,
+};
+
+struct udp_config {
+    struct inetaddr local; /* address and port; zero IP = wildcard, port 0 = any */
+    const char *device;    /* interface to bind to, NULL or empty: none; best effort */
+    bool share_port;       /* SO_REUSEPORT: sockets of several workers on one address */
+    uint32_t buffer;       /* bytes asked for each way, 0 = UDP_BUFFER_DEFAULT */
+};
+
+/* One received datagram. */
+struct udp_rx {
+    uint8_t *data;        /* in: buffer of the caller */
+    size_t cap;           /* in: its size */
+    size_t len;           /* out: bytes received */
+    struct inetaddr from; /* out: source address and port */
+};
+
+/* One datagram to send. */
+struct udp_tx {
+    const uint8_t *data; /* borrowed for the call */
+    size_t len;
+    struct inetaddr to;
+    int error; /* out: 0 sent, else negative errno of this datagram */
+};
+
+/* Facts and counters. */
+struct udp_info {
+    struct inetaddr local; /* as bound, with the real port */
+    bool device_bound;     /* SO_BINDTODEVICE worked */
+    uint32_t rcvbuf;       /* receive buffer obtained, bytes of payload asked for and granted */
+    uint32_t sndbuf;       /* send buffer obtained */
+    uint64_t rx_truncated; /* datagrams longer than the buffer, dropped */
+    uint64_t tx_errors;    /* datagrams refused by udp_send_batch */
+    uint64_t kernel_drops; /* datagrams the kernel dropped for want of buffer */
+};
+
+struct udp_socket;
+
+/* Open and bind. Returns 0; -EADDRINUSE, -EADDRNOTAVAIL, -EAFNOSUPPORT (family nil or off),
+ * -ENOMEM, other errors of the system. */
+MUST_CHECK int udp_open(const struct udp_config *config, struct udp_socket **ret);
+
+/* Close; NULL is allowed. */
+void udp_close(struct udp_socket *s);
+
+/* Descriptor to poll. */
+int udp_fd(const struct udp_socket *s);
+
+/* Facts and counters of now. */
+void udp_info(const struct udp_socket *s, struct udp_info *ret);
+
+/* Receive up to count (at most UDP_BATCH_MAX are used) datagrams. Entries of truncated datagrams
+ * are left out; buffers may change places between the entries for that. Returns how many were
+ * received, 0 if there is none now; negative errno of the socket (the device is gone...). */
+MUST_CHECK int udp_receive(struct udp_socket *s, struct udp_rx *batch, size_t count);
+
+/* Send datagrams in order until one would block. Each handled entry gets its error; an error of
+ * one does not stop the others. Returns how many were handled (count: all; fewer: poll for
+ * writing and go on with the rest). */
+MUST_CHECK size_t udp_send_batch(struct udp_socket *s, struct udp_tx *batch, size_t count);
+
+/* Send one datagram. ttl: hop limit of this datagram alone, 0 = default (255).
+ * Returns 0; -EAGAIN would block; negative errno. */
+int udp_send(struct udp_socket *s, const struct inetaddr *to, const void *data, size_t len,
+             unsigned ttl);
+
+/* True if UDP (and TCP, if with_tcp) can be bound to port on the wildcard of every family that
+ * exists here. port: not 0. */
+bool udp_port_is_free(uint16_t port, bool with_tcp);
+
+/* First free port from start (moved into the random range if outside) upward to 65535, then from
+ * UDP_PORT_RANDOM_FIRST, in at most 1000 trials. Returns the port; -EADDRINUSE. */
+MUST_CHECK int udp_port_search(uint16_t start, bool with_tcp);
