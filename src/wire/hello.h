@@ -39,7 +39,8 @@ struct hello {
     bool has_planet;           /* the two planet fields were there */
     uint64_t planet_id;        /* 0 when absent */
     uint64_t planet_timestamp; /* 0 when absent */
-    size_t tail_at;            /* payload offset of the masked tail; payload length if none */
+    bool has_tail;             /* bytes of the masked tail follow */
+    size_t tail_at;            /* their payload offset; payload length if none */
 };
 
 struct hello_moon {
@@ -66,9 +67,8 @@ MUST_CHECK int hello_decode_tail(const void *tail, size_t len, struct hello_moon
 /* Next moon of the view; entries of other types are skipped. False at the end. */
 bool hello_moons_next(struct hello_moons *moons, struct hello_moon *ret);
 
-/* Append a HELLO payload with its tail still unmasked. h->tail_at is not used; has_address and
- * has_planet false give the short forms of old versions (has_planet false: no tail either, and
- * count must be 0).
+/* Append a HELLO payload with its tail still unmasked. h->tail_at is not used; has_address,
+ * has_planet or has_tail false end it early, as old versions do (count has no effect then).
  * Returns the offset of the tail from the beginning of the payload (as tail_at in hello_decode). */
 size_t hello_encode(struct wr *w, const struct hello *h, const struct hello_moon *moons,
                     size_t count);

@@ -41,6 +41,6 @@ MUST_CHECK int tcp_relay_next(struct rd *in, struct tcp_relay_record *ret);
 /* Append the greeting a client sends once, right after connecting. */
 void tcp_relay_write_greeting(struct wr *w, uint8_t major, uint8_t minor, uint16_t revision);
 
-/* Append one datagram; len together with the address must fit 65535 bytes, else w goes bad. */
+/* Append one datagram. w goes bad if address is nil or if it and len bytes exceed 65535. */
 void tcp_relay_write_datagram(struct wr *w, const struct inetaddr *address, const void *data,
                               size_t len);

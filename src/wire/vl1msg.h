@@ -116,10 +116,11 @@ struct qos_sample {
     uint16_t hold_ms;   /* reception of that packet until the report was sent */
 };
 
-/* Next sample of a QOS_MEASUREMENT payload; a remainder below 10 bytes is ignored. False at the
- * end, and at once for a payload outside QOS_PAYLOAD_MIN..QOS_PAYLOAD_MAX (checked when count is
- * still 0; count is the caller's, initialised to 0). */
-bool qos_next(struct rd *in, unsigned *count, struct qos_sample *ret);
+/* Number of samples in a QOS_MEASUREMENT payload (a remainder below 10 bytes is ignored), or
+ * -EBADMSG for a length outside QOS_PAYLOAD_MIN..QOS_PAYLOAD_MAX. */
+MUST_CHECK int qos_decode(struct rd in);
+/* Next sample of a payload that passed qos_decode. False at the end. */
+bool qos_next(struct rd *in, struct qos_sample *ret);
 void qos_write(struct wr *w, const struct qos_sample *sample);
 
 /* ACK: bytes received since the last one; PATH_NEGOTIATION_REQUEST: utility of a path. Neither is
