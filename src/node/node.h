@@ -6,6 +6,7 @@
 
 #include "crypto/identity.h"
 #include "vl1/env.h"
+#include "vl2/network_info.h"
 #include "wire/inetaddr.h"
 #include "wire/netconf.h"
 #include "wire/packet.h"
@@ -95,33 +96,6 @@ MUST_CHECK int node_set_policy(struct node *node, const struct node_physical *ph
 void node_set_mapped_addresses(struct node *node, const struct inetaddr *addrs, size_t count);
 
 /* ---- networks ---- */
-
-enum network_status {
-    NETWORK_REQUESTING_CONFIGURATION = 0,
-    NETWORK_OK = 1,
-    NETWORK_ACCESS_DENIED = 2,
-    NETWORK_NOT_FOUND = 3,
-    NETWORK_PORT_ERROR = 4,
-    NETWORK_CLIENT_TOO_OLD = 5,
-    NETWORK_AUTHENTICATION_REQUIRED = 6,
-};
-
-struct multicast_group {
-    uint64_t mac;
-    uint32_t adi;
-};
-
-struct node_network_info {
-    uint64_t nwid;
-    uint64_t mac; /* our MAC on it */
-    enum network_status status;
-    int port_error;                       /* 0, or what node_port_result said */
-    const struct network_config *config;  /* borrowed until the next input; NULL before the first */
-    const struct multicast_group *groups; /* subscriptions, borrowed likewise */
-    size_t group_count;
-    char auth_url[2048];    /* AUTHENTICATION_REQUIRED: where to go, else empty */
-    int64_t auth_expiry_ms; /* wall clock, 0 none */
-};
 
 /* Join; token (or NULL): join token sent as "token:..." in requests. Joining twice only replaces
  * the token. Returns 0; -ENOMEM; -EINVAL network ID 0; -ENOSPC more than 4096 networks. */
@@ -222,20 +196,6 @@ int node_user_message(struct node *node, uint64_t dest, uint64_t type, const voi
                       int64_t now_ms);
 
 /* ---- controller side ---- */
-
-struct node_controller {
-    void *ctx;
-
-    /* A member asks for its configuration. from: physical source if direct, else nil. request_id:
-     * to be given back with the answer; all ones when this node asks itself. identity: of the
-     * authenticated asker, borrowed. meta: dictionary, borrowed. Answer now or later. */
-    void (*request)(void *ctx, uint64_t nwid, const struct inetaddr *from, uint64_t request_id,
-                    const struct identity *identity, const void *meta, size_t meta_len,
-                    int64_t now_ms);
-
-    /* A REMOTE_TRACE dictionary came. May be NULL. */
-    void (*trace)(void *ctx, uint64_t source, const void *dict, size_t len, int64_t now_ms);
-};
 
 /* Make this node a controller (NULL: none). The struct is copied. */
 void node_set_controller(struct node *node, const struct node_controller *controller);
