@@ -1,0 +1,24 @@
+/* Salsa20/12 with Poly1305 cut to 8 bytes, as suites 0 and 1 use it: the MAC key is the first half
+ * of keystream block 0, the text starts with block 1, the MAC covers the encrypted text.
+ * Source: spec 01 sections 8.3, 8.4. */
+#pragma once
+
+#include "base/attr.h"
+#include "crypto/salsa.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { SALSA_POLY_MAC_LEN = 8 };
+
+/* Authenticate len bytes in place, encrypted first if encrypt. key and nonce are used once only. */
+void salsa_poly_seal(const struct salsa_kernel *kernel, const uint8_t key[SALSA_KEY_LEN],
+                     const uint8_t nonce[SALSA_NONCE_LEN], bool encrypt, uint8_t *data, size_t len,
+                     uint8_t ret_mac[SALSA_POLY_MAC_LEN]);
+
+/* Check the MAC, in constant time and before anything is decrypted, then decrypt in place if
+ * encrypted. Returns 0; -EACCES (data is unchanged). */
+MUST_CHECK int salsa_poly_open(const struct salsa_kernel *kernel, const uint8_t key[SALSA_KEY_LEN],
+                               const uint8_t nonce[SALSA_NONCE_LEN], bool encrypted, uint8_t *data,
+                               size_t len, const uint8_t mac[SALSA_POLY_MAC_LEN]);
