@@ -123,70 +123,90 @@ bool dict_get_bool(struct dict d, const char *key, bool fallback)
     return len > 0 && (raw[0] == '1' || raw[0] == 't' || raw[0] == 'T');
 }
 
-/* Base-16 scan of a value: magnitude (saturated), sign, whether anything was there at all. */
-static bool scan_number(struct dict d, const char *key, uint64_t *ret, bool *ret_negative)
-{
-    char text[80] = "";
-    size_t len;
-    size_t i = 0;
-    uint64_t v = 0;
-    bool saturated = false;
-    int err = dict_get(d, key, text, sizeof(text) - 1, &len);
+/* A value being scanned, unescaped byte by byte. */
+struct scan {
+    const char *raw;
+    size_t raw_len;
+    size_t i; /* next raw byte */
+    int c;    /* byte in hand, -1 at the end */
+};
 
-    *ret_negative = false;
-    if (err == -ENOENT || (err == 0 && len == 0)) {
+static void scan_step(struct scan *s)
+{
+    s->c = s->i < s->raw_len ? next_byte(s->raw, s->raw_len, &s->i) : -1;
+}
+
+static bool scan_digit(const struct scan *s, uint64_t *ret)
+{
+    char c = (char)s->c;
+
+    return s->c > 0 && hex_to_u64(&c, 1, 1, ret) == 0;
+}
+
+/* What the base-16 scan of a value found. */
+struct number {
+    uint64_t magnitude; /* saturated */
+    bool saturated;
+    bool negative;
+};
+
+/* Scan the value of key as C's strtoull does with base 16. False if absent or empty. */
+static bool scan_number(struct dict d, const char *key, struct number *ret)
+{
+    struct scan s = {0};
+    struct number n = {0};
+    uint64_t digit;
+
+    s.raw = find_raw(d, key, &s.raw_len);
+    if (s.raw == NULL) {
         return false;
     }
-    text[sizeof(text) - 1] = '\0';
-    while (text[i] == ' ' || (text[i] >= '\t' && text[i] <= '\r')) {
-        i++;
+    scan_step(&s);
+    if (s.c < 0) {
+        return false;
     }
-    if (text[i] == '+' || text[i] == '-') {
-        *ret_negative = text[i++] == '-';
+    while (s.c == ' ' || (s.c >= '\t' && s.c <= '\r')) {
+        scan_step(&s);
     }
-    if (text[i] == '0' && (text[i + 1] == 'x' || text[i + 1] == 'X')) {
-        uint64_t digit;
-
-        if (hex_to_u64(&text[i + 2], 1, 1, &digit) == 0) {
-            i += 2;
+    if (s.c == '+' || s.c == '-') {
+        n.negative = s.c == '-';
+        scan_step(&s);
+    }
+    if (s.c == '0') {
+        scan_step(&s);
+        if (s.c == 'x' || s.c == 'X') {
+            scan_step(&s); /* without a digit behind it the number is the 0 before it */
         }
     }
-    for (;; i++) {
-        uint64_t digit;
-
-        if (i >= sizeof(text) - 1 || hex_to_u64(&text[i], 1, 1, &digit) < 0) {
-            break;
-        }
-        saturated = saturated || v >> 60 != 0;
-        v = v << 4 | digit;
+    for (; scan_digit(&s, &digit); scan_step(&s)) {
+        n.saturated = n.saturated || n.magnitude >> 60 != 0;
+        n.magnitude = n.saturated ? UINT64_MAX : n.magnitude << 4 | digit;
     }
-    *ret = saturated ? UINT64_MAX : v;
+    *ret = n;
     return true;
 }
 
 uint64_t dict_get_u64(struct dict d, const char *key, uint64_t fallback)
 {
-    uint64_t v;
-    bool negative;
+    struct number n;
 
-    if (!scan_number(d, key, &v, &negative)) {
+    if (!scan_number(d, key, &n)) {
         return fallback;
     }
-    return negative && v != UINT64_MAX ? 0 - v : v;
+    return n.negative && !n.saturated ? 0 - n.magnitude : n.magnitude;
 }
 
 int64_t dict_get_i64(struct dict d, const char *key, int64_t fallback)
 {
-    uint64_t v;
-    bool negative;
+    struct number n;
 
-    if (!scan_number(d, key, &v, &negative)) {
+    if (!scan_number(d, key, &n)) {
         return fallback;
     }
-    if (negative) {
-        return v > INT64_MAX ? INT64_MIN : -(int64_t)v;
+    if (n.magnitude > INT64_MAX) {
+        return n.negative ? INT64_MIN : INT64_MAX;
     }
-    return v > INT64_MAX ? INT64_MAX : (int64_t)v;
+    return n.negative ? -(int64_t)n.magnitude : (int64_t)n.magnitude;
 }
 
 struct dict_writer dict_writer_init(char *text, size_t cap)

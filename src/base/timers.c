@@ -64,7 +64,7 @@ int timers_arm(struct timers *set, struct timer *timer, int64_t at_ms)
         set->heap = heap;
         set->cap = cap;
     }
-    timer->at_ms = at_ms;
+    timer->at_ms = set->running && at_ms <= set->run_at_ms ? set->run_at_ms + 1 : at_ms;
     sift_up(set, set->count++, timer);
     return 0;
 }
@@ -99,15 +99,13 @@ int64_t timers_next(const struct timers *set)
 
 void timers_run(struct timers *set, int64_t now_ms)
 {
-    /* Timers armed during the run carry a deadline of their own; the bound keeps a function that
-     * re-arms for "now" from looping: at most as many firings as timers were armed before. */
-    for (size_t left = set->count; left > 0 && timers_next(set) != TIMERS_NEVER; left--) {
+    set->running = true;
+    set->run_at_ms = now_ms;
+    while (set->count > 0 && set->heap[0]->at_ms <= now_ms) {
         struct timer *timer = set->heap[0];
 
-        if (timer->at_ms > now_ms) {
-            break;
-        }
         timers_cancel(set, timer);
         timer->fire(timer, now_ms);
     }
+    set->running = false;
 }

@@ -19,6 +19,8 @@ struct timers {
     struct timer **heap;
     size_t count;
     size_t cap;
+    bool running;      /* inside timers_run */
+    int64_t run_at_ms; /* its time */
 };
 
 enum { TIMERS_NEVER = -1 }; /* timers_next when nothing is armed */
@@ -29,7 +31,7 @@ void timers_init(struct timers *set);
 /* Release the set; timers still armed are disarmed. */
 void timers_done(struct timers *set);
 
-/* Arm timer, or move it if it is armed. Returns 0; -ENOMEM. */
+/* Arm timer, or move it if it is armed. Returns 0; -ENOMEM (only if it was not armed). */
 MUST_CHECK int timers_arm(struct timers *set, struct timer *timer, int64_t at_ms);
 
 /* Disarm; nothing happens if it is not armed. */
@@ -41,6 +43,7 @@ bool timer_is_armed(const struct timer *timer);
 /* Earliest deadline, or TIMERS_NEVER. */
 int64_t timers_next(const struct timers *set);
 
-/* Fire every timer whose deadline is at or before now_ms, earliest first. A timer armed again
- * by its function for a time not after now_ms fires in the next call, not in this one. */
+/* Fire every timer whose deadline is at or before now_ms, earliest first. A timer armed by such a
+ * function for a time not after now_ms is put off to now_ms + 1, so that the call ends, nobody is
+ * starved and a host that sleeps until timers_next does not spin. Not to be nested. */
 void timers_run(struct timers *set, int64_t now_ms);
