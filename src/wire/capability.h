@@ -41,17 +41,15 @@ struct capability {
  * Returns 0; -EBADMSG; -ENOMEM. */
 MUST_CHECK int capability_read(struct rd *r, struct capability **ret);
 
-/* Skip one capability with all checks but without allocating. Returns 0; -EBADMSG. */
-MUST_CHECK int capability_skip(struct rd *r);
-
 /* Make one with count rules (copied, at most 64), no links yet and max_links 1.
  * Returns NULL out of memory. */
 struct capability *capability_make(uint64_t network_id, uint64_t timestamp, uint32_t id,
                                    const struct rule *rules, size_t count);
 
-/* Make the first link: from signer (private half needed) to holder. The capability must come from
- * capability_make. */
-void capability_sign(struct capability *cap, const struct identity *signer, uint64_t holder);
+/* Make the only link: from signer (private half needed) to holder. The capability must come from
+ * capability_make and have no link yet. Returns 0; -ENOMEM. */
+MUST_CHECK int capability_sign(struct capability *cap, const struct identity *signer,
+                               uint64_t holder);
 
 /* A copy. Returns NULL out of memory. */
 struct capability *capability_dup(const struct capability *cap);
@@ -65,8 +63,9 @@ void capability_write(struct wr *w, const struct capability *cap);
 /* Bytes capability_write writes. */
 size_t capability_wire_len(const struct capability *cap);
 
-/* The bytes every link's signature covers: appended to w. */
-void capability_signed_image(const struct capability *cap, struct wr *w);
+/* The bytes every link's signature covers: capability_image_len of them to out. */
+size_t capability_image_len(const struct capability *cap);
+void capability_signed_image(const struct capability *cap, uint8_t *out);
 
 /* The last link's receiver, 0 without links. */
 uint64_t capability_holder(const struct capability *cap);

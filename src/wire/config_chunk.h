@@ -25,7 +25,7 @@ struct config_chunk {
     uint32_t total;           /* bytes of the whole dictionary */
     uint32_t index;           /* where data belongs */
     uint16_t data_len;
-    uint16_t raw_len;
+    uint32_t raw_len;
     uint8_t flags; /* CONFIG_CHUNK_FAST */
 };
 

@@ -92,6 +92,7 @@ struct revocation {
 void signature_read(struct rd *r, struct signature *ret);
 void signature_write(struct wr *w, const struct signature *sig);
 void credential_skip_extra(struct rd *r);
+bool signature_equal(const struct signature *a, const struct signature *b);
 
 /* Read one object; what follows stays in r. Returns 0; -EBADMSG. */
 MUST_CHECK int tag_read(struct rd *r, struct tag *ret);

@@ -6,6 +6,7 @@
 #include "base/attr.h"
 #include "base/cursor.h"
 #include "wire/com.h"
+#include "wire/mac.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -34,8 +35,6 @@ enum {
     MULTICAST_LIKE_LEN = 18,
     MULTICAST_LIKES_MAX = 537, /* records our senders put into one packet */
 };
-
-#define MAC_BROADCAST UINT64_C(0xffffffffffff)
 
 /* A multicast group of a network. */
 struct multicast_group {
