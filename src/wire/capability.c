@@ -9,7 +9,7 @@
 #define IMAGE_MARK UINT64_C(0x7f7f7f7f7f7f7f7f)
 
 enum {
-    HEAD_LEN = 8 + 8 + 4 + 2,            /* network, timestamp, id, number of rules */
+    HEAD_LEN = 8 + 8 + 4 + 2,               /* network, timestamp, id, number of rules */
     IMAGE_EXTRA = 8 + HEAD_LEN + 1 + 2 + 8, /* image without the rules */
     LINK_LEN = 5 + 5 + 3 + SIGNATURE_LEN,
 };
@@ -148,7 +148,8 @@ int capability_sign(struct capability *cap, const struct identity *signer, uint6
 
 struct capability *capability_dup(const struct capability *cap)
 {
-    struct capability *copy = block_new(cap->rule_count, cap->link_count > 0 ? cap->link_count : 1, cap->raw_len);
+    struct capability *copy =
+        block_new(cap->rule_count, cap->link_count > 0 ? cap->link_count : 1, cap->raw_len);
 
     if (copy != NULL) {
         copy->network_id = cap->network_id;

@@ -56,8 +56,7 @@ void com_write(struct wr *w, const struct com *com)
 
 size_t com_wire_len(const struct com *com)
 {
-    return 3 + (size_t)com->count * COM_QUALIFIER_LEN + 5 +
-           (com->signer != 0 ? SIGNATURE_LEN : 0);
+    return 3 + (size_t)com->count * COM_QUALIFIER_LEN + 5 + (com->signer != 0 ? SIGNATURE_LEN : 0);
 }
 
 static const struct com_qualifier *find(const struct com *com, uint64_t id)

@@ -164,8 +164,8 @@ size_t credentials_write(struct wr *w, const struct credentials_set *set, size_t
 {
     struct wr start = *w;
     size_t reserve = 1 + 2 * COUNT_OF(sections); /* end of COMs, four counts */
-    size_t at = first;    /* number of the next item */
-    size_t base = 0;      /* number of the section's first item */
+    size_t at = first;                           /* number of the next item */
+    size_t base = 0;                             /* number of the section's first item */
     bool full = wr_left(w) < reserve;
 
     if (!full) {

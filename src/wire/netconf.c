@@ -45,7 +45,8 @@ static int blob_get(struct dict d, const char *key, uint8_t **ret, size_t *ret_l
 }
 
 /* A text value of at most max bytes (cut there or at a NUL) in exact memory; fallback if absent. */
-static int text_get(struct dict d, const char *key, size_t max, const char *fallback, char **ret)
+static int text_get(struct dict d, const char *key, size_t max, const char *fallback,
+                    const char **ret)
 {
     uint8_t *blob;
     size_t len;
@@ -304,9 +305,9 @@ static int read_lists(struct dict d, struct netconf *conf)
         const char *key;
         int (*read)(struct rd r, struct netconf *conf);
     } readers[] = {
-        {"C", read_com},        {"CAP", read_capabilities}, {"TAG", read_tags},
-        {"COO", read_ownerships}, {"S", read_specialists},  {"RT", read_routes},
-        {"I", read_addresses},  {"R", read_rules},          {"DNS", read_dns},
+        {"C", read_com},          {"CAP", read_capabilities}, {"TAG", read_tags},
+        {"COO", read_ownerships}, {"S", read_specialists},    {"RT", read_routes},
+        {"I", read_addresses},    {"R", read_rules},          {"DNS", read_dns},
     };
 
     for (size_t i = 0; i < COUNT_OF(readers); i++) {
@@ -358,12 +359,12 @@ static int read_sso(struct dict d, struct netconf *conf)
 
 static int read_name(struct dict d, struct netconf *conf)
 {
-    char *name;
+    const char *name;
     int err = text_get(d, "n", NETCONF_NAME_MAX, "", &name);
 
     if (err == 0) {
         memcpy(conf->name, name, strlen(name) + 1);
-        free(name);
+        free((char *)name);
     }
     return err;
 }
@@ -414,13 +415,13 @@ int netconf_decode(const void *text, size_t len, struct netconf *ret)
 static void sso_free(struct netconf_sso *sso)
 {
     if (sso != NULL) {
-        free(sso->auth_url);
-        free(sso->issuer_url);
-        free(sso->central_url);
-        free(sso->nonce);
-        free(sso->state);
-        free(sso->client_id);
-        free(sso->provider);
+        free((char *)sso->auth_url);
+        free((char *)sso->issuer_url);
+        free((char *)sso->central_url);
+        free((char *)sso->nonce);
+        free((char *)sso->state);
+        free((char *)sso->client_id);
+        free((char *)sso->provider);
         free(sso);
     }
 }
@@ -474,10 +475,9 @@ static bool numbers_equal(const struct netconf *a, const struct netconf *b)
     return a->network_id == b->network_id && a->timestamp == b->timestamp &&
            a->window == b->window && a->revision == b->revision && a->member == b->member &&
            a->trace_target == b->trace_target && a->trace_level == b->trace_level &&
-           a->flags == b->flags && a->multicast_limit == b->multicast_limit &&
-           a->type == b->type && a->mtu == b->mtu &&
-           a->capability_count == b->capability_count && a->tag_count == b->tag_count &&
-           a->ownership_count == b->ownership_count &&
+           a->flags == b->flags && a->multicast_limit == b->multicast_limit && a->type == b->type &&
+           a->mtu == b->mtu && a->capability_count == b->capability_count &&
+           a->tag_count == b->tag_count && a->ownership_count == b->ownership_count &&
            a->specialist_count == b->specialist_count && a->route_count == b->route_count &&
            a->address_count == b->address_count && a->rule_count == b->rule_count &&
            strcmp(a->name, b->name) == 0;

@@ -57,14 +57,14 @@ struct netconf_dns {
 struct netconf_sso {
     uint64_t version; /* 0 or 1 */
     bool enabled;
-    int64_t auth_expiry; /* version 0 */
-    char *auth_url;      /* version 0 */
-    char *issuer_url;    /* version 1, and all below */
-    char *central_url;
-    char *nonce;
-    char *state;
-    char *client_id;
-    char *provider; /* "default" when absent */
+    int64_t auth_expiry;    /* version 0 */
+    const char *auth_url;   /* version 0 */
+    const char *issuer_url; /* version 1, and all below */
+    const char *central_url;
+    const char *nonce;
+    const char *state;
+    const char *client_id;
+    const char *provider; /* "default" when absent */
 };
 
 /* Lists are heap arrays of exact size in a decoded configuration (freed by netconf_free); who

@@ -24,10 +24,10 @@ enum layout {
 };
 
 static const uint8_t layout_len[] = {
-    [LAYOUT_NONE] = 0, [LAYOUT_FORWARD] = 14, [LAYOUT_ADDRESS] = 5, [LAYOUT_U8] = 1,
-    [LAYOUT_U16] = 2,  [LAYOUT_MAC] = 6,      [LAYOUT_IPV4] = 5,    [LAYOUT_IPV6] = 17,
-    [LAYOUT_TOS] = 3,  [LAYOUT_ICMP] = 3,     [LAYOUT_RANGE] = 4,   [LAYOUT_MASK] = 8,
-    [LAYOUT_RANDOM] = 4, [LAYOUT_TAG] = 8,    [LAYOUT_INTEGER] = 19,
+    [LAYOUT_NONE] = 0,   [LAYOUT_FORWARD] = 14, [LAYOUT_ADDRESS] = 5,  [LAYOUT_U8] = 1,
+    [LAYOUT_U16] = 2,    [LAYOUT_MAC] = 6,      [LAYOUT_IPV4] = 5,     [LAYOUT_IPV6] = 17,
+    [LAYOUT_TOS] = 3,    [LAYOUT_ICMP] = 3,     [LAYOUT_RANGE] = 4,    [LAYOUT_MASK] = 8,
+    [LAYOUT_RANDOM] = 4, [LAYOUT_TAG] = 8,      [LAYOUT_INTEGER] = 19,
 };
 
 struct rule_info {
