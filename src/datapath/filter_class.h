@@ -16,8 +16,8 @@ enum filter_class {
     FILTER_UNSAFE = 2,   /* every frame by itself, never cached */
 };
 
-/* Inputs a program reads. They determine a safe verdict for frames whose IP and upper-layer headers are
- * complete up to the fields read; frames cut shorter are to be evaluated by themselves. */
+/* Inputs a program reads. They determine a safe verdict for frames whose IP and upper-layer headers
+ * are complete up to the fields read; frames cut shorter are to be evaluated by themselves. */
 enum filter_reads {
     FILTER_READS_MACS = 0x01,
     FILTER_READS_ETHERTYPE = 0x02,

@@ -30,7 +30,7 @@ enum {
     ND_LEN = 64,        /* IPv6 header and neighbour discovery message up to the target */
     ND_SOLICITATION = 0x87,
     ND_ADVERTISEMENT = 0x88,
-    RFC4193_PREFIX_LEN = 11,  /* bytes shared by all members */
+    RFC4193_PREFIX_LEN = 11, /* bytes shared by all members */
     SIXPLANE_PREFIX_LEN = 5,
 };
 
