@@ -4,6 +4,7 @@
  * the engine, except where said. Source: design section 3. */
 #pragma once
 
+#include "crypto/identity.h"
 #include "wire/inetaddr.h"
 
 #include <stddef.h>
@@ -95,3 +96,11 @@ struct engine_env {
 /* Format and pass on a line if its level is wanted. */
 void engine_log(const struct engine_env *env, enum log_level level, const char *fmt, ...)
     PRINTF_LIKE(3, 4);
+
+/* The job of checking an identity's address hash, visible so that a host which checks thousands of
+ * the same identities (the simulator) can remember results instead of running it. */
+struct validate_job {
+    struct engine_job job;
+    struct identity identity;
+    int result; /* of identity_validate, once done */
+};

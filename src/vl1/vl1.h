@@ -113,6 +113,12 @@ void vl1_whois(struct vl1 *vl1, uint64_t address, int64_t now_ms);
  * from inside the packet upcall of the same sender: those are retried after the upcall anyway. */
 void vl1_retry_from(struct vl1 *vl1, uint64_t source, int64_t now_ms);
 
+/* True if the peer's address is known to belong to its key: its address hash was checked here. Else
+ * the check is started and the answer is false; packets answered VL1_LATER are tried again when it
+ * is done. Roots vouch for identities they hand out; what must not depend on their honesty
+ * (controllers) asks here. */
+bool vl1_peer_is_validated(struct vl1 *vl1, struct peer *peer, int64_t now_ms);
+
 const struct identity *peer_identity(const struct peer *peer);
 uint64_t peer_address(const struct peer *peer);
 

@@ -1,0 +1,103 @@
+/* What node/ does with vl1: life, inputs and looking in. vl2 uses vl1.h only. */
+#pragma once
+
+#include "base/attr.h"
+#include "vl1/counters.h"
+#include "vl1/vl1.h"
+#include "wire/world.h"
+
+struct vl1_options {
+    int64_t wall_offset_ms;
+    bool no_default_planet;
+    uint16_t version[3];
+    uint8_t protocol;
+    bool low_bandwidth;
+};
+
+/* A socket of the host; physical and peer policy: see node.h, which has the same in public. */
+struct vl1_socket {
+    uint32_t id;
+    struct inetaddr local;
+};
+
+struct physical_entry {
+    struct inetaddr net;
+    bool blacklist;
+    uint64_t trusted_path_id;
+    unsigned mtu;
+};
+
+/* Create. env and identity are copied; upper may be set later but before any input. NULL: out of
+ * memory. */
+struct vl1 *vl1_new(const struct engine_env *env, const struct identity *identity,
+                    const struct vl1_options *options, int64_t now_ms);
+void vl1_set_upper(struct vl1 *vl1, const struct vl1_upper *upper);
+
+/* Load the planet and pending orbits and contact upstreams. Returns 0; -ENOMEM. */
+MUST_CHECK int vl1_start(struct vl1 *vl1, int64_t now_ms);
+
+/* Store peers, release everything. */
+void vl1_free(struct vl1 *vl1, int64_t now_ms);
+
+void vl1_set_wall_offset(struct vl1 *vl1, int64_t offset_ms);
+
+/* Inputs, as in node.h. */
+void vl1_receive(struct vl1 *vl1, uint32_t socket, const struct inetaddr *from, uint8_t *data,
+                 size_t len, int64_t now_ms);
+void vl1_job_done(struct vl1 *vl1, struct engine_job *job, int64_t now_ms);
+
+/* Bracket around every other input, so that what it made due is done at its end. */
+void vl1_enter(struct vl1 *vl1);
+void vl1_leave(struct vl1 *vl1, int64_t now_ms);
+
+MUST_CHECK int vl1_set_sockets(struct vl1 *vl1, const struct vl1_socket *sockets, size_t count,
+                               int64_t now_ms);
+void vl1_set_physical(struct vl1 *vl1, const struct physical_entry *entries, size_t count);
+MUST_CHECK int vl1_add_virtual(struct vl1 *vl1, uint64_t address, const struct inetaddr *try_paths,
+                               size_t try_count, const struct inetaddr *blacklist,
+                               size_t blacklist_count);
+void vl1_clear_virtual(struct vl1 *vl1);
+void vl1_set_mapped(struct vl1 *vl1, const struct inetaddr *addrs, size_t count);
+
+/* Worlds. */
+MUST_CHECK int vl1_orbit(struct vl1 *vl1, uint64_t world_id, uint64_t seed, int64_t now_ms);
+int vl1_deorbit(struct vl1 *vl1, uint64_t world_id, int64_t now_ms);
+MUST_CHECK int vl1_world_offer(struct vl1 *vl1, const struct world *world, int64_t now_ms);
+const struct world *vl1_planet(const struct vl1 *vl1);
+const struct world *vl1_moon(const struct vl1 *vl1, size_t index, uint64_t *ret_id,
+                             uint64_t *ret_seed, bool *ret_verified);
+
+/* Looking in. */
+bool vl1_online(const struct vl1 *vl1);
+uint64_t vl1_counter_value(const struct vl1 *vl1, enum vl1_counter counter);
+size_t vl1_surfaces(const struct vl1 *vl1, struct inetaddr *out, size_t cap);
+size_t vl1_peer_count(const struct vl1 *vl1);
+
+/* All peers, in no order: first with NULL. */
+const struct peer *vl1_peer_each(const struct vl1 *vl1, const struct peer *after);
+
+struct path_view {
+    struct inetaddr remote;
+    uint32_t socket;
+    int64_t last_send_ms;
+    int64_t last_receive_ms;
+    int latency_ms;
+    uint64_t trusted_path_id;
+    bool preferred;
+};
+
+struct peer_view {
+    uint64_t address;
+    int version[3];
+    unsigned protocol;
+    bool planet_root;
+    bool moon_root;
+    int latency_ms;
+    int64_t last_receive_ms;
+    size_t path_count; /* unexpired */
+};
+
+void peer_look(const struct peer *peer, int64_t now_ms, struct peer_view *ret);
+
+/* The index-th unexpired path; false past the end. */
+bool peer_look_path(const struct peer *peer, size_t index, int64_t now_ms, struct path_view *ret);

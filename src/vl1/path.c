@@ -1,0 +1,400 @@
+/* Paths of a peer: which addresses may be one, how one is proved, chosen, tested and given up.
+ * Only awaited, authenticated answers prove a path; only authenticated packets keep it alive.
+ * Source: spec 02 sections 6.2 to 6.7 and Do better 4, 5, 10, 13. */
+#include "vl1/vl1_priv.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- which addresses ---- */
+
+static bool in_tunnel_broker(const struct inetaddr *a)
+{
+    return a->family == INETADDR_V6 && be32_get(a->ip) == 0x20010470;
+}
+
+static bool is_blacklisted(const struct vl1 *vl1, uint64_t address, const struct inetaddr *remote)
+{
+    struct hmap_node *n = hmap_find(&vl1->virtuals, address);
+
+    for (size_t i = 0; i < vl1->physical_count; i++) {
+        if (vl1->physical[i].blacklist && vl1->physical[i].net.port > 0 &&
+            inetaddr_in_net(remote, &vl1->physical[i].net)) {
+            return true;
+        }
+    }
+    if (n != NULL) {
+        const struct virtual_entry *e = CONTAINER_OF(n, struct virtual_entry, by_address);
+
+        for (size_t i = 0; i < e->blacklist_count; i++) {
+            if (inetaddr_in_net(remote, &e->blacklist[i])) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+bool path_is_allowed(struct vl1 *vl1, const struct peer *peer, const struct inetaddr *remote)
+{
+    enum inet_scope scope = inetaddr_scope(remote);
+    bool has_endpoints = false;
+
+    if (scope != INET_SCOPE_PRIVATE && scope != INET_SCOPE_SHARED &&
+        scope != INET_SCOPE_PSEUDO_PRIVATE && scope != INET_SCOPE_GLOBAL) {
+        return false;
+    }
+    if (remote->port == 0 || in_tunnel_broker(remote)) {
+        return false;
+    }
+    if (peer_is_upstream(peer) && !topology_is_stable_endpoint(vl1, peer, remote, &has_endpoints) &&
+        has_endpoints) {
+        return false;
+    }
+    if (vl1->upper.is_overlay_ip != NULL && vl1->upper.is_overlay_ip(vl1->upper.ctx, remote)) {
+        return false;
+    }
+    return !is_blacklisted(vl1, peer->identity.address, remote);
+}
+
+/* MTU and trusted path ID of a remote address by the longest configured prefix. */
+static void apply_policy(const struct vl1 *vl1, struct path *path)
+{
+    const struct physical_entry *hit = NULL;
+
+    for (size_t i = 0; i < vl1->physical_count; i++) {
+        const struct physical_entry *e = &vl1->physical[i];
+
+        if (inetaddr_in_net(&path->remote, &e->net) &&
+            (hit == NULL || e->net.port > hit->net.port)) {
+            hit = e;
+        }
+    }
+    path->mtu = MTU_PHYSICAL_DEFAULT;
+    path->trusted_id = 0;
+    if (hit != NULL) {
+        path->trusted_id = hit->trusted_path_id;
+        if (hit->mtu != 0) {
+            path->mtu = hit->mtu < MTU_PHYSICAL_MIN   ? MTU_PHYSICAL_MIN
+                        : hit->mtu > MTU_PHYSICAL_MAX ? MTU_PHYSICAL_MAX
+                                                      : hit->mtu;
+        }
+    }
+}
+
+void paths_apply_policy(struct vl1 *vl1)
+{
+    for (struct hmap_node *n = hmap_each(&vl1->peers, NULL); n != NULL;
+         n = hmap_each(&vl1->peers, n)) {
+        struct peer *peer = CONTAINER_OF(n, struct peer, by_address);
+
+        for (size_t i = peer->path_count; i-- > 0;) {
+            apply_policy(vl1, &peer->paths[i]);
+            if (!path_is_allowed(vl1, peer, &peer->paths[i].remote)) {
+                path_remove(peer, &peer->paths[i]);
+            }
+        }
+    }
+}
+
+/* ---- state ---- */
+
+struct path *path_find(struct peer *peer, uint32_t socket, const struct inetaddr *remote)
+{
+    for (size_t i = 0; i < peer->path_count; i++) {
+        if (peer->paths[i].socket == socket && inetaddr_equal(&peer->paths[i].remote, remote)) {
+            return &peer->paths[i];
+        }
+    }
+    return NULL;
+}
+
+bool path_is_expired(const struct path *path, int64_t now_ms)
+{
+    return now_ms - path->last_in_ms >= PATH_EXPIRY_MS;
+}
+
+/* Not expired and not found dead: two probes in a row without an answer. */
+bool path_is_usable(const struct path *path, int64_t now_ms)
+{
+    if (path_is_expired(path, now_ms)) {
+        return false;
+    }
+    return path->lost < PROBE_LOST_MAX ||
+           (path->lost == PROBE_LOST_MAX && now_ms - path->last_probe_ms < PROBE_AGAIN_MS);
+}
+
+void path_latency(struct path *path, int64_t sample_ms)
+{
+    int sample = sample_ms > 60000 ? 60000 : (int)sample_ms;
+
+    path->latency_ms = path->latency_ms < 0 ? sample : (path->latency_ms + sample) / 2;
+}
+
+void path_remove(struct peer *peer, struct path *path)
+{
+    size_t i = (size_t)(path - peer->paths);
+
+    peer->paths[i] = peer->paths[--peer->path_count];
+    peer->best = -1;
+}
+
+/* Lower is better: round trip (at least half a millisecond counts) weighted by scope, so that a
+ * private address wins over a global one of equal latency. */
+static uint64_t path_score(const struct path *path)
+{
+    uint64_t latency = path->latency_ms < 0 ? 1000 : (uint64_t)path->latency_ms;
+
+    return (2 * latency + 1) * (8 - (uint64_t)inetaddr_scope(&path->remote));
+}
+
+/* The path to use now, or NULL. Another one takes over only if it is better by a tenth and three
+ * milliseconds, or the one in use is silent. */
+struct path *path_best(struct peer *peer, int64_t now_ms)
+{
+    struct path *current =
+        peer->best >= 0 && peer->best < peer->path_count ? &peer->paths[peer->best] : NULL;
+    struct path *best = NULL;
+
+    if (current != NULL && path_is_usable(current, now_ms) && peer->path_count == 1) {
+        return current;
+    }
+    for (size_t i = 0; i < peer->path_count; i++) {
+        struct path *p = &peer->paths[i];
+
+        if (path_is_usable(p, now_ms) && (best == NULL || path_score(p) < path_score(best))) {
+            best = p;
+        }
+    }
+    if (best == NULL) {
+        peer->best = -1;
+        return NULL;
+    }
+    if (current != NULL && current != best && path_is_usable(current, now_ms) &&
+        current->lost == 0) {
+        uint64_t now_score = path_score(current);
+        uint64_t scope = 8 - (uint64_t)inetaddr_scope(&current->remote);
+        uint64_t margin = now_score / 10 + 6 * scope;
+        bool same_scope = inetaddr_scope(&current->remote) == inetaddr_scope(&best->remote);
+
+        if (same_scope && path_score(best) + margin >= now_score) {
+            best = current;
+        }
+    }
+    peer->best = (int8_t)(best - peer->paths);
+    return best;
+}
+
+/* Tell the host when a peer becomes direct or falls back to the relay. */
+void path_settle(struct peer *peer, int64_t now_ms)
+{
+    struct engine_env *env = &peer->vl1->env;
+    bool has = path_best(peer, now_ms) != NULL;
+
+    if (has != peer->had_path) {
+        peer->had_path = has;
+        env->event(env->ctx, has ? EVENT_PEER_DIRECT : EVENT_PEER_RELAYED, peer->identity.address,
+                   NULL, 0);
+        if (has &&
+            (peer->last_save_ms == TIME_NEVER || now_ms - peer->last_save_ms >= PEER_SAVE_MS)) {
+            peer_save(peer, now_ms);
+        }
+    }
+}
+
+/* ---- learning ---- */
+
+static struct path *path_slot(struct peer *peer, uint32_t socket, const struct inetaddr *remote,
+                              int64_t now_ms)
+{
+    struct path *oldest = NULL;
+
+    /* A dead path of the same socket and IP is an old mapping of one NAT: its place is taken. */
+    for (size_t i = 0; i < peer->path_count; i++) {
+        struct path *p = &peer->paths[i];
+
+        if (p->socket == socket && inetaddr_ip_equal(&p->remote, remote) &&
+            !path_is_usable(p, now_ms)) {
+            return p;
+        }
+        if (oldest == NULL || p->last_in_ms < oldest->last_in_ms) {
+            oldest = p;
+        }
+    }
+    if (peer->path_count == PEER_PATHS_MAX) {
+        return oldest;
+    }
+    if (peer->path_count == peer->path_cap) {
+        uint8_t cap = peer->path_cap == 0 ? 2 : (uint8_t)(2 * peer->path_cap);
+        struct path *paths = realloc(peer->paths, cap * sizeof(*paths));
+
+        if (paths == NULL) {
+            return oldest;
+        }
+        peer->paths = paths;
+        peer->path_cap = cap;
+    }
+    return &peer->paths[peer->path_count++];
+}
+
+static void path_add(struct peer *peer, const struct opened *packet)
+{
+    struct vl1 *vl1 = peer->vl1;
+    int64_t now_ms = packet->at.now_ms;
+    bool first = peer->path_count == 0 || path_best(peer, now_ms) == NULL;
+    struct path *path = path_slot(peer, packet->at.socket, &packet->at.from, now_ms);
+
+    if (path == NULL) {
+        return;
+    }
+    *path = (struct path){
+        .remote = packet->at.from,
+        .socket = packet->at.socket,
+        .latency_ms = -1,
+        .learned_ms = now_ms,
+        .last_in_ms = now_ms,
+        .last_out_ms = TIME_NEVER,
+        .silent_since_ms = TIME_NEVER,
+        .last_probe_ms = TIME_NEVER,
+        .last_echo_ms = TIME_NEVER,
+    };
+    apply_policy(vl1, path);
+    path_latency(path, now_ms - packet->request_sent_ms);
+    peer->attempts = 0;
+    if (vl1->env.log_level >= LOG_LEVEL_DEBUG) {
+        char text[INETADDR_TEXT_LEN];
+
+        inetaddr_print(&path->remote, text);
+        engine_log(&vl1->env, LOG_LEVEL_DEBUG, "vl1: path learned peer=%010llx path=%s rtt=%d",
+                   (unsigned long long)peer->identity.address, text, path->latency_ms);
+    }
+    path_settle(peer, now_ms);
+    if (peer_is_upstream(peer)) {
+        topology_online(vl1, now_ms);
+    }
+    if (first) {
+        tx_flush(vl1, peer->identity.address, now_ms);
+    }
+    peer_schedule(peer, now_ms);
+}
+
+void path_learn(struct peer *peer, const struct opened *packet)
+{
+    struct vl1 *vl1 = peer->vl1;
+    struct path *path = path_find(peer, packet->at.socket, &packet->at.from);
+
+    if (path != NULL) {
+        bool was_lost = path->lost > 0;
+
+        path->last_in_ms = packet->at.now_ms;
+        path->silent_since_ms = TIME_NEVER;
+        path->lost = 0;
+        if (packet->in.verb == VERB_OK &&
+            (packet->in.re_verb == VERB_ECHO || packet->in.re_verb == VERB_HELLO)) {
+            path_latency(path, packet->at.now_ms - packet->request_sent_ms);
+        }
+        if (was_lost) {
+            path_settle(peer, packet->at.now_ms);
+            peer_schedule(peer, packet->at.now_ms);
+            if (peer_is_upstream(peer)) {
+                topology_online(vl1, packet->at.now_ms);
+            }
+        }
+        return;
+    }
+    if (!path_is_allowed(vl1, peer, &packet->at.from)) {
+        return;
+    }
+    if (packet->in.verb == VERB_OK) {
+        path_add(peer, packet);
+    } else {
+        struct probe_gate *gate = peer_probe_gate(peer, packet->at.socket, &packet->at.from);
+
+        if (gate->probed_ms == TIME_NEVER || packet->at.now_ms - gate->probed_ms >= PROBE_GATE_MS) {
+            gate->probed_ms = packet->at.now_ms;
+            hello_send(peer, packet->at.socket, &packet->at.from, packet->at.now_ms);
+        }
+    }
+}
+
+/* ---- testing ---- */
+
+struct probe_gate *peer_probe_gate(struct peer *peer, uint32_t socket, const struct inetaddr *to)
+{
+    uint64_t key = arrival_key(socket, to);
+    struct probe_gate *gate;
+
+    for (size_t i = 0; i < PEER_PROBES; i++) {
+        if (peer->probes[i].key == key) {
+            return &peer->probes[i];
+        }
+    }
+    gate = &peer->probes[peer->probe_next++ % PEER_PROBES];
+    *gate = (struct probe_gate){key, TIME_NEVER, TIME_NEVER};
+    return gate;
+}
+
+static void echo_send(struct peer *peer, uint32_t socket, const struct inetaddr *to, int64_t now_ms)
+{
+    struct out_packet out;
+
+    out_begin(peer->vl1, &out, peer->identity.address, VERB_ECHO);
+    (void)!out_straight(peer->vl1, &out, peer, socket, to, OUT_EXPECT, now_ms);
+}
+
+void path_probe(struct peer *peer, struct path *path, int64_t now_ms)
+{
+    struct inetaddr to = path->remote;
+    uint32_t socket = path->socket;
+
+    path->last_probe_ms = now_ms;
+    path->lost = (uint8_t)(path->lost < UINT8_MAX ? path->lost + 1 : path->lost);
+    path->last_out_ms = now_ms;
+    if (peer_can_echo(peer)) {
+        echo_send(peer, socket, &to, now_ms);
+    } else {
+        hello_send(peer, socket, &to, now_ms);
+    }
+    if (path->lost > PROBE_LOST_MAX) {
+        path_settle(peer, now_ms);
+    }
+}
+
+/* A datagram of use left over the path: if nothing comes back for longer than an answer takes, test
+ * the path, so that a dead one is left within about 1.5 s of traffic. */
+void path_sent(struct peer *peer, struct path *path, int64_t now_ms)
+{
+    int64_t patience = PROBE_FIRST_MS + 3 * (int64_t)(path->latency_ms > 0 ? path->latency_ms : 0);
+
+    path->last_out_ms = now_ms;
+    if (path->silent_since_ms == TIME_NEVER) {
+        path->silent_since_ms = now_ms;
+    } else if (now_ms - path->silent_since_ms >= patience) {
+        int64_t again = path->lost > PROBE_LOST_MAX ? PROBE_DEAD_MS : PROBE_AGAIN_MS;
+
+        if (path->last_probe_ms == TIME_NEVER || now_ms - path->last_probe_ms >= again) {
+            path_probe(peer, path, now_ms);
+            peer_schedule(peer, now_ms);
+        }
+    }
+}
+
+/* Try an address that may become a path: from one socket, or (0) from all of its family. */
+void peer_probe_address(struct peer *peer, uint32_t socket, const struct inetaddr *to,
+                        bool force_hello, int64_t now_ms)
+{
+    struct vl1 *vl1 = peer->vl1;
+
+    if (force_hello || !peer_can_echo(peer)) {
+        hello_send(peer, socket, to, now_ms);
+        return;
+    }
+    for (size_t i = 0; i < vl1->socket_count; i++) {
+        const struct socket_entry *s = &vl1->sockets[i];
+
+        if ((socket == 0 || s->id == socket) && s->local.family == to->family) {
+            echo_send(peer, s->id, to, now_ms);
+        }
+    }
+}

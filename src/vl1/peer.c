@@ -1,0 +1,617 @@
+/* Peers: creation from an identity or the cache, keys, duplicate filter, keepalive and the end.
+ * Source: spec 02 sections 6.1, 6.6 and 13, spec 01 section 11. */
+#include "vl1/vl1_priv.h"
+
+#include "wire/peer_cache.h"
+
+#include <errno.h>
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void peer_timer(struct timer *timer, int64_t now_ms);
+
+static int64_t time_max(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+struct peer *peer_in_memory(const struct vl1 *vl1, uint64_t address)
+{
+    struct hmap_node *n = hmap_find(&vl1->peers, address);
+
+    return n != NULL ? CONTAINER_OF(n, struct peer, by_address) : NULL;
+}
+
+bool peer_is_upstream(const struct peer *peer)
+{
+    return peer->planet_root || peer->moon_root;
+}
+
+static bool is_kept(const struct peer *peer)
+{
+    return peer_is_upstream(peer) || peer->keep > 0;
+}
+
+/* The table is full: let the peer go that was silent for longest. */
+static void make_room(struct vl1 *vl1, int64_t now_ms)
+{
+    struct peer *oldest = NULL;
+    unsigned looked = 0;
+
+    /* A sample of 64 is enough to find an old one, and bounds the work. */
+    for (struct hmap_node *n = hmap_each(&vl1->peers, NULL); n != NULL && looked < 64;
+         n = hmap_each(&vl1->peers, n), looked++) {
+        struct peer *peer = CONTAINER_OF(n, struct peer, by_address);
+
+        if (!is_kept(peer) && (oldest == NULL || peer->last_receive_ms < oldest->last_receive_ms)) {
+            oldest = peer;
+        }
+    }
+    if (oldest != NULL) {
+        peer_save(oldest, now_ms);
+        peer_free(oldest);
+    }
+}
+
+struct peer *peer_new(struct vl1 *vl1, const struct identity *id, int64_t now_ms)
+{
+    struct peer *peer;
+
+    if (vl1->peers.count >= PEERS_MAX) {
+        make_room(vl1, now_ms);
+    }
+    peer = calloc(1, sizeof(*peer));
+    if (peer == NULL) {
+        return NULL;
+    }
+    peer->vl1 = vl1;
+    peer->identity = *id;
+    sodium_memzero(peer->identity.priv, sizeof(peer->identity.priv));
+    peer->identity.has_private = false;
+    peer->best = -1;
+    peer->last_receive_ms = peer->last_activity_ms = peer->last_trust_ms = TIME_NEVER;
+    peer->last_hello_ms = peer->last_relayed_hello_ms = peer->last_whois_ms = TIME_NEVER;
+    peer->last_push_ms = peer->push_credit_ms = peer->last_hint_ms = TIME_NEVER;
+    peer->last_save_ms = TIME_NEVER;
+    peer->timer.fire = peer_timer;
+    for (size_t i = 0; i < PEER_PROBES; i++) {
+        peer->probes[i] = (struct probe_gate){0, TIME_NEVER, TIME_NEVER};
+    }
+    if (identity_agree(&vl1->identity, id, peer->secret) < 0 ||
+        hmap_insert(&vl1->peers, &peer->by_address, id->address) < 0) {
+        sodium_memzero(peer, sizeof(*peer));
+        free(peer);
+        return NULL;
+    }
+    /* Forgotten if nothing is ever heard of it. */
+    (void)!timers_arm(&vl1->timers, &peer->timer, now_ms + PEER_ALIVE_MS);
+    return peer;
+}
+
+static void live_free(struct peer *peer)
+{
+    if (peer->live != NULL) {
+        armor_keys_done(&peer->live->keys);
+        free(peer->live->replay);
+        free(peer->live);
+        peer->live = NULL;
+    }
+}
+
+void peer_free(struct peer *peer)
+{
+    if (peer == NULL) {
+        return;
+    }
+    timers_cancel(&peer->vl1->timers, &peer->timer);
+    hmap_remove(&peer->vl1->peers, &peer->by_address);
+    live_free(peer);
+    free(peer->paths);
+    sodium_memzero(peer, sizeof(*peer));
+    free(peer);
+}
+
+struct armor_keys *peer_keys(struct peer *peer)
+{
+    if (peer->live == NULL) {
+        peer->live = calloc(1, sizeof(*peer->live));
+        if (peer->live == NULL) {
+            return NULL;
+        }
+        armor_keys_init(&peer->live->keys, peer->secret);
+    }
+    return &peer->live->keys;
+}
+
+/* ---- duplicate filter ---- */
+
+static uint16_t replay_time(int64_t now_ms)
+{
+    return (uint16_t)(now_ms / 256); /* wraps after 4.6 hours; window is 40 of these */
+}
+
+static void replay_grow(struct peer_live *live, size_t sets)
+{
+    uint64_t *words = calloc(sets * REPLAY_WAYS, sizeof(*words));
+
+    if (words == NULL) {
+        return; /* the smaller one goes on */
+    }
+    free(live->replay);
+    live->replay = words;
+    live->replay_sets = sets;
+}
+
+/* True if this very packet (wire ID and MAC) was accepted in the last ten seconds; notes it. */
+bool peer_is_replay(struct peer *peer, const uint8_t *pkt, int64_t now_ms)
+{
+    struct peer_live *live = peer->live;
+    uint64_t hash = hash_mix(packet_id(pkt) ^ be64_get(pkt + PACKET_AT_MAC), peer->vl1->seed);
+    uint64_t *set;
+    size_t oldest = 0;
+    uint16_t now = replay_time(now_ms);
+
+    if (live == NULL) {
+        return false; /* trusted path only: nothing authenticates the copy anyway */
+    }
+    if (now_ms / 1000 != live->replay_second) {
+        live->replay_second = now_ms / 1000;
+        live->replay_count = 0;
+    }
+    if (live->replay == NULL) {
+        replay_grow(live, REPLAY_SETS_SMALL);
+    } else if (++live->replay_count == 50 && live->replay_sets < REPLAY_SETS_LARGE) {
+        replay_grow(live, REPLAY_SETS_LARGE);
+    }
+    if (live->replay == NULL) {
+        return false;
+    }
+    set = &live->replay[(hash & (live->replay_sets - 1)) * REPLAY_WAYS];
+    for (size_t i = 0; i < REPLAY_WAYS; i++) {
+        uint16_t age = (uint16_t)(now - (uint16_t)set[i]);
+        uint16_t oldest_age = (uint16_t)(now - (uint16_t)set[oldest]);
+
+        if (set[i] != 0 && (set[i] ^ hash) >> 16 == 0 && age <= 40) {
+            return true;
+        }
+        if (set[i] == 0 || (set[oldest] != 0 && age > oldest_age)) {
+            oldest = i;
+        }
+    }
+    set[oldest] = (hash & ~(uint64_t)0xffff) | now;
+    return false;
+}
+
+/* ---- what a packet means ---- */
+
+static bool is_activity(unsigned verb)
+{
+    return verb == VERB_FRAME || verb == VERB_EXT_FRAME || verb == VERB_NETWORK_CONFIG_REQUEST ||
+           verb == VERB_NETWORK_CONFIG || verb == VERB_MULTICAST_FRAME;
+}
+
+void peer_received(struct peer *peer, const struct opened *packet, bool trust)
+{
+    struct vl1 *vl1 = peer->vl1;
+    int64_t now_ms = packet->at.now_ms;
+    bool was_active = peer->last_activity_ms != TIME_NEVER;
+
+    peer->last_receive_ms = now_ms;
+    if (is_activity(packet->in.verb)) {
+        peer->last_activity_ms = now_ms;
+    }
+    if (trust) {
+        peer->last_trust_ms = now_ms;
+        if (packet->in.hops == 0) {
+            relay_trust(vl1, &packet->at);
+        }
+    }
+    if (packet->in.hops == 0) {
+        path_learn(peer, packet);
+    }
+    if (peer->last_trust_ms != TIME_NEVER && now_ms - peer->last_trust_ms < TRUST_MS) {
+        push_maybe(peer, packet);
+    }
+    if (trust || packet->in.verb == VERB_NETWORK_CREDENTIALS) {
+        rx_mark_due(vl1, packet->in.source);
+    }
+    if (!was_active && peer->last_activity_ms != TIME_NEVER) {
+        peer_schedule(peer, now_ms);
+    }
+}
+
+void peer_set_version(struct peer *peer, const struct node_version *version)
+{
+    peer->version = *version;
+}
+
+bool peer_can_echo(const struct peer *peer)
+{
+    const struct node_version *v = &peer->version;
+
+    return v->protocol >= 5 && !(v->major == 1 && v->minor == 1 && v->revision == 0);
+}
+
+/* ---- keepalive ---- */
+
+static bool is_active(const struct peer *peer, int64_t now_ms)
+{
+    return peer->last_activity_ms != TIME_NEVER && now_ms - peer->last_activity_ms < PEER_ACTIVE_MS;
+}
+
+/* HELLO to a peer that must be reached and has no path: one stable endpoint of each family. */
+static void contact_round(struct peer *peer, int64_t now_ms)
+{
+    struct vl1 *vl1 = peer->vl1;
+    struct inetaddr at[WORLD_ENDPOINTS_MAX];
+    size_t count = topology_endpoints(vl1, peer->identity.address, at, COUNT_OF(at));
+    bool sent_v4 = false;
+    bool sent_v6 = false;
+
+    for (size_t i = 0; i < count; i++) {
+        const struct inetaddr *to = &at[(peer->endpoint + i) % count];
+        bool *sent = to->family == INETADDR_V4 ? &sent_v4 : &sent_v6;
+
+        if (!*sent) {
+            *sent = true;
+            hello_send(peer, 0, to, now_ms);
+        }
+    }
+    peer->endpoint++;
+    if (count == 0 || peer->attempts >= 4) {
+        hello_send_relayed(peer, now_ms);
+    }
+    peer->attempts++;
+}
+
+static int64_t contact_delay(const struct peer *peer)
+{
+    int64_t delay = UPSTREAM_RETRY_FIRST_MS;
+
+    for (unsigned i = 1; i < peer->attempts && delay < UPSTREAM_RETRY_LAST_MS; i++) {
+        delay *= 2;
+    }
+    return delay < UPSTREAM_RETRY_LAST_MS ? delay : UPSTREAM_RETRY_LAST_MS;
+}
+
+/* Time of the next heartbeat of a path. Probes that wait for an answer come sooner. */
+static int64_t path_due(const struct peer *peer, const struct path *path)
+{
+    int64_t beat = peer_is_upstream(peer) ? UPSTREAM_ECHO_MS : HEARTBEAT_MS;
+    int64_t last = time_max(path->last_probe_ms, path->learned_ms);
+
+    if (path->lost > 0) {
+        return path->last_probe_ms + (path->lost <= PROBE_LOST_MAX ? PROBE_AGAIN_MS : beat);
+    }
+    /* A path is tested by its heartbeat also while it sends: upstreams by any authenticated answer,
+     * leaves by their own heartbeat. */
+    if (!peer_is_upstream(peer)) {
+        last = time_max(last, path->last_out_ms);
+    }
+    return last + beat;
+}
+
+static void heartbeat(struct peer *peer, int64_t now_ms)
+{
+    int64_t hello_due =
+        peer->last_hello_ms == TIME_NEVER ? now_ms : peer->last_hello_ms + FULL_HELLO_MS;
+    struct path *best = path_best(peer, now_ms);
+
+    for (size_t i = 0; i < peer->path_count; i++) {
+        struct path *path = &peer->paths[i];
+
+        if (path == best && hello_due <= now_ms) {
+            peer->last_hello_ms = now_ms;
+            hello_send(peer, path->socket, &path->remote, now_ms);
+            path->last_probe_ms = now_ms;
+            path->lost = (uint8_t)(path->lost < UINT8_MAX ? path->lost + 1 : path->lost);
+            path_sent(peer, path, now_ms);
+        } else if (path_due(peer, path) <= now_ms) {
+            path_probe(peer, path, now_ms);
+        }
+    }
+}
+
+static int64_t next_heartbeat(const struct peer *peer, int64_t now_ms)
+{
+    int64_t next = INT64_MAX;
+
+    for (size_t i = 0; i < peer->path_count; i++) {
+        int64_t due = path_due(peer, &peer->paths[i]);
+
+        next = due < next ? due : next;
+    }
+    if (peer->path_count > 0 && peer->last_hello_ms != TIME_NEVER) {
+        int64_t due = peer->last_hello_ms + FULL_HELLO_MS;
+
+        next = due < next ? due : next;
+    }
+    return time_max(next, now_ms + 1);
+}
+
+static bool has_usable_path(const struct peer *peer, int64_t now_ms)
+{
+    for (size_t i = 0; i < peer->path_count; i++) {
+        if (path_is_usable(&peer->paths[i], now_ms)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void expire_paths(struct peer *peer, int64_t now_ms)
+{
+    for (size_t i = peer->path_count; i-- > 0;) {
+        if (path_is_expired(&peer->paths[i], now_ms)) {
+            path_remove(peer, &peer->paths[i]);
+        }
+    }
+}
+
+static int64_t peer_expiry(const struct peer *peer, int64_t now_ms)
+{
+    return (peer->last_receive_ms != TIME_NEVER ? peer->last_receive_ms : now_ms) + PEER_ALIVE_MS;
+}
+
+void peer_schedule(struct peer *peer, int64_t now_ms)
+{
+    int64_t at = peer_expiry(peer, now_ms);
+    int64_t next;
+
+    if (is_kept(peer) && !has_usable_path(peer, now_ms)) {
+        next = now_ms + contact_delay(peer);
+        at = next < at || is_kept(peer) ? next : at;
+    } else if (peer->path_count > 0 && (is_kept(peer) || is_active(peer, now_ms))) {
+        next = next_heartbeat(peer, now_ms);
+        at = next < at || is_kept(peer) ? next : at;
+    } else if (peer->live != NULL) {
+        at = now_ms + PEER_KEYS_IDLE_MS < at ? now_ms + PEER_KEYS_IDLE_MS : at;
+    }
+    (void)!timers_arm(&peer->vl1->timers, &peer->timer, time_max(at, now_ms + 1));
+}
+
+static void peer_timer(struct timer *timer, int64_t now_ms)
+{
+    struct peer *peer = CONTAINER_OF(timer, struct peer, timer);
+    struct vl1 *vl1 = peer->vl1;
+    bool silent =
+        peer->last_receive_ms == TIME_NEVER || now_ms - peer->last_receive_ms >= PEER_KEYS_IDLE_MS;
+
+    expire_paths(peer, now_ms);
+    if (!is_kept(peer) && !peer->validating && peer_expiry(peer, TIME_NEVER / 2) <= now_ms) {
+        peer_save(peer, now_ms);
+        peer_free(peer);
+        return;
+    }
+    if (peer->path_count > 0 && (is_kept(peer) || is_active(peer, now_ms))) {
+        heartbeat(peer, now_ms);
+    }
+    if (is_kept(peer) && !has_usable_path(peer, now_ms)) {
+        contact_round(peer, now_ms);
+    } else if (silent && !is_active(peer, now_ms)) {
+        live_free(peer);
+    }
+    path_settle(peer, now_ms);
+    if (peer_is_upstream(peer)) {
+        topology_choose_relay(vl1, now_ms);
+    }
+    peer_schedule(peer, now_ms);
+}
+
+/* Local sockets changed: forget paths over sockets that are gone, ask over those that remain. */
+void peer_contact_now(struct peer *peer, int64_t now_ms)
+{
+    struct vl1 *vl1 = peer->vl1;
+
+    for (size_t i = peer->path_count; i-- > 0;) {
+        struct path *path = &peer->paths[i];
+        struct path gone = *path;
+        bool there = false;
+
+        for (size_t s = 0; s < vl1->socket_count; s++) {
+            there = there || vl1->sockets[s].id == path->socket;
+        }
+        if (!there) {
+            path_remove(peer, path);
+            peer_probe_address(peer, 0, &gone.remote, true, now_ms);
+        }
+    }
+    if (is_kept(peer)) {
+        peer->attempts = 0;
+        if (peer->path_count == 0 && vl1->socket_count > 0) {
+            contact_round(peer, now_ms);
+        }
+    }
+    path_settle(peer, now_ms);
+    peer_schedule(peer, now_ms);
+}
+
+int vl1_contact_keep(struct vl1 *vl1, uint64_t address, int64_t now_ms)
+{
+    struct peer *peer = vl1_peer_find(vl1, address, now_ms);
+
+    if (address == vl1->identity.address || address_is_reserved(address)) {
+        return -EINVAL;
+    }
+    if (peer == NULL) {
+        vl1_whois(vl1, address, now_ms);
+        return -EAGAIN;
+    }
+    if (peer->keep++ == 0 && !has_usable_path(peer, now_ms)) {
+        hello_send_relayed(peer, now_ms);
+    }
+    peer_schedule(peer, now_ms);
+    return 0;
+}
+
+void vl1_contact_release(struct vl1 *vl1, uint64_t address)
+{
+    struct peer *peer = peer_in_memory(vl1, address);
+
+    if (peer != NULL && peer->keep > 0) {
+        peer->keep--;
+    }
+}
+
+/* ---- cache ---- */
+
+void peer_save(struct peer *peer, int64_t now_ms)
+{
+    struct engine_env *env = &peer->vl1->env;
+    struct peer_record *rec;
+    uint8_t *buf;
+
+    if (peer->last_receive_ms == TIME_NEVER || env->state_store == NULL) {
+        return; /* never heard: nothing worth keeping */
+    }
+    rec = calloc(1, sizeof(*rec) + PEER_RECORD_LEN_MAX);
+    if (rec == NULL) {
+        return;
+    }
+    buf = (uint8_t *)(rec + 1);
+    rec->identity = peer->identity;
+    rec->protocol = peer->version.protocol;
+    rec->major = peer->version.major;
+    rec->minor = peer->version.minor;
+    rec->revision = peer->version.revision;
+    for (size_t i = 0; i < peer->path_count; i++) {
+        bool twice = false;
+
+        for (size_t k = 0; k < rec->path_count; k++) {
+            twice = twice || inetaddr_equal(&rec->paths[k], &peer->paths[i].remote);
+        }
+        if (!twice) {
+            rec->paths[rec->path_count++] = peer->paths[i].remote;
+        }
+    }
+    struct wr w = wr_init(buf, PEER_RECORD_LEN_MAX);
+
+    peer_record_encode(&w, rec);
+    if (!w.bad) {
+        env->state_store(env->ctx, STATE_PEER, peer->identity.address, buf, wr_len(&w));
+        peer->last_save_ms = now_ms;
+    }
+    free(rec);
+}
+
+static struct peer *peer_from_cache(struct vl1 *vl1, uint64_t address, int64_t now_ms)
+{
+    struct peer *peer = NULL;
+    struct peer_record *rec = calloc(1, sizeof(*rec) + PEER_RECORD_LEN_MAX);
+    uint8_t *buf = (uint8_t *)(rec + 1);
+    ssize_t n;
+
+    if (rec == NULL) {
+        return NULL;
+    }
+    n = vl1->env.state_load != NULL
+            ? vl1->env.state_load(vl1->env.ctx, STATE_PEER, address, buf, PEER_RECORD_LEN_MAX)
+            : -ENOENT;
+    if (n > 0 && peer_record_decode(rd_init(buf, (size_t)n), rec) == 0 &&
+        rec->identity.address == address) {
+        peer = peer_new(vl1, &rec->identity, now_ms);
+    }
+    if (peer != NULL) {
+        peer->version = (struct node_version){(uint8_t)rec->protocol, (uint8_t)rec->major,
+                                              (uint8_t)rec->minor, rec->revision};
+        for (size_t i = 0; i < rec->path_count && i < PUSH_PER_CLASS; i++) {
+            peer_probe_address(peer, 0, &rec->paths[i], true, now_ms);
+        }
+    }
+    free(rec);
+    return peer;
+}
+
+struct peer *vl1_peer_find(struct vl1 *vl1, uint64_t address, int64_t now_ms)
+{
+    struct peer *peer = peer_in_memory(vl1, address);
+
+    if (peer != NULL || address_is_reserved(address) || address == vl1->identity.address ||
+        hmap_find(&vl1->whois, address) != NULL) {
+        return peer; /* while a WHOIS is out the cache was asked already */
+    }
+    return peer_from_cache(vl1, address, now_ms);
+}
+
+/* ---- looking in ---- */
+
+const struct identity *peer_identity(const struct peer *peer)
+{
+    return &peer->identity;
+}
+
+uint64_t peer_address(const struct peer *peer)
+{
+    return peer->identity.address;
+}
+
+int64_t peer_last_receive(const struct peer *peer)
+{
+    return peer->last_receive_ms;
+}
+
+bool peer_has_direct_path(const struct peer *peer, int64_t now_ms)
+{
+    return has_usable_path(peer, now_ms);
+}
+
+int peer_latency(const struct peer *peer, int64_t now_ms)
+{
+    const struct path *best = path_best((struct peer *)peer, now_ms);
+
+    return best != NULL ? best->latency_ms : -1;
+}
+
+size_t vl1_peer_count(const struct vl1 *vl1)
+{
+    return vl1->peers.count;
+}
+
+const struct peer *vl1_peer_each(const struct vl1 *vl1, const struct peer *after)
+{
+    struct hmap_node *n =
+        hmap_each(&vl1->peers, after != NULL ? (struct hmap_node *)&after->by_address : NULL);
+
+    return n != NULL ? CONTAINER_OF(n, struct peer, by_address) : NULL;
+}
+
+void peer_look(const struct peer *peer, int64_t now_ms, struct peer_view *ret)
+{
+    bool known = peer->version.protocol != 0;
+
+    *ret = (struct peer_view){
+        .address = peer->identity.address,
+        .version = {known ? peer->version.major : -1, known ? peer->version.minor : -1,
+                    known ? peer->version.revision : -1},
+        .protocol = peer->version.protocol,
+        .planet_root = peer->planet_root,
+        .moon_root = peer->moon_root,
+        .latency_ms = peer_latency(peer, now_ms),
+        .last_receive_ms = peer->last_receive_ms,
+    };
+    for (size_t i = 0; i < peer->path_count; i++) {
+        ret->path_count += path_is_usable(&peer->paths[i], now_ms);
+    }
+}
+
+bool peer_look_path(const struct peer *peer, size_t index, int64_t now_ms, struct path_view *ret)
+{
+    const struct path *best = path_best((struct peer *)peer, now_ms);
+
+    for (size_t i = 0; i < peer->path_count; i++) {
+        const struct path *p = &peer->paths[i];
+
+        if (path_is_usable(p, now_ms) && index-- == 0) {
+            *ret = (struct path_view){.remote = p->remote,
+                                      .socket = p->socket,
+                                      .last_send_ms = p->last_out_ms,
+                                      .last_receive_ms = p->last_in_ms,
+                                      .latency_ms = p->latency_ms,
+                                      .trusted_path_id = p->trusted_id,
+                                      .preferred = p == best};
+            return true;
+        }
+    }
+    return false;
+}

@@ -1,0 +1,344 @@
+/* Sending: packets are built in struct out_packet, get their path, their suite and their ID here,
+ * and are cut into datagrams. What cannot leave yet waits. Source: spec 02 section 5, spec 01
+ * sections 7.3 and 8.7. */
+#include "vl1/vl1_priv.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+void out_begin(struct vl1 *vl1, struct out_packet *out, uint64_t dest, enum verb verb)
+{
+    out->dest = dest;
+    packet_start(out->data, 0, dest, vl1->identity.address, verb);
+    out->w = wr_init(out->data + PACKET_AT_PAYLOAD, PACKET_MAX - PACKET_AT_PAYLOAD);
+}
+
+void out_begin_ok(struct vl1 *vl1, struct out_packet *out, const struct in_packet *re)
+{
+    out_begin(vl1, out, re->source, VERB_OK);
+    ok_head_write(&out->w, &(struct reply_head){.verb = (uint8_t)re->verb, .id = re->id});
+}
+
+void out_begin_error(struct vl1 *vl1, struct out_packet *out, const struct in_packet *re,
+                     enum error_code code)
+{
+    out_begin(vl1, out, re->source, VERB_ERROR);
+    ok_head_write(&out->w, &(struct reply_head){.verb = (uint8_t)re->verb, .id = re->id});
+    wr_u8(&out->w, (uint8_t)code);
+}
+
+void out_redirect(struct out_packet *out, uint64_t dest)
+{
+    out->dest = dest;
+    be40_put(out->data + PACKET_AT_DEST, dest);
+}
+
+/* ---- awaited replies ---- */
+
+void await_add(struct vl1 *vl1, uint64_t id, uint64_t peer, enum verb verb, int64_t now_ms)
+{
+    struct awaited *set = vl1->awaited[hash_mix(id, vl1->seed) % AWAIT_SETS];
+    struct awaited *oldest = &set[0];
+
+    for (size_t i = 1; i < AWAIT_WAYS; i++) {
+        if (set[i].sent_ms < oldest->sent_ms) {
+            oldest = &set[i];
+        }
+    }
+    *oldest = (struct awaited){.id = id, .peer = peer, .sent_ms = now_ms, .verb = (uint8_t)verb};
+}
+
+/* Entries are kept after a match: copies of one request over several paths are each answered. */
+bool await_take(struct vl1 *vl1, uint64_t id, uint64_t peer, enum verb verb, int64_t now_ms,
+                int64_t *ret_sent_ms)
+{
+    const struct awaited *set = vl1->awaited[hash_mix(id, vl1->seed) % AWAIT_SETS];
+
+    for (size_t i = 0; i < AWAIT_WAYS; i++) {
+        bool same_verb =
+            set[i].verb == verb || (set[i].verb == VERB_NETWORK_CONFIG && verb == VERB_ECHO);
+        bool same_peer = set[i].peer == peer || verb == VERB_NETWORK_CONFIG_REQUEST;
+
+        if (set[i].id == id && same_peer && same_verb && id != 0 &&
+            now_ms - set[i].sent_ms <= AWAIT_MS) {
+            *ret_sent_ms = set[i].sent_ms;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- datagrams ---- */
+
+void vl1_emit(struct vl1 *vl1, uint32_t socket, const struct inetaddr *to, const uint8_t *data,
+              size_t len, unsigned ttl)
+{
+    vl1_count(vl1, VL1_TX_DATAGRAMS);
+    vl1->env.send(vl1->env.ctx, socket, to, data, len, ttl);
+}
+
+void vl1_emit_all(struct vl1 *vl1, const struct inetaddr *to, const uint8_t *data, size_t len)
+{
+    for (size_t i = 0; i < vl1->socket_count; i++) {
+        if (vl1->sockets[i].local.family == to->family) {
+            vl1_emit(vl1, vl1->sockets[i].id, to, data, len, 0);
+        }
+    }
+}
+
+/* Cut the sealed packet in vl1->wire and send it. */
+static void emit_packet(struct vl1 *vl1, uint32_t socket, const struct inetaddr *to, size_t len,
+                        const struct fragment_plan *plan)
+{
+    uint8_t frag[MTU_PHYSICAL_MAX];
+
+    if (plan->total == 1) {
+        vl1_emit(vl1, socket, to, vl1->wire, len, 0);
+        return;
+    }
+    for (unsigned i = 0; i < plan->total; i++) {
+        struct fragment_piece piece;
+
+        fragment_cut(vl1->wire, plan, i, &piece);
+        if (piece.head_len == 0) {
+            vl1_emit(vl1, socket, to, piece.data, piece.len, 0);
+        } else {
+            memcpy(frag, piece.head, piece.head_len);
+            memcpy(frag + piece.head_len, piece.data, piece.len);
+            vl1_emit(vl1, socket, to, frag, piece.head_len + piece.len, 0);
+        }
+    }
+}
+
+static enum cipher_suite suite_for(const struct vl1 *vl1, const struct peer *peer)
+{
+    return peer->version.protocol >= 12 && vl1->options.protocol >= 12 ? SUITE_AES_GMAC_SIV
+                                                                       : SUITE_SALSA_POLY1305;
+}
+
+/* Compress, seal for peer and send the plain packet at plain over a socket to an address. */
+static int transmit(struct vl1 *vl1, struct peer *peer, const uint8_t *plain, size_t len,
+                    uint32_t socket, const struct inetaddr *to, unsigned mtu, uint64_t trusted_id,
+                    unsigned flags, int64_t now_ms)
+{
+    struct armor_keys *keys = peer_keys(peer);
+    struct fragment_plan plan;
+
+    if (keys == NULL) {
+        return -ENOMEM;
+    }
+    memcpy(vl1->wire, plain, len);
+    if ((flags & OUT_COMPRESS) != 0) {
+        len = packet_compress(vl1->wire, len, vl1->scratch);
+    }
+    if (fragment_plan(len, mtu, &plan) < 0) {
+        vl1_count(vl1, VL1_DROP_TOO_BIG);
+        return -EMSGSIZE;
+    }
+    packet_set_fragmented(vl1->wire, plan.total > 1);
+    be64_put(vl1->wire + PACKET_AT_ID, packet_id_next(&vl1->ids));
+    if (trusted_id != 0) {
+        armor_seal_trusted(vl1->wire, trusted_id);
+    } else {
+        armor_seal(vl1->wire, len, suite_for(vl1, peer), keys);
+    }
+    if ((flags & OUT_EXPECT) != 0) {
+        await_add(vl1, packet_id(vl1->wire), peer->identity.address,
+                  plain[PACKET_AT_VERB] & VERB_MASK, now_ms);
+    }
+    emit_packet(vl1, socket, to, len, &plan);
+    return 0;
+}
+
+/* ---- routes ---- */
+
+static void try_hint(struct peer *peer, int64_t now_ms)
+{
+    struct vl1 *vl1 = peer->vl1;
+    struct hmap_node *n = hmap_find(&vl1->virtuals, peer->identity.address);
+    struct virtual_entry *e;
+    uint32_t pick;
+
+    if (n == NULL || (peer->last_hint_ms != TIME_NEVER && now_ms - peer->last_hint_ms < HINT_MS)) {
+        return;
+    }
+    e = CONTAINER_OF(n, struct virtual_entry, by_address);
+    if (e->try_count > 0) {
+        peer->last_hint_ms = now_ms;
+        vl1->env.random(vl1->env.ctx, &pick, sizeof(pick));
+        hello_send(peer, 0, &e->try_paths[pick % e->try_count], now_ms);
+    }
+}
+
+bool route_find(struct vl1 *vl1, struct peer *peer, int64_t now_ms, struct route *ret)
+{
+    struct path *path = path_best(peer, now_ms);
+
+    if (path != NULL) {
+        *ret = (struct route){path, peer};
+        return true;
+    }
+    try_hint(peer, now_ms);
+    if (vl1->relay != 0 && vl1->relay != peer->identity.address) {
+        struct peer *relay = peer_in_memory(vl1, vl1->relay);
+
+        path = relay != NULL ? path_best(relay, now_ms) : NULL;
+        if (path != NULL) {
+            *ret = (struct route){path, relay};
+            return true;
+        }
+    }
+    for (size_t i = 0; i < peer->path_count; i++) {
+        if (path == NULL || peer->paths[i].last_in_ms > path->last_in_ms) {
+            path = &peer->paths[i];
+        }
+    }
+    *ret = (struct route){path, peer};
+    return path != NULL;
+}
+
+/* Send over whatever route there is; false if there is none. */
+static bool send_now(struct vl1 *vl1, const uint8_t *plain, size_t len, uint64_t dest,
+                     unsigned flags, int64_t now_ms, int *ret_err)
+{
+    struct peer *peer = vl1_peer_find(vl1, dest, now_ms);
+    struct route route;
+    bool relayed;
+
+    if (peer == NULL || !route_find(vl1, peer, now_ms, &route)) {
+        return false;
+    }
+    relayed = route.via != peer;
+    *ret_err = transmit(vl1, peer, plain, len, route.path->socket, &route.path->remote,
+                        route.path->mtu, relayed ? 0 : route.path->trusted_id, flags, now_ms);
+    path_sent(route.via, route.path, now_ms);
+    if (relayed && peer->version.protocol == 0) {
+        hello_send_relayed(peer, now_ms);
+    }
+    return true;
+}
+
+/* ---- waiting to leave ---- */
+
+static void tx_drop(struct vl1 *vl1, struct tx_wait *wait)
+{
+    list_remove(&wait->link);
+    vl1->tx_count--;
+    free(wait);
+}
+
+static int tx_enqueue(struct vl1 *vl1, const uint8_t *plain, size_t len, uint64_t dest,
+                      unsigned flags, int64_t now_ms)
+{
+    struct tx_wait *wait = malloc(sizeof(*wait) + len);
+    struct tx_wait *oldest = NULL;
+    unsigned same = 0;
+    struct list *it;
+    struct list *tmp;
+
+    if (wait == NULL) {
+        vl1_count(vl1, VL1_DROP_MEMORY);
+        return -ENOMEM;
+    }
+    LIST_EACH(&vl1->tx_queue, it, tmp)
+    {
+        struct tx_wait *w = CONTAINER_OF(it, struct tx_wait, link);
+
+        if (w->dest == dest) {
+            same++;
+            oldest = oldest == NULL ? w : oldest;
+        }
+    }
+    if (same >= TX_QUEUE_PEER_MAX) {
+        tx_drop(vl1, oldest);
+        vl1_count(vl1, VL1_DROP_TX_QUEUE);
+    } else if (vl1->tx_count >= TX_QUEUE_MAX) {
+        tx_drop(vl1, CONTAINER_OF(list_first(&vl1->tx_queue), struct tx_wait, link));
+        vl1_count(vl1, VL1_DROP_TX_QUEUE);
+    }
+    wait->dest = dest;
+    wait->expires_ms = now_ms + QUEUE_MS;
+    wait->flags = flags;
+    wait->len = len;
+    memcpy(wait->data, plain, len);
+    list_push(&vl1->tx_queue, &wait->link);
+    vl1->tx_count++;
+    queues_schedule(vl1, now_ms);
+    return 0;
+}
+
+/* Something changed that may let packets leave: those for dest, or (0) all. */
+void tx_flush(struct vl1 *vl1, uint64_t dest, int64_t now_ms)
+{
+    struct list *it;
+    struct list *tmp;
+
+    LIST_EACH(&vl1->tx_queue, it, tmp)
+    {
+        struct tx_wait *w = CONTAINER_OF(it, struct tx_wait, link);
+        int err;
+
+        if (w->expires_ms <= now_ms) {
+            tx_drop(vl1, w);
+            vl1_count(vl1, VL1_DROP_TX_QUEUE);
+        } else if ((dest == 0 || w->dest == dest) &&
+                   send_now(vl1, w->data, w->len, w->dest, w->flags, now_ms, &err)) {
+            tx_drop(vl1, w);
+        }
+    }
+}
+
+/* ---- the calls of other layers ---- */
+
+static int check(struct vl1 *vl1, const struct out_packet *out)
+{
+    if (out->dest == vl1->identity.address || address_is_reserved(out->dest)) {
+        return -EINVAL;
+    }
+    if (out->w.bad) {
+        vl1_count(vl1, VL1_DROP_TOO_BIG);
+        return -EMSGSIZE;
+    }
+    return 0;
+}
+
+int out_send(struct vl1 *vl1, struct out_packet *out, unsigned flags, int64_t now_ms)
+{
+    size_t len = PACKET_AT_PAYLOAD + wr_len(&out->w);
+    int err = check(vl1, out);
+
+    if (err < 0 || send_now(vl1, out->data, len, out->dest, flags, now_ms, &err)) {
+        return err;
+    }
+    if (peer_in_memory(vl1, out->dest) == NULL) {
+        vl1_whois(vl1, out->dest, now_ms);
+    }
+    return tx_enqueue(vl1, out->data, len, out->dest, flags, now_ms);
+}
+
+/* Straight to a physical address, whatever paths there are. */
+int out_straight(struct vl1 *vl1, struct out_packet *out, struct peer *peer, uint32_t socket,
+                 const struct inetaddr *to, unsigned flags, int64_t now_ms)
+{
+    int err = check(vl1, out);
+
+    if (err < 0) {
+        return err;
+    }
+    return transmit(vl1, peer, out->data, PACKET_AT_PAYLOAD + wr_len(&out->w), socket, to,
+                    MTU_PHYSICAL_DEFAULT, 0, flags, now_ms);
+}
+
+int out_reply(struct vl1 *vl1, struct out_packet *out, const struct in_packet *re, unsigned flags,
+              int64_t now_ms)
+{
+    struct path *path;
+    int err = out_straight(vl1, out, re->peer, re->socket, &re->from, flags, now_ms);
+
+    path = re->hops == 0 ? path_find(re->peer, re->socket, &re->from) : NULL;
+    if (path != NULL) {
+        path->last_out_ms = now_ms;
+    }
+    return err;
+}

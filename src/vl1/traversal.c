@@ -1,0 +1,351 @@
+/* Getting to a direct path: introductions, pushed addresses, and what others say our address is.
+ * Source: spec 02 sections 3.6, 3.9, 7.5 and 8. */
+#include "vl1/vl1_priv.h"
+
+#include <string.h>
+
+/* Probes of addresses that others chose are bounded in all, so that nobody makes us flood a third
+ * party. */
+bool probe_allowance(struct vl1 *vl1, int64_t now_ms)
+{
+    if (now_ms / 1000 != vl1->probe_second) {
+        vl1->probe_second = now_ms / 1000;
+        vl1->probe_count = 0;
+    }
+    return vl1->probe_count++ < PROBES_PER_SECOND;
+}
+
+/* ---- RENDEZVOUS ---- */
+
+static void rendezvous_act(struct peer *peer, uint32_t socket, const struct inetaddr *to,
+                           int64_t now_ms)
+{
+    struct vl1 *vl1 = peer->vl1;
+    uint8_t junk[4];
+
+    if (!path_is_allowed(vl1, peer, to) || path_find(peer, socket, to) != NULL ||
+        !probe_allowance(vl1, now_ms)) {
+        return;
+    }
+    /* Opens our own NAT without reaching the other side. */
+    vl1->env.random(vl1->env.ctx, junk, sizeof(junk));
+    vl1_emit(vl1, socket, to, junk, sizeof(junk), to->family == INETADDR_V4 ? 2 : 0);
+    peer_probe_address(peer, socket, to, false, now_ms);
+}
+
+enum vl1_verdict rendezvous_receive(struct peer *peer, struct opened *packet)
+{
+    struct vl1 *vl1 = peer->vl1;
+    struct rendezvous msg;
+    struct peer *other;
+
+    if (rendezvous_decode(packet->in.payload, &msg) < 0) {
+        vl1_count(vl1, VL1_DROP_MALFORMED);
+        return VL1_DROP;
+    }
+    if (!peer_is_upstream(peer) || msg.at.family == INETADDR_NIL ||
+        msg.address == vl1->identity.address) {
+        return VL1_DONE;
+    }
+    other = vl1_peer_find(vl1, msg.address, packet->at.now_ms);
+    if (other != NULL) {
+        rendezvous_act(other, packet->at.socket, &msg.at, packet->at.now_ms);
+        return VL1_DONE;
+    }
+    /* Its identity is still under way: act when it comes. */
+    vl1->rendezvous[vl1->rendezvous_next++ % RENDEZVOUS_PENDING_MAX] = (struct pending_rendezvous){
+        .address = msg.address,
+        .to = msg.at,
+        .socket = packet->at.socket,
+        .expires_ms = packet->at.now_ms + QUEUE_MS,
+    };
+    return VL1_DONE;
+}
+
+void rendezvous_peer_known(struct vl1 *vl1, struct peer *peer, int64_t now_ms)
+{
+    for (size_t i = 0; i < RENDEZVOUS_PENDING_MAX; i++) {
+        struct pending_rendezvous *p = &vl1->rendezvous[i];
+
+        if (p->address == peer->identity.address) {
+            struct pending_rendezvous act = *p;
+
+            *p = (struct pending_rendezvous){0};
+            if (act.expires_ms > now_ms) {
+                rendezvous_act(peer, act.socket, &act.to, now_ms);
+            }
+        }
+    }
+}
+
+/* ---- PUSH_DIRECT_PATHS, receiving ---- */
+
+static bool is_own_address(const struct vl1 *vl1, const struct inetaddr *a)
+{
+    for (size_t i = 0; i < vl1->socket_count; i++) {
+        if (inetaddr_equal(&vl1->sockets[i].local, a)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool has_path_to(struct peer *peer, const struct inetaddr *remote, int64_t now_ms)
+{
+    for (size_t i = 0; i < peer->path_count; i++) {
+        if (inetaddr_equal(&peer->paths[i].remote, remote) &&
+            path_is_usable(&peer->paths[i], now_ms)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Eight saved up, one more every 3.75 s: 8 per 30 s, refilled all the time. */
+static bool push_gate(struct peer *peer, int64_t now_ms)
+{
+    int64_t spent = peer->push_credit_ms > now_ms ? peer->push_credit_ms : now_ms;
+
+    if (spent - now_ms > (int64_t)(PUSH_BURST - 1) * PUSH_BUCKET_MS) {
+        return false;
+    }
+    peer->push_credit_ms = spent + PUSH_BUCKET_MS;
+    return true;
+}
+
+static void push_act(struct peer *peer, struct push_paths paths, int64_t now_ms)
+{
+    struct vl1 *vl1 = peer->vl1;
+    unsigned tried[2][8] = {{0}};
+    unsigned left = PEER_PATHS_MAX;
+    struct push_path rec;
+
+    if (peer->last_trust_ms == TIME_NEVER || now_ms - peer->last_trust_ms >= TRUST_MS) {
+        left = PUSH_UNTRUSTED_MAX;
+    }
+    while (left > 0 && push_paths_next(&paths, &rec) > 0) {
+        unsigned *count = &tried[rec.at.family == INETADDR_V6][inetaddr_scope(&rec.at) & 7];
+        bool redirect = (rec.flags & PUSH_FLAG_REDIRECT) != 0;
+
+        if (rec.at.family == INETADDR_NIL || (rec.flags & PUSH_FLAG_FORGET) != 0 ||
+            (!redirect && has_path_to(peer, &rec.at, now_ms)) || is_own_address(vl1, &rec.at) ||
+            !path_is_allowed(vl1, peer, &rec.at)) {
+            continue;
+        }
+        if (++*count > PUSH_PER_CLASS || !probe_allowance(vl1, now_ms)) {
+            continue;
+        }
+        left--;
+        peer_probe_address(peer, 0, &rec.at, redirect, now_ms);
+    }
+}
+
+enum vl1_verdict push_receive(struct peer *peer, struct opened *packet)
+{
+    struct vl1 *vl1 = peer->vl1;
+    struct push_paths paths;
+    struct push_paths check;
+    struct push_path rec;
+    int more;
+
+    if (push_paths_decode(packet->in.payload, &paths) < 0) {
+        vl1_count(vl1, VL1_DROP_MALFORMED);
+        return VL1_DROP;
+    }
+    check = paths;
+    while ((more = push_paths_next(&check, &rec)) > 0) {
+    }
+    if (more < 0) {
+        vl1_count(vl1, VL1_DROP_MALFORMED);
+        return VL1_DROP;
+    }
+    if (push_gate(peer, packet->at.now_ms)) {
+        push_act(peer, paths, packet->at.now_ms);
+    }
+    return VL1_DONE;
+}
+
+/* ---- PUSH_DIRECT_PATHS, sending ---- */
+
+enum { PUSH_MAX = 48 };
+
+static size_t push_add(struct push_path *out, size_t count, const struct inetaddr *a)
+{
+    enum inet_scope scope = inetaddr_scope(a);
+
+    if (count >= PUSH_MAX || a->port == 0 ||
+        (scope != INET_SCOPE_PRIVATE && scope != INET_SCOPE_SHARED &&
+         scope != INET_SCOPE_PSEUDO_PRIVATE && scope != INET_SCOPE_GLOBAL)) {
+        return count;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (inetaddr_equal(&out[i].at, a)) {
+            return count;
+        }
+    }
+    out[count] = (struct push_path){.flags = 0, .at = *a};
+    return count + 1;
+}
+
+/* Our addresses, the most promising first: mapped ports, those others see, those we have. */
+static size_t push_collect(const struct vl1 *vl1, struct push_path *out)
+{
+    struct inetaddr seen[SURFACE_MAX];
+    size_t count = 0;
+    size_t n = vl1_surfaces(vl1, seen, COUNT_OF(seen));
+
+    for (size_t i = 0; i < vl1->mapped_count; i++) {
+        count = push_add(out, count, &vl1->mapped[i]);
+    }
+    for (size_t i = 0; i < n; i++) {
+        count = push_add(out, count, &seen[i]);
+    }
+    for (size_t i = 0; i < vl1->socket_count; i++) {
+        count = push_add(out, count, &vl1->sockets[i].local);
+    }
+    return count;
+}
+
+/* Tell a peer with shared membership where we can be reached, as often as its path asks for. */
+void push_maybe(struct peer *peer, const struct opened *packet)
+{
+    struct vl1 *vl1 = peer->vl1;
+    int64_t now_ms = packet->at.now_ms;
+    bool direct = packet->in.hops == 0;
+    int64_t interval = direct                  ? PUSH_DIRECT_MS
+                       : peer->push_rounds < 4 ? PUSH_RELAYED_MS
+                                               : PUSH_SLOW_MS;
+    struct push_path paths[PUSH_MAX];
+    size_t count;
+    size_t done = 0;
+
+    if (peer->last_push_ms != TIME_NEVER && now_ms - peer->last_push_ms < interval) {
+        return;
+    }
+    peer->last_push_ms = now_ms;
+    peer->push_rounds = direct ? 0 : peer->push_rounds + 1;
+    count = push_collect(vl1, paths);
+    while (done < count) {
+        struct out_packet out;
+        size_t n;
+
+        out_begin(vl1, &out, peer->identity.address, VERB_PUSH_DIRECT_PATHS);
+        out.w.end = out.w.start + 1200 - PACKET_AT_PAYLOAD;
+        n = push_paths_encode(&out.w, paths + done, count - done);
+        if (n == 0) {
+            break;
+        }
+        done += n;
+        (void)!out_reply(vl1, &out, &packet->in, OUT_COMPRESS, now_ms);
+    }
+}
+
+/* ---- surface addresses ---- */
+
+size_t vl1_surfaces(const struct vl1 *vl1, struct inetaddr *out, size_t cap)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < vl1->surface_count; i++) {
+        bool twice = false;
+
+        for (size_t k = 0; k < count; k++) {
+            twice = twice || inetaddr_equal(&out[k], &vl1->surfaces[i].mine);
+        }
+        if (!twice && count < cap) {
+            out[count++] = vl1->surfaces[i].mine;
+        }
+    }
+    return count;
+}
+
+static void surface_expire(struct vl1 *vl1, int64_t now_ms)
+{
+    for (size_t i = vl1->surface_count; i-- > 0;) {
+        if (now_ms - vl1->surfaces[i].at_ms >= SURFACE_MS) {
+            vl1->surfaces[i] = vl1->surfaces[--vl1->surface_count];
+        }
+    }
+}
+
+/* Our external address changed: paths of that kind are not believed until they answer. */
+static void reset_paths(struct vl1 *vl1, enum inet_scope scope, uint8_t family, int64_t now_ms)
+{
+    for (struct hmap_node *n = hmap_each(&vl1->peers, NULL); n != NULL;
+         n = hmap_each(&vl1->peers, n)) {
+        struct peer *peer = CONTAINER_OF(n, struct peer, by_address);
+
+        for (size_t i = 0; i < peer->path_count; i++) {
+            struct path *path = &peer->paths[i];
+
+            if (path->remote.family == family && inetaddr_scope(&path->remote) == scope &&
+                path->last_in_ms < now_ms) {
+                path->lost = PROBE_LOST_MAX;
+                path_probe(peer, path, now_ms);
+            }
+        }
+        path_settle(peer, now_ms);
+    }
+}
+
+static void surface_changed(struct vl1 *vl1, const struct surface *report, enum inet_scope scope)
+{
+    struct engine_env *env = &vl1->env;
+
+    for (size_t i = vl1->surface_count; i-- > 0;) {
+        const struct surface *s = &vl1->surfaces[i];
+
+        if (inetaddr_scope(&s->mine) == scope &&
+            !inetaddr_equal(&s->reporter_at, &report->reporter_at)) {
+            vl1->surfaces[i] = vl1->surfaces[--vl1->surface_count];
+        }
+    }
+    reset_paths(vl1, scope, report->mine.family, report->at_ms);
+    env->event(env->ctx, EVENT_SURFACE_ADDRESS, 0, NULL, 0);
+}
+
+void surface_report(struct peer *reporter, const struct arrival *at, const struct inetaddr *mine)
+{
+    struct vl1 *vl1 = reporter->vl1;
+    enum inet_scope scope = inetaddr_scope(mine);
+    struct surface report = {reporter->identity.address, at->socket, at->from, *mine, at->now_ms};
+    struct surface *slot = NULL;
+
+    if (scope != inetaddr_scope(&at->from) || scope == INET_SCOPE_NONE ||
+        scope == INET_SCOPE_LOOPBACK || scope == INET_SCOPE_MULTICAST || mine->port == 0) {
+        return;
+    }
+    surface_expire(vl1, at->now_ms);
+    for (size_t i = 0; i < vl1->surface_count; i++) {
+        struct surface *s = &vl1->surfaces[i];
+
+        if (s->reporter == report.reporter && s->socket == report.socket &&
+            inetaddr_equal(&s->reporter_at, &report.reporter_at) &&
+            inetaddr_scope(&s->mine) == scope) {
+            slot = s;
+        }
+    }
+    if (slot != NULL) {
+        bool moved = peer_is_upstream(reporter) && !inetaddr_ip_equal(&slot->mine, mine);
+
+        *slot = report;
+        if (moved) {
+            surface_changed(vl1, &report, scope);
+        }
+        return;
+    }
+    if (vl1->surface_count == SURFACE_MAX) {
+        /* Reports of upstreams are the ones worth keeping: a leaf's never push them out. */
+        slot = &vl1->surfaces[0];
+        for (size_t i = 1; i < SURFACE_MAX; i++) {
+            slot = vl1->surfaces[i].at_ms < slot->at_ms ? &vl1->surfaces[i] : slot;
+        }
+        if (!peer_is_upstream(reporter)) {
+            return;
+        }
+        *slot = report;
+    } else {
+        vl1->surfaces[vl1->surface_count++] = report;
+    }
+    vl1->env.event(vl1->env.ctx, EVENT_SURFACE_ADDRESS, 0, NULL, 0);
+}

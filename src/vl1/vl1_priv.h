@@ -1,0 +1,441 @@
+/* Inside of vl1: the structs its files share. Nothing outside src/vl1 includes this, except tests
+ * of vl1 itself. Source: spec 02. */
+#pragma once
+
+#include "base/hmap.h"
+#include "base/list.h"
+#include "base/timers.h"
+#include "crypto/packet_id.h"
+#include "datapath/armor.h"
+#include "datapath/fragment.h"
+#include "vl1/counters.h"
+#include "vl1/host.h"
+#include "vl1/vl1.h"
+#include "wire/hello.h"
+#include "wire/vl1msg.h"
+#include "wire/world.h"
+
+/* All timers of VL1 in one place (ms). */
+enum {
+    /* Retry of HELLO to an upstream without a path: first, doubled each time up to the last. */
+    UPSTREAM_RETRY_FIRST_MS = 100,
+    UPSTREAM_RETRY_LAST_MS = 5000,
+    UPSTREAM_ECHO_MS = 20000,   /* keeps NAT mappings to every root open (PP-10: 25 s) */
+    UPSTREAM_SILENT_MS = 4000,  /* unanswered probes for this long: not our relay any more */
+    HEARTBEAT_MS = 14000,       /* ECHO on a path to an active peer (PP-9) */
+    FULL_HELLO_MS = 60000,      /* HELLO on the best path: versions, world updates */
+    PATH_EXPIRY_MS = 243000,    /* path without authenticated packets is given up */
+    PEER_ALIVE_MS = 500000,     /* peer without packets is put into the cache and forgotten */
+    PEER_ACTIVE_MS = 500000,    /* frames within this time: keepalive */
+    PEER_KEYS_IDLE_MS = 120000, /* cipher contexts of silent peers are released */
+    PEER_SAVE_MS = 600000,      /* a used peer is written to the cache at most this often */
+    TRUST_MS = 600000,          /* shared membership is believed for this long */
+    SURFACE_MS = 600000,        /* reports of our external address */
+    PROBE_FIRST_MS = 500,       /* silence after sending until the first probe, plus 3 latencies */
+    PROBE_AGAIN_MS = 500,       /* between probes of a silent path */
+    PROBE_DEAD_MS = 5000,       /* between probes of a path given up, while traffic flows */
+    PROBE_LOST_MAX = 2,         /* unanswered probes until a path is not used any more */
+    PROBE_GATE_MS = 1000,       /* probes of one unknown path (PP-3) */
+    ECHO_GATE_MS = 166,         /* answers to ECHO over one path */
+    WHOIS_RETRY_MS = 500,       /* per wanted address (TX-3) */
+    WHOIS_GIVE_UP_MS = 5000,
+    WHOIS_GATE_MS = 100,     /* answers to one peer, not at roots */
+    QUEUE_MS = 5000,         /* waiting packets, both directions */
+    LATER_RETRY_MS = 500,    /* retry of packets answered VL1_LATER */
+    AWAIT_MS = 10000,        /* an OK is believed for this long after the request */
+    INTRODUCE_MS = 30000,    /* per pair (NT-2) */
+    HINT_MS = 30000,         /* tries of a configured address */
+    PUSH_RELAYED_MS = 15000, /* own PUSH_DIRECT_PATHS, trigger came by relay */
+    PUSH_DIRECT_MS = 120000, /* trigger came directly */
+    PUSH_SLOW_MS = 30500,  /* relayed pushes after the first few: stays under a reference's gate */
+    PUSH_BUCKET_MS = 3750, /* one received push is admitted per this time, 8 saved up */
+    RELAYED_HELLO_MS = 5000, /* HELLO by relay to a peer of unknown version */
+    VALIDATE_MS = 250,       /* per source block: identity checks beyond the burst */
+};
+
+/* Bounds of everything a stranger can make us keep. */
+enum {
+    PEERS_MAX = 65536,
+    PEER_PATHS_MAX = 64,
+    PEER_PROBES = 8, /* remembered gates for unknown paths */
+    SOCKETS_MAX = 256,
+    MOONS_MAX = 64,
+    PHYSICAL_MAX = 32,
+    VIRTUAL_MAX = 1024,
+    MAPPED_MAX = 16,
+    TX_QUEUE_MAX = 128,
+    TX_QUEUE_PEER_MAX = 32,
+    RX_QUEUE_MAX = 64,
+    RX_QUEUE_SOURCE_MAX = 16,
+    WHOIS_MAX = 1024,
+    ASKERS_MAX = 256, /* WHOIS of others for addresses not known yet */
+    RENDEZVOUS_PENDING_MAX = 32,
+    SURFACE_MAX = 64,
+    VALIDATE_JOBS_MAX = 32,
+    VALIDATE_BURST = 16, /* identity checks per source block before the rate applies */
+    SOURCE_BLOCKS = 256,
+    AWAIT_SETS = 256,
+    AWAIT_WAYS = 4,
+    PAIRS = 4096,          /* introductions remembered */
+    TRUSTED_REMOTES = 256, /* addresses that carried trust: may relay through us */
+    REPLAY_SETS_SMALL = 64,
+    REPLAY_SETS_LARGE = 1024,
+    REPLAY_WAYS = 4,
+    PUSH_PER_CLASS = 8, /* addresses tried per scope and family of one push */
+    PUSH_BURST = 8,
+    PROBES_PER_SECOND = 256, /* to addresses chosen by others */
+    PUSH_UNTRUSTED_MAX = 4,  /* addresses tried of a push without shared membership */
+};
+
+#define TIME_NEVER INT64_MIN
+
+/* A way to a peer: local socket and remote address, proved by an awaited OK. */
+struct path {
+    struct inetaddr remote;
+    uint32_t socket;
+    uint8_t lost;            /* probes in a row without answer */
+    int latency_ms;          /* smoothed round trip, -1 unknown */
+    unsigned mtu;            /* UDP payload */
+    uint64_t trusted_id;     /* trusted path ID, 0 none */
+    int64_t learned_ms;      /* when it was proved */
+    int64_t last_in_ms;      /* last authenticated direct packet */
+    int64_t last_out_ms;     /* last datagram sent */
+    int64_t silent_since_ms; /* first datagram sent after the last one received, or TIME_NEVER */
+    int64_t last_probe_ms;   /* last ECHO or HELLO sent to test it */
+    int64_t last_echo_ms;    /* last ECHO answered over it */
+};
+
+/* Keys and duplicate filter: only peers with traffic have them. */
+struct peer_live {
+    struct armor_keys keys;
+    uint64_t *replay; /* sets of REPLAY_WAYS words: 48 bits of hash, 16 bits of time */
+    size_t replay_sets;
+    int64_t replay_second; /* counting packets per second to choose the size */
+    unsigned replay_count;
+};
+
+/* Gate for an address that is not a path (yet). */
+struct probe_gate {
+    uint64_t key;      /* of socket and address */
+    int64_t probed_ms; /* HELLO or ECHO sent */
+    int64_t echo_ms;   /* ECHO answered */
+};
+
+struct peer {
+    struct hmap_node by_address; /* key = address */
+    struct vl1 *vl1;
+    struct identity identity; /* public half */
+    uint8_t secret[SHARED_KEY_LEN];
+    struct peer_live *live;      /* NULL while idle */
+    struct node_version version; /* protocol 0: unknown */
+    struct path *paths;
+    uint8_t path_count;
+    uint8_t path_cap;
+    int8_t best;     /* index of the path in use, -1 none */
+    bool validated;  /* address hash was checked here or by whoever made the peer known */
+    bool validating; /* job is out */
+    bool planet_root;
+    bool moon_root;
+    bool invalid;      /* address hash found wrong: to be removed */
+    bool had_path;     /* EVENT_PEER_DIRECT was given */
+    unsigned keep;     /* vl1_contact_keep calls */
+    unsigned attempts; /* HELLO rounds without answer */
+    uint32_t endpoint; /* next stable endpoint to try */
+    int64_t last_receive_ms;
+    int64_t last_activity_ms;
+    int64_t last_trust_ms;
+    int64_t last_hello_ms; /* last full HELLO */
+    int64_t last_relayed_hello_ms;
+    int64_t last_whois_ms;  /* last WHOIS of it that we answered */
+    int64_t last_push_ms;   /* own PUSH_DIRECT_PATHS */
+    unsigned push_rounds;   /* relayed ones in a row */
+    int64_t push_credit_ms; /* token bucket of received pushes: time up to which it is spent */
+    int64_t last_hint_ms;
+    int64_t last_save_ms;
+    struct probe_gate probes[PEER_PROBES];
+    unsigned probe_next;
+    struct timer timer;
+};
+
+/* A root or moon held or waited for. */
+struct moon {
+    uint64_t id;
+    uint64_t seed;       /* not 0: waiting for the world from this address */
+    bool kept;           /* contact with the seed is kept */
+    bool verified;       /* signature was verified when it was first accepted */
+    struct world *world; /* NULL while waiting */
+};
+
+struct awaited {
+    uint64_t id;   /* wire ID */
+    uint64_t peer; /* who must answer */
+    int64_t sent_ms;
+    uint8_t verb;
+};
+
+struct socket_entry {
+    uint32_t id;
+    struct inetaddr local;
+};
+
+/* Where a packet came from. */
+struct arrival {
+    uint32_t socket;
+    struct inetaddr from;
+    int64_t now_ms;
+};
+
+/* A received packet that waits for an identity or a credential. */
+struct rx_wait {
+    struct list link;
+    struct arrival at;
+    uint64_t source;
+    int64_t expires_ms;
+    bool opened; /* authenticated and decompressed already */
+    bool due;    /* to be tried again at the end of this input */
+    size_t len;
+    uint8_t data[]; /* whole packet */
+};
+
+/* A packet to send that waits for an identity or a path. */
+struct tx_wait {
+    struct list link;
+    uint64_t dest;
+    int64_t expires_ms;
+    unsigned flags;
+    size_t len;
+    uint8_t data[]; /* packet before compression and sealing */
+};
+
+/* An identity that is looked for. */
+struct whois {
+    struct hmap_node by_address;
+    struct vl1 *vl1;
+    struct timer timer;
+    int64_t sent_ms;
+    int64_t expires_ms;
+};
+
+/* Somebody's WHOIS for an address we did not know: answered when it becomes known. */
+struct asker {
+    uint64_t address; /* wanted */
+    uint64_t peer;    /* who asked */
+    uint64_t re_id;
+    struct arrival at;
+};
+
+struct pending_rendezvous {
+    uint64_t address;
+    struct inetaddr to;
+    uint32_t socket;
+    int64_t expires_ms;
+};
+
+struct surface {
+    uint64_t reporter;
+    uint32_t socket;
+    struct inetaddr reporter_at;
+    struct inetaddr mine;
+    int64_t at_ms;
+};
+
+/* Identity check of a stranger's HELLO or of a peer learned from upstream. */
+struct validate {
+    struct validate_job job;
+    struct list link;
+    struct arrival at;
+    size_t len;                           /* 0: check of a known peer */
+    uint8_t packet[MTU_PHYSICAL_DEFAULT]; /* the HELLO */
+};
+
+struct source_block {
+    uint64_t key;
+    int64_t credit_ms; /* time up to which the bucket is spent */
+};
+
+struct pair_time {
+    uint64_t key;
+    int64_t at_ms;
+};
+
+struct virtual_entry {
+    struct hmap_node by_address;
+    struct inetaddr *try_paths;
+    size_t try_count;
+    struct inetaddr *blacklist;
+    size_t blacklist_count;
+};
+
+struct vl1 {
+    struct engine_env env;
+    struct vl1_upper upper;
+    struct identity identity;
+    struct vl1_options options;
+    uint64_t seed; /* of hashes */
+    struct timers timers;
+    struct packet_id_source ids;
+    uint64_t counters[VL1_COUNTERS];
+
+    struct socket_entry *sockets;
+    size_t socket_count;
+    struct physical_entry physical[PHYSICAL_MAX];
+    size_t physical_count;
+    struct hmap virtuals;
+    struct inetaddr mapped[MAPPED_MAX];
+    size_t mapped_count;
+
+    struct hmap peers;
+    struct world *planet;
+    struct moon moons[MOONS_MAX];
+    size_t moon_count;
+    bool root; /* our identity is listed in a world */
+    bool online;
+    uint64_t upstreams[(MOONS_MAX + 1) * WORLD_ROOTS_MAX];
+    size_t upstream_count;
+    uint64_t relay; /* upstream in use, 0 none */
+    struct timer online_timer;
+
+    struct list tx_queue;
+    size_t tx_count;
+    struct list rx_queue;
+    size_t rx_count;
+    bool rx_due; /* some entry has due set */
+    struct timer queue_timer;
+    struct hmap whois;
+    struct asker askers[ASKERS_MAX];
+    size_t asker_next;
+    struct pending_rendezvous rendezvous[RENDEZVOUS_PENDING_MAX];
+    size_t rendezvous_next;
+    struct surface surfaces[SURFACE_MAX];
+    size_t surface_count;
+    struct list validations;
+    size_t validation_count;
+    struct source_block *blocks; /* SOURCE_BLOCKS, made at the first stranger */
+    struct awaited awaited[AWAIT_SETS][AWAIT_WAYS];
+    struct pair_time *pairs; /* PAIRS, made at the first relayed packet */
+    struct pair_time trusted_remotes[TRUSTED_REMOTES];
+    struct assembly assembly;
+
+    int64_t probe_second; /* probes that others made us send: counted per second */
+    unsigned probe_count;
+    unsigned depth;              /* nesting of inputs and upcalls */
+    uint8_t wire[PACKET_MAX];    /* packet being sealed */
+    uint8_t open[PACKET_MAX];    /* packet being opened */
+    uint8_t scratch[PACKET_MAX]; /* compression */
+};
+
+/* A packet that passed authentication, as the verbs of vl1 see it: the public part and more. */
+struct opened {
+    struct in_packet in;
+    uint8_t *pkt; /* whole packet, header first */
+    size_t len;
+    struct arrival at;
+    int64_t request_sent_ms; /* OK: when the request left */
+};
+
+/* ---- vl1.c ---- */
+void vl1_count(struct vl1 *vl1, enum vl1_counter counter);
+void vl1_packet_in(struct vl1 *vl1, const struct arrival *at, uint8_t *pkt, size_t len);
+void vl1_dispatch(struct vl1 *vl1, struct peer *peer, const struct arrival *at, uint8_t *pkt,
+                  size_t len, bool retry);
+uint64_t arrival_key(uint32_t socket, const struct inetaddr *addr);
+
+/* ---- peer.c ---- */
+struct peer *peer_new(struct vl1 *vl1, const struct identity *id, int64_t now_ms);
+void peer_free(struct peer *peer);
+struct peer *peer_in_memory(const struct vl1 *vl1, uint64_t address);
+struct armor_keys *peer_keys(struct peer *peer);
+bool peer_is_replay(struct peer *peer, const uint8_t *pkt, int64_t now_ms);
+bool peer_is_upstream(const struct peer *peer);
+void peer_received(struct peer *peer, const struct opened *packet, bool trust);
+void peer_schedule(struct peer *peer, int64_t now_ms);
+void peer_save(struct peer *peer, int64_t now_ms);
+void peer_set_version(struct peer *peer, const struct node_version *version);
+bool peer_can_echo(const struct peer *peer);
+void peer_contact_now(struct peer *peer, int64_t now_ms);
+
+/* ---- path.c ---- */
+struct path *path_find(struct peer *peer, uint32_t socket, const struct inetaddr *remote);
+struct path *path_best(struct peer *peer, int64_t now_ms);
+bool path_is_usable(const struct path *path, int64_t now_ms);
+bool path_is_expired(const struct path *path, int64_t now_ms);
+bool path_is_allowed(struct vl1 *vl1, const struct peer *peer, const struct inetaddr *remote);
+void path_learn(struct peer *peer, const struct opened *packet);
+void path_sent(struct peer *peer, struct path *path, int64_t now_ms);
+void path_probe(struct peer *peer, struct path *path, int64_t now_ms);
+void path_remove(struct peer *peer, struct path *path);
+void path_latency(struct path *path, int64_t sample_ms);
+void path_settle(struct peer *peer, int64_t now_ms);
+void peer_probe_address(struct peer *peer, uint32_t socket, const struct inetaddr *to,
+                        bool force_hello, int64_t now_ms);
+struct probe_gate *peer_probe_gate(struct peer *peer, uint32_t socket, const struct inetaddr *to);
+void paths_apply_policy(struct vl1 *vl1);
+
+/* ---- send.c ---- */
+struct route {
+    struct path *path; /* path used (of the peer itself, or of the relay) */
+    struct peer *via;  /* owner of path */
+};
+bool route_find(struct vl1 *vl1, struct peer *peer, int64_t now_ms, struct route *ret);
+void vl1_emit(struct vl1 *vl1, uint32_t socket, const struct inetaddr *to, const uint8_t *data,
+              size_t len, unsigned ttl);
+void vl1_emit_all(struct vl1 *vl1, const struct inetaddr *to, const uint8_t *data, size_t len);
+void await_add(struct vl1 *vl1, uint64_t id, uint64_t peer, enum verb verb, int64_t now_ms);
+bool await_take(struct vl1 *vl1, uint64_t id, uint64_t peer, enum verb verb, int64_t now_ms,
+                int64_t *ret_sent_ms);
+int out_straight(struct vl1 *vl1, struct out_packet *out, struct peer *peer, uint32_t socket,
+                 const struct inetaddr *to, unsigned flags, int64_t now_ms);
+void tx_flush(struct vl1 *vl1, uint64_t dest, int64_t now_ms);
+
+/* ---- wait.c ---- */
+void rx_wait_add(struct vl1 *vl1, const struct arrival *at, uint64_t source, const uint8_t *pkt,
+                 size_t len, bool opened);
+void rx_mark_due(struct vl1 *vl1, uint64_t source);
+void rx_run_due(struct vl1 *vl1, int64_t now_ms);
+void queues_schedule(struct vl1 *vl1, int64_t now_ms);
+void queues_init(struct vl1 *vl1);
+void queues_done(struct vl1 *vl1);
+
+/* ---- hello.c ---- */
+void hello_send(struct peer *peer, uint32_t socket, const struct inetaddr *to, int64_t now_ms);
+void hello_send_relayed(struct peer *peer, int64_t now_ms);
+void hello_receive(struct vl1 *vl1, const struct arrival *at, uint8_t *pkt, size_t len);
+enum vl1_verdict hello_authenticated(struct peer *peer, struct opened *packet);
+enum vl1_verdict hello_ok(struct peer *peer, struct opened *packet);
+void hello_validated(struct vl1 *vl1, struct validate *v, int64_t now_ms);
+void validations_drop(struct vl1 *vl1);
+
+/* ---- whois.c ---- */
+enum vl1_verdict whois_receive(struct peer *peer, struct opened *packet);
+enum vl1_verdict whois_ok(struct peer *peer, struct opened *packet);
+void whois_peer_known(struct vl1 *vl1, struct peer *peer, int64_t now_ms);
+void whois_resend_all(struct vl1 *vl1, int64_t now_ms);
+void whois_done(struct vl1 *vl1);
+
+/* ---- traversal.c ---- */
+enum vl1_verdict rendezvous_receive(struct peer *peer, struct opened *packet);
+enum vl1_verdict push_receive(struct peer *peer, struct opened *packet);
+void push_maybe(struct peer *peer, const struct opened *packet);
+void rendezvous_peer_known(struct vl1 *vl1, struct peer *peer, int64_t now_ms);
+bool probe_allowance(struct vl1 *vl1, int64_t now_ms);
+void surface_report(struct peer *reporter, const struct arrival *at, const struct inetaddr *mine);
+
+/* ---- relay.c ---- */
+void relay_packet(struct vl1 *vl1, const struct arrival *at, uint8_t *pkt, size_t len);
+void relay_fragment(struct vl1 *vl1, const struct arrival *at, uint8_t *frag, size_t len);
+void relay_trust(struct vl1 *vl1, const struct arrival *at);
+
+/* ---- topology.c ---- */
+int topology_load(struct vl1 *vl1, int64_t now_ms);
+void topology_done(struct vl1 *vl1);
+bool topology_is_stable_endpoint(const struct vl1 *vl1, const struct peer *peer,
+                                 const struct inetaddr *ip, bool *ret_has_any);
+size_t topology_endpoints(const struct vl1 *vl1, uint64_t address, struct inetaddr *out,
+                          size_t cap);
+int topology_offer(struct vl1 *vl1, const struct world *world, uint64_t from, bool local_file,
+                   int64_t now_ms);
+bool topology_accepts_worlds_from(const struct vl1 *vl1, uint64_t address);
+size_t topology_hello_moons(const struct vl1 *vl1, struct hello_moon *out, size_t cap);
+void seeds_contact(struct vl1 *vl1, int64_t now_ms);
+void topology_online(struct vl1 *vl1, int64_t now_ms);
+void topology_choose_relay(struct vl1 *vl1, int64_t now_ms);
