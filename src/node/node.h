@@ -22,6 +22,7 @@ struct node_options {
     uint16_t version[3];    /* software major, minor, revision told to peers; never 1.1.0 */
     uint8_t protocol;       /* protocol version to announce: 0 = ours (tests announce 11) */
     bool low_bandwidth;     /* spec 02 section 6.6 */
+    const char *platform;   /* "linux/x86_64", told to controllers, copied; NULL = not told */
 };
 
 /* Create a node. env is copied, its ctx kept; identity (with private half, checked by the caller)
@@ -68,6 +69,8 @@ struct node_socket {
  */
 MUST_CHECK int node_set_sockets(struct node *node, const struct node_socket *sockets, size_t count,
                                 int64_t now_ms);
+
+enum { NODE_PHYSICAL_MAX = 32 };
 
 /* Settings of a physical prefix (local.conf "physical"): the longest match counts. */
 struct node_physical {
@@ -134,10 +137,15 @@ struct world;
 /* The planet in use, or NULL; borrowed until the next input. */
 const struct world *node_planet(const struct node *node);
 
-/* Moons: the index-th, NULL past the end; ret_seed is not 0 while it waits (then only the ID of the
- * result is meaningful). */
-const struct world *node_moon(const struct node *node, size_t index, uint64_t *ret_seed,
-                              bool *ret_verified);
+struct node_moon_info {
+    uint64_t id;
+    uint64_t seed;             /* not 0: waiting for the world from this address */
+    bool verified;             /* its first version was signed by its own key */
+    const struct world *world; /* NULL while waiting; borrowed until the next input */
+};
+
+/* The index-th moon; false past the end. */
+bool node_moon(const struct node *node, size_t index, struct node_moon_info *ret);
 
 /* Offer a world (from a local file): 0 accepted and stored; -EACCES refused by the update rule;
  * -ENOMEM. */
