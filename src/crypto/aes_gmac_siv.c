@@ -1,0 +1,123 @@
+/* AES-GMAC-SIV out of the functions of a kernel. */
+#include "crypto/aes_gmac_siv.h"
+
+#include "crypto/cpu.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <sodium.h>
+#include <string.h>
+
+const struct aes_kernel *aes_pick(unsigned features)
+{
+    size_t i = 0;
+
+    while ((aes_kernels[i]->needs & ~features) != 0) {
+        i++;
+    }
+    return aes_kernels[i];
+}
+
+void aes_gmac_siv_init(struct aes_gmac_siv *c, const struct aes_kernel *kernel,
+                       const uint8_t k0[AES_KEY_LEN], const uint8_t k1[AES_KEY_LEN])
+{
+    memset(c, 0, sizeof(*c));
+    c->kernel = kernel;
+    kernel->init(c, k0, k1);
+}
+
+void aes_gmac_siv_done(struct aes_gmac_siv *c)
+{
+    sodium_memzero(c, sizeof(*c));
+}
+
+void aes_gmac_siv_tag(const struct aes_gmac_siv *c, const uint8_t nonce[AES_SIV_NONCE_LEN],
+                      const uint8_t aad[AES_SIV_AAD_LEN], const struct aes_piece *pieces,
+                      size_t count, uint8_t ret_tag[AES_SIV_TAG_LEN])
+{
+    uint64_t fold = c->kernel->gmac(c, nonce, aad, pieces, count);
+    uint8_t block[AES_BLOCK_LEN];
+
+    memcpy(block, nonce, AES_SIV_NONCE_LEN);
+    memcpy(block + AES_SIV_NONCE_LEN, &fold, sizeof(fold));
+    c->kernel->encrypt(c, block, ret_tag);
+}
+
+/* Keystream from an offset inside a block up to the block's end, or for len bytes if less. Returns
+ * how many bytes were done. */
+static size_t ctr_partial(const struct aes_gmac_siv *c, const uint8_t start[AES_BLOCK_LEN],
+                          size_t offset, const uint8_t *in, uint8_t *out, size_t len)
+{
+    size_t skip = offset % AES_BLOCK_LEN;
+    size_t take = len < AES_BLOCK_LEN - skip ? len : AES_BLOCK_LEN - skip;
+    uint8_t block[AES_BLOCK_LEN] = {0};
+
+    memcpy(block + skip, in, take);
+    c->kernel->ctr(c, start, (uint32_t)(offset / AES_BLOCK_LEN), block, block, sizeof(block));
+    memcpy(out, block + skip, take);
+    return take;
+}
+
+void aes_gmac_siv_ctr(const struct aes_gmac_siv *c, const uint8_t tag[AES_SIV_TAG_LEN],
+                      size_t offset, const uint8_t *in, uint8_t *out, size_t len)
+{
+    uint8_t start[AES_BLOCK_LEN];
+
+    assert(len <= AES_SIV_TEXT_MAX && offset <= AES_SIV_TEXT_MAX - len);
+    /* With the top bit of the 32-bit counter clear no carry can leave it. */
+    memcpy(start, tag, sizeof(start));
+    start[12] &= 0x7f;
+    if (offset % AES_BLOCK_LEN != 0 && len > 0) {
+        size_t done = ctr_partial(c, start, offset, in, out, len);
+
+        offset += done;
+        in += done;
+        out += done;
+        len -= done;
+    }
+    if (len > 0) {
+        c->kernel->ctr(c, start, (uint32_t)(offset / AES_BLOCK_LEN), in, out, len);
+    }
+}
+
+int aes_gmac_siv_check(const struct aes_gmac_siv *c, const uint8_t aad[AES_SIV_AAD_LEN],
+                       const uint8_t tag[AES_SIV_TAG_LEN], const struct aes_piece *pieces,
+                       size_t count)
+{
+    uint8_t block[AES_BLOCK_LEN];
+    uint64_t want;
+    uint64_t fold;
+
+    c->kernel->decrypt(c, tag, block);
+    fold = c->kernel->gmac(c, block, aad, pieces, count);
+    memcpy(&want, block + AES_SIV_NONCE_LEN, sizeof(want));
+    /* One comparison of whole words: constant time. */
+    return (fold ^ want) == 0 ? 0 : -EACCES;
+}
+
+void aes_gmac_siv_seal(const struct aes_gmac_siv *c, const uint8_t nonce[AES_SIV_NONCE_LEN],
+                       const uint8_t aad[AES_SIV_AAD_LEN], const uint8_t *in, size_t len,
+                       uint8_t *out, uint8_t ret_tag[AES_SIV_TAG_LEN])
+{
+    struct aes_piece piece = {.data = in, .len = len};
+    uint8_t tag[AES_SIV_TAG_LEN]; /* ret_tag may lie where nonce does */
+
+    aes_gmac_siv_tag(c, nonce, aad, &piece, 1, tag);
+    aes_gmac_siv_ctr(c, tag, 0, in, out, len);
+    memcpy(ret_tag, tag, sizeof(tag));
+}
+
+int aes_gmac_siv_open(const struct aes_gmac_siv *c, const uint8_t aad[AES_SIV_AAD_LEN],
+                      const uint8_t tag[AES_SIV_TAG_LEN], const uint8_t *in, size_t len,
+                      uint8_t *out)
+{
+    struct aes_piece piece = {.data = out, .len = len};
+    int r;
+
+    aes_gmac_siv_ctr(c, tag, 0, in, out, len);
+    r = aes_gmac_siv_check(c, aad, tag, &piece, 1);
+    if (r < 0) {
+        aes_gmac_siv_ctr(c, tag, 0, out, out, len);
+    }
+    return r;
+}

@@ -1,0 +1,289 @@
+/* AES-GMAC-SIV kernel for VAES and VPCLMULQDQ: that of aes_aesni.c with two blocks in a register.
+ * Source: spec 09 sections 4.1 and 6.7. */
+#include "crypto/aes_priv.h"
+#include "crypto/cpu.h"
+
+#include <immintrin.h>
+#include <string.h>
+
+#define VAES __attribute__((target("avx2,aes,pclmul,vaes,vpclmulqdq")))
+
+enum {
+    PAIR = 2 * AES_BLOCK_LEN,
+    WIDTH = 8, /* registers, of two blocks each */
+};
+
+VAES static inline __m256i load2(const void *p)
+{
+    return _mm256_loadu_si256((const __m256i_u *)p);
+}
+
+VAES static inline void store2(void *p, __m256i v)
+{
+    _mm256_storeu_si256((__m256i_u *)p, v);
+}
+
+VAES static inline __m128i load(const void *p)
+{
+    return _mm_loadu_si128((const __m128i_u *)p);
+}
+
+VAES static inline __m256i both(__m128i v)
+{
+    return _mm256_broadcastsi128_si256(v);
+}
+
+VAES static inline __m128i order(void)
+{
+    return _mm_set_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+}
+
+VAES static inline __m128i reverse(__m128i v)
+{
+    return _mm_shuffle_epi8(v, order());
+}
+
+VAES static inline __m256i reverse2(__m256i v)
+{
+    return _mm256_shuffle_epi8(v, both(order()));
+}
+
+VAES static inline __m128i encrypt_block(const uint8_t *schedule, __m128i v)
+{
+    v = _mm_xor_si128(v, load(schedule));
+#pragma GCC unroll 13
+    for (size_t i = 1; i < AES_ROUND_KEYS - 1; i++) {
+        v = _mm_aesenc_si128(v, load(schedule + i * AES_BLOCK_LEN));
+    }
+    return _mm_aesenclast_si128(v, load(schedule + AES_SCHEDULE_LEN - AES_BLOCK_LEN));
+}
+
+/* Products being summed, those of even and odd blocks in the two lanes. */
+struct product {
+    __m256i low;
+    __m256i middle;
+    __m256i high;
+};
+
+VAES static inline void product_clear(struct product *p)
+{
+    p->low = p->middle = p->high = _mm256_setzero_si256();
+}
+
+VAES static inline void product_add(struct product *p, __m256i blocks, __m256i powers,
+                                    __m256i folds)
+{
+    __m256i halves = _mm256_xor_si256(blocks, _mm256_shuffle_epi32(blocks, 0x4e));
+
+    p->low = _mm256_xor_si256(p->low, _mm256_clmulepi64_epi128(blocks, powers, 0x00));
+    p->high = _mm256_xor_si256(p->high, _mm256_clmulepi64_epi128(blocks, powers, 0x11));
+    p->middle = _mm256_xor_si256(p->middle, _mm256_clmulepi64_epi128(halves, folds, 0x00));
+}
+
+VAES static inline __m128i lanes_xor(__m256i v)
+{
+    return _mm_xor_si128(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+}
+
+/* As product_reduce of aes_aesni.c. */
+VAES static inline __m128i product_reduce(const struct product *p)
+{
+    const __m128i poly = _mm_set_epi64x((long long)0xc200000000000000, 0);
+    __m128i low = lanes_xor(p->low);
+    __m128i high = lanes_xor(p->high);
+    __m128i middle = _mm_xor_si128(lanes_xor(p->middle), _mm_xor_si128(low, high));
+
+    low = _mm_xor_si128(low, _mm_slli_si128(middle, 8));
+    high = _mm_xor_si128(high, _mm_srli_si128(middle, 8));
+    low = _mm_xor_si128(_mm_shuffle_epi32(low, 0x4e), _mm_clmulepi64_si128(low, poly, 0x10));
+    low = _mm_xor_si128(_mm_shuffle_epi32(low, 0x4e), _mm_clmulepi64_si128(low, poly, 0x10));
+    return _mm_xor_si128(high, low);
+}
+
+/* A GHASH under way; see aes_aesni.c. */
+struct ghash {
+    const struct aes_gmac_siv *c;
+    struct product sum;
+    __m128i state; /* to be XORed into the next block */
+    size_t next;   /* index in c->h of the power of the next block */
+    size_t left;   /* blocks after this run */
+};
+
+VAES static inline void run_begin(struct ghash *g)
+{
+    size_t n = g->left <= AES_GHASH_POWERS ? g->left : AES_GHASH_POWERS - 2;
+
+    g->next = AES_GHASH_POWERS - n;
+    g->left -= n;
+    product_clear(&g->sum);
+}
+
+VAES static inline void ghash_block(struct ghash *g, __m128i block)
+{
+    product_add(&g->sum, _mm256_zextsi128_si256(_mm_xor_si128(block, g->state)),
+                _mm256_zextsi128_si256(load(g->c->h[g->next])),
+                _mm256_zextsi128_si256(load(g->c->h_fold[g->next])));
+    g->state = _mm_setzero_si128();
+    g->next++;
+    if (g->next == AES_GHASH_POWERS) {
+        g->state = product_reduce(&g->sum);
+        run_begin(g);
+    }
+}
+
+/* Whole pairs, all within this run and not its last block. */
+VAES static inline void ghash_pairs(struct ghash *g, const uint8_t *data, size_t pairs)
+{
+    const uint8_t *power = g->c->h[g->next];
+    const uint8_t *fold = g->c->h_fold[g->next];
+    __m256i first = _mm256_zextsi128_si256(g->state);
+    struct product sum = g->sum;
+
+    for (size_t i = 0; i < pairs; i++) {
+        product_add(&sum, _mm256_xor_si256(reverse2(load2(data)), first), load2(power),
+                    load2(fold));
+        first = _mm256_setzero_si256();
+        data += PAIR;
+        power += PAIR;
+        fold += PAIR;
+    }
+    g->sum = sum;
+    g->state = _mm_setzero_si128();
+    g->next += 2 * pairs;
+}
+
+VAES static inline void ghash_piece(struct ghash *g, const uint8_t *data, size_t len)
+{
+    uint8_t last[AES_BLOCK_LEN] = {0};
+
+    while (len >= AES_BLOCK_LEN) {
+        size_t blocks = len / AES_BLOCK_LEN;
+        size_t run = AES_GHASH_POWERS - g->next;
+        size_t pairs = blocks < run ? blocks / 2 : (run - 1) / 2;
+
+        if (pairs > 0) {
+            ghash_pairs(g, data, pairs);
+            data += pairs * PAIR;
+            len -= pairs * PAIR;
+        }
+        if (len >= AES_BLOCK_LEN) {
+            ghash_block(g, reverse(load(data)));
+            data += AES_BLOCK_LEN;
+            len -= AES_BLOCK_LEN;
+        }
+    }
+    if (len > 0) {
+        memcpy(last, data, len);
+        ghash_block(g, reverse(load(last)));
+    }
+}
+
+VAES static uint64_t gmac(const struct aes_gmac_siv *c, const uint8_t nonce[AES_SIV_NONCE_LEN],
+                          const uint8_t aad[AES_SIV_AAD_LEN], const struct aes_piece *pieces,
+                          size_t count)
+{
+    struct ghash g = {.c = c, .state = _mm_setzero_si128()};
+    uint8_t head[AES_BLOCK_LEN] = {0};
+    uint64_t iv;
+    __m128i mask;
+    __m128i sum;
+    size_t len;
+
+    memcpy(&iv, nonce, sizeof(iv));
+    mask = encrypt_block(c->k0, _mm_set_epi64x(1LL << 56, (long long)iv));
+    g.left = aes_count_blocks(pieces, count, &len) + 2;
+    run_begin(&g);
+    memcpy(head, aad, AES_SIV_AAD_LEN);
+    ghash_block(&g, reverse(load(head)));
+    for (size_t i = 0; i < count; i++) {
+        ghash_piece(&g, pieces[i].data, pieces[i].len);
+    }
+    ghash_block(&g, _mm_set_epi64x((long long)(AES_BLOCK_LEN + len) * 8, 0));
+    sum = _mm_xor_si128(reverse(g.state), mask);
+    return (uint64_t)_mm_cvtsi128_si64(_mm_xor_si128(sum, _mm_shuffle_epi32(sum, 0x4e)));
+}
+
+/* Keystream of n registers; counters: two blocks with their bytes reversed. */
+VAES static inline void keystream(const uint8_t *schedule, __m256i counters, __m256i *k, size_t n)
+{
+    __m256i key = both(load(schedule));
+
+#pragma GCC unroll 8
+    for (size_t i = 0; i < n; i++) {
+        __m256i step = _mm256_set_epi32(0, 0, 0, (int)(2 * i), 0, 0, 0, (int)(2 * i));
+
+        k[i] = _mm256_xor_si256(reverse2(_mm256_add_epi32(counters, step)), key);
+    }
+#pragma GCC unroll 13
+    for (size_t round = 1; round < AES_ROUND_KEYS - 1; round++) {
+        key = both(load(schedule + round * AES_BLOCK_LEN));
+#pragma GCC unroll 8
+        for (size_t i = 0; i < n; i++) {
+            k[i] = _mm256_aesenc_epi128(k[i], key);
+        }
+    }
+    key = both(load(schedule + AES_SCHEDULE_LEN - AES_BLOCK_LEN));
+#pragma GCC unroll 8
+    for (size_t i = 0; i < n; i++) {
+        k[i] = _mm256_aesenclast_epi128(k[i], key);
+    }
+}
+
+/* Fewer bytes than those of the registers. */
+VAES static inline void xor_tail(const __m256i *k, const uint8_t *in, uint8_t *out, size_t len)
+{
+    size_t i = 0;
+
+    for (; len >= PAIR; i++) {
+        store2(out, _mm256_xor_si256(load2(in), k[i]));
+        in += PAIR;
+        out += PAIR;
+        len -= PAIR;
+    }
+    if (len > 0) {
+        uint8_t last[PAIR] = {0};
+
+        memcpy(last, in, len);
+        store2(last, _mm256_xor_si256(load2(last), k[i]));
+        memcpy(out, last, len);
+    }
+}
+
+VAES static void ctr(const struct aes_gmac_siv *c, const uint8_t start[AES_BLOCK_LEN],
+                     uint32_t index, const uint8_t *in, uint8_t *out, size_t len)
+{
+    __m256i counters =
+        _mm256_add_epi32(both(reverse(load(start))),
+                         _mm256_set_epi32(0, 0, 0, (int)(index + 1), 0, 0, 0, (int)index));
+    __m256i k[WIDTH];
+
+    while (len >= WIDTH * PAIR) {
+        keystream(c->k1, counters, k, WIDTH);
+#pragma GCC unroll 8
+        for (size_t i = 0; i < WIDTH; i++) {
+            store2(out, _mm256_xor_si256(load2(in), k[i]));
+            in += PAIR;
+            out += PAIR;
+        }
+        counters =
+            _mm256_add_epi32(counters, _mm256_set_epi32(0, 0, 0, 2 * WIDTH, 0, 0, 0, 2 * WIDTH));
+        len -= WIDTH * PAIR;
+    }
+    if (len > WIDTH / 2 * PAIR) {
+        keystream(c->k1, counters, k, WIDTH);
+        xor_tail(k, in, out, len);
+    } else if (len > 0) {
+        keystream(c->k1, counters, k, WIDTH / 2);
+        xor_tail(k, in, out, len);
+    }
+}
+
+const struct aes_kernel aes_vaes = {
+    .name = "vaes",
+    .needs = CPU_VAES | CPU_AES,
+    .init = aesni_init,
+    .gmac = gmac,
+    .encrypt = aesni_encrypt,
+    .decrypt = aesni_decrypt,
+    .ctr = ctr,
+};

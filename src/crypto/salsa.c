@@ -1,0 +1,85 @@
+/* Salsa20: set-up, and whole blocks of a kernel turned into any range of bytes. */
+#include "crypto/salsa.h"
+
+#include "crypto/cpu.h"
+
+#include <sodium.h>
+#include <string.h>
+
+static uint32_t le32_get(const uint8_t *p)
+{
+    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
+
+const struct salsa_kernel *salsa_pick(unsigned features)
+{
+    size_t i = 0;
+
+    while ((salsa_kernels[i]->needs & ~features) != 0) {
+        i++;
+    }
+    return salsa_kernels[i];
+}
+
+void salsa_init(struct salsa *s, const struct salsa_kernel *kernel, unsigned rounds,
+                const uint8_t key[SALSA_KEY_LEN], const uint8_t nonce[SALSA_NONCE_LEN])
+{
+    /* The words of "expand 32-byte k" on the diagonal, the key in two halves around the nonce. */
+    s->input[0] = 0x61707865;
+    s->input[5] = 0x3320646e;
+    s->input[10] = 0x79622d32;
+    s->input[15] = 0x6b206574;
+    for (size_t i = 0; i < 4; i++) {
+        s->input[1 + i] = le32_get(key + 4 * i);
+        s->input[11 + i] = le32_get(key + 16 + 4 * i);
+    }
+    s->input[6] = le32_get(nonce);
+    s->input[7] = le32_get(nonce + 4);
+    s->input[8] = 0;
+    s->input[9] = 0;
+    s->rounds = rounds;
+    s->kernel = kernel;
+}
+
+/* Part of one block: len bytes from byte skip on. */
+static void xor_partial(const struct salsa *s, uint64_t counter, size_t skip, const uint8_t *in,
+                        uint8_t *out, size_t len)
+{
+    uint8_t block[SALSA_BLOCK_LEN];
+
+    s->kernel->blocks(s->input, s->rounds, counter, NULL, block, 1);
+    for (size_t i = 0; i < len; i++) {
+        out[i] = (uint8_t)((in != NULL ? in[i] : 0) ^ block[skip + i]);
+    }
+    sodium_memzero(block, sizeof(block));
+}
+
+void salsa_xor(const struct salsa *s, uint64_t offset, const uint8_t *in, uint8_t *out, size_t len)
+{
+    uint64_t counter = offset / SALSA_BLOCK_LEN;
+    size_t skip = (size_t)(offset % SALSA_BLOCK_LEN);
+    size_t take;
+
+    if (skip != 0 && len > 0) {
+        take = len < SALSA_BLOCK_LEN - skip ? len : SALSA_BLOCK_LEN - skip;
+        xor_partial(s, counter, skip, in, out, take);
+        in = in != NULL ? in + take : NULL;
+        out += take;
+        len -= take;
+        counter++;
+    }
+    take = len / SALSA_BLOCK_LEN;
+    if (take > 0) {
+        s->kernel->blocks(s->input, s->rounds, counter, in, out, take);
+    }
+    if (len % SALSA_BLOCK_LEN != 0) {
+        size_t done = take * SALSA_BLOCK_LEN;
+
+        xor_partial(s, counter + take, 0, in != NULL ? in + done : NULL, out + done, len - done);
+    }
+}
+
+void salsa_done(struct salsa *s)
+{
+    sodium_memzero(s, sizeof(*s));
+}

@@ -1,0 +1,336 @@
+/* AES-GMAC-SIV kernels against OpenSSL and each other. Checklist: C-1 and D-9 of spec 09 (every
+ * kernel gives the same bytes for all lengths, alignments, scattered input and cut output). */
+#include "vectors.h"
+
+#include "crypto/aes_gmac_siv.h"
+#include "crypto/cpu.h"
+
+#include <errno.h>
+#include <openssl/evp.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { TEXT_MAX = 10000 };
+
+static json_t *vectors;
+
+static int load(void **state)
+{
+    (void)state;
+    vectors = vectors_load("identity-crypto.json");
+    return 0;
+}
+
+static int unload(void **state)
+{
+    (void)state;
+    json_decref(vectors);
+    return 0;
+}
+
+/* The kernels this machine can run, one after the other; NULL at the end. */
+static const struct aes_kernel *kernel_next(size_t *at)
+{
+    while (aes_kernels[*at] != NULL) {
+        const struct aes_kernel *kernel = aes_kernels[(*at)++];
+
+        if ((kernel->needs & ~cpu_features()) == 0) {
+            return kernel;
+        }
+    }
+    return NULL;
+}
+
+/* One run of a cipher of OpenSSL; len bytes of in to out. */
+static void openssl_crypt(const EVP_CIPHER *cipher, const uint8_t *key, const uint8_t *iv,
+                          bool encrypt, const uint8_t *in, size_t len, uint8_t *out)
+{
+    EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+    int n;
+
+    assert_int_equal(EVP_CipherInit_ex(ctx, cipher, NULL, key, iv, encrypt), 1);
+    EVP_CIPHER_CTX_set_padding(ctx, 0);
+    assert_int_equal(EVP_CipherUpdate(ctx, out, &n, in, (int)len), 1);
+    assert_int_equal(n, len);
+    EVP_CIPHER_CTX_free(ctx);
+}
+
+static void openssl_gmac(const uint8_t *key, const uint8_t iv[12], const uint8_t *data, size_t len,
+                         uint8_t tag[16])
+{
+    EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+    uint8_t none[16];
+    int n;
+
+    assert_int_equal(EVP_EncryptInit_ex(ctx, EVP_aes_256_gcm(), NULL, key, iv), 1);
+    assert_int_equal(EVP_EncryptUpdate(ctx, NULL, &n, data, (int)len), 1);
+    assert_int_equal(EVP_EncryptFinal_ex(ctx, none, &n), 1);
+    assert_int_equal(EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_GCM_GET_TAG, 16, tag), 1);
+    EVP_CIPHER_CTX_free(ctx);
+}
+
+/* Keys, nonce and texts of one comparison. */
+struct sample {
+    uint8_t k0[AES_KEY_LEN];
+    uint8_t k1[AES_KEY_LEN];
+    uint8_t nonce[AES_SIV_NONCE_LEN];
+    uint8_t aad[AES_SIV_AAD_LEN];
+    size_t len;
+    uint8_t plain[TEXT_MAX];
+    uint8_t sealed[TEXT_MAX];
+    uint8_t tag[AES_SIV_TAG_LEN];
+};
+
+/* Spec 01 section 8.5 step by step with OpenSSL: fills sealed and tag. */
+static void naive_seal(struct sample *s)
+{
+    uint8_t *input = calloc(1, 16 + s->len);
+    uint8_t iv[12] = {0};
+    uint8_t t[16];
+    uint8_t block[16];
+    uint8_t start[16];
+
+    memcpy(input, s->aad, sizeof(s->aad));
+    memcpy(input + 16, s->plain, s->len);
+    memcpy(iv, s->nonce, sizeof(s->nonce));
+    openssl_gmac(s->k0, iv, input, 16 + s->len, t);
+    memcpy(block, s->nonce, 8);
+    for (size_t i = 0; i < 8; i++) {
+        block[8 + i] = t[i] ^ t[8 + i];
+    }
+    openssl_crypt(EVP_aes_256_ecb(), s->k1, NULL, true, block, 16, s->tag);
+    memcpy(start, s->tag, 16);
+    start[12] &= 0x7f;
+    if (s->len > 0) {
+        openssl_crypt(EVP_aes_256_ctr(), s->k1, start, true, s->plain, s->len, s->sealed);
+    }
+    free(input);
+}
+
+static void sample_make(struct sample *s, struct test_rng *rng, size_t len)
+{
+    test_rng_fill(rng, s, sizeof(*s));
+    s->len = len;
+    naive_seal(s);
+}
+
+/* One kernel on one sample, with nothing around the text and then in place. */
+static void check_kernel(const struct aes_kernel *kernel, const struct sample *s)
+{
+    struct aes_gmac_siv c;
+    uint8_t *in = exact_copy(s->plain, s->len);
+    uint8_t *out = malloc(s->len + 1);
+    uint8_t tag[AES_SIV_TAG_LEN];
+
+    aes_gmac_siv_init(&c, kernel, s->k0, s->k1);
+    out[s->len] = 0xa5;
+    aes_gmac_siv_seal(&c, s->nonce, s->aad, in, s->len, out, tag);
+    assert_memory_equal(tag, s->tag, sizeof(tag));
+    assert_memory_equal(out, s->sealed, s->len);
+    assert_int_equal(out[s->len], 0xa5);
+    assert_memory_equal(in, s->plain, s->len);
+
+    aes_gmac_siv_seal(&c, s->nonce, s->aad, in, s->len, in, tag);
+    assert_memory_equal(in, s->sealed, s->len);
+    assert_int_equal(aes_gmac_siv_open(&c, s->aad, tag, in, s->len, in), 0);
+    assert_memory_equal(in, s->plain, s->len);
+
+    tag[s->len % 16] ^= (uint8_t)(1 << s->len % 8);
+    assert_int_equal(aes_gmac_siv_open(&c, s->aad, tag, s->sealed, s->len, out), -EACCES);
+    assert_memory_equal(out, s->sealed, s->len);
+    assert_int_equal(out[s->len], 0xa5);
+    aes_gmac_siv_done(&c);
+    free(in);
+    free(out);
+}
+
+/* C-1: every length 0 to 300, then random ones. */
+static void test_kernels_equal_openssl(void **state)
+{
+    struct test_rng rng = test_rng_init("aes kernels");
+    struct sample *s = malloc(sizeof(*s));
+    const struct aes_kernel *kernel;
+
+    (void)state;
+    for (size_t i = 0; i < 700; i++) {
+        sample_make(s, &rng, i <= 300 ? i : test_rng_below(&rng, TEXT_MAX + 1));
+        for (size_t at = 0; (kernel = kernel_next(&at)) != NULL;) {
+            check_kernel(kernel, s);
+        }
+    }
+    free(s);
+}
+
+/* D-9: text in two or more pieces, output in cuts at any byte, at any alignment. */
+static void test_pieces_and_cuts_equal_whole(void **state)
+{
+    struct test_rng rng = test_rng_init("aes pieces");
+    struct sample *s = malloc(sizeof(*s));
+    uint8_t *buffer = malloc(TEXT_MAX + 64);
+    const struct aes_kernel *kernel;
+
+    (void)state;
+    for (size_t i = 0; i < 1000; i++) {
+        size_t split;
+        size_t align = test_rng_below(&rng, 64);
+        struct aes_piece pieces[3];
+
+        sample_make(s, &rng, test_rng_below(&rng, i < 500 ? 400 : TEXT_MAX) + 1);
+        memcpy(buffer + align, s->plain, s->len);
+        split = test_rng_below(&rng, s->len / 16 + 1) * 16;
+        pieces[0] = (struct aes_piece){buffer + align, split / 32 * 16};
+        pieces[1] = (struct aes_piece){buffer + align + split / 32 * 16, split - split / 32 * 16};
+        pieces[2] = (struct aes_piece){buffer + align + split, s->len - split};
+        for (size_t at = 0; (kernel = kernel_next(&at)) != NULL;) {
+            struct aes_gmac_siv c;
+            uint8_t tag[AES_SIV_TAG_LEN];
+            uint8_t out[TEXT_MAX];
+
+            aes_gmac_siv_init(&c, kernel, s->k0, s->k1);
+            aes_gmac_siv_tag(&c, s->nonce, s->aad, pieces, 3, tag);
+            assert_memory_equal(tag, s->tag, sizeof(tag));
+            assert_int_equal(aes_gmac_siv_check(&c, s->aad, tag, pieces, 3), 0);
+            for (size_t done = 0; done < s->len;) {
+                size_t n = test_rng_below(&rng, s->len - done) + 1;
+
+                aes_gmac_siv_ctr(&c, tag, done, buffer + align + done, out + done, n);
+                done += n;
+            }
+            assert_memory_equal(out, s->sealed, s->len);
+            tag[i % 16] ^= 1;
+            assert_int_equal(aes_gmac_siv_check(&c, s->aad, tag, pieces, 3), -EACCES);
+            aes_gmac_siv_done(&c);
+        }
+    }
+    free(buffer);
+    free(s);
+}
+
+/* The S-box and its inverse meet every byte value in single blocks. */
+static void test_single_blocks_equal_openssl(void **state)
+{
+    struct test_rng rng = test_rng_init("aes blocks");
+    const struct aes_kernel *kernel;
+
+    (void)state;
+    for (unsigned i = 0; i < 2000; i++) {
+        uint8_t k0[AES_KEY_LEN];
+        uint8_t k1[AES_KEY_LEN];
+        uint8_t in[16];
+        uint8_t want[16];
+        uint8_t got[16];
+
+        test_rng_fill(&rng, k0, sizeof(k0));
+        test_rng_fill(&rng, k1, sizeof(k1));
+        test_rng_fill(&rng, in, sizeof(in));
+        openssl_crypt(EVP_aes_256_ecb(), k1, NULL, true, in, 16, want);
+        for (size_t at = 0; (kernel = kernel_next(&at)) != NULL;) {
+            struct aes_gmac_siv c;
+
+            aes_gmac_siv_init(&c, kernel, k0, k1);
+            kernel->encrypt(&c, in, got);
+            assert_memory_equal(got, want, 16);
+            kernel->decrypt(&c, want, got);
+            assert_memory_equal(got, in, 16);
+        }
+    }
+}
+
+/* A sender that sets the top counter bit aside never carries out of 32 bits: the last block of the
+ * longest text at the highest start. */
+static void test_highest_counter_does_not_carry(void **state)
+{
+    struct test_rng rng = test_rng_init("aes counter");
+    const struct aes_kernel *kernel;
+    uint8_t key[AES_KEY_LEN];
+    uint8_t tag[16];
+    uint8_t start[16];
+    uint8_t *zero = calloc(1, AES_SIV_TEXT_MAX);
+    uint8_t *want = malloc(AES_SIV_TEXT_MAX);
+    uint8_t *got = malloc(AES_SIV_TEXT_MAX);
+
+    (void)state;
+    test_rng_fill(&rng, key, sizeof(key));
+    memset(tag, 0xff, sizeof(tag));
+    memcpy(start, tag, sizeof(start));
+    start[12] = 0x7f;
+    openssl_crypt(EVP_aes_256_ctr(), key, start, true, zero, AES_SIV_TEXT_MAX, want);
+    for (size_t at = 0; (kernel = kernel_next(&at)) != NULL;) {
+        struct aes_gmac_siv c;
+
+        aes_gmac_siv_init(&c, kernel, key, key);
+        aes_gmac_siv_ctr(&c, tag, 0, zero, got, AES_SIV_TEXT_MAX);
+        assert_memory_equal(got, want, AES_SIV_TEXT_MAX);
+    }
+    free(zero);
+    free(want);
+    free(got);
+}
+
+/* [primitives.aes256_gmac] holds the oracle itself to the reference. */
+static void test_gmac_vectors_agree_with_the_oracle(void **state)
+{
+    json_t *list = vec_get(vec_get(vectors, "primitives"), "aes256_gmac");
+    json_t *entry;
+    size_t i;
+
+    (void)state;
+    json_array_foreach(list, i, entry)
+    {
+        size_t len;
+        uint8_t *key = vec_bytes(entry, "key", &len);
+        uint8_t *iv = vec_bytes(entry, "iv12", &len);
+        uint8_t *want = vec_bytes(entry, "tag16", &len);
+        uint8_t *aad = vec_bytes(entry, "aad", &len);
+        uint8_t tag[16];
+
+        openssl_gmac(key, iv, aad, len, tag);
+        assert_memory_equal(tag, want, 16);
+        free(key);
+        free(iv);
+        free(want);
+        free(aad);
+    }
+    assert_int_equal(i, 11);
+}
+
+static void test_done_wipes(void **state)
+{
+    static const struct aes_gmac_siv zero;
+    struct aes_gmac_siv c;
+    uint8_t key[AES_KEY_LEN] = {1};
+
+    (void)state;
+    aes_gmac_siv_init(&c, aes_pick(cpu_features()), key, key);
+    aes_gmac_siv_done(&c);
+    assert_memory_equal(&c, &zero, sizeof(c));
+}
+
+static void test_pick_needs_only_what_is_there(void **state)
+{
+    (void)state;
+    for (unsigned features = 0; features < 16; features++) {
+        assert_int_equal(aes_pick(features)->needs & ~features, 0);
+    }
+    assert_string_equal(aes_pick(0)->name, "portable");
+    assert_ptr_equal(aes_pick(~0U), aes_kernels[0]);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_gmac_vectors_agree_with_the_oracle),
+        cmocka_unit_test(test_single_blocks_equal_openssl),
+        cmocka_unit_test(test_kernels_equal_openssl),
+        cmocka_unit_test(test_pieces_and_cuts_equal_whole),
+        cmocka_unit_test(test_highest_counter_does_not_carry),
+        cmocka_unit_test(test_done_wipes),
+        cmocka_unit_test(test_pick_needs_only_what_is_there),
+    };
+
+    return cmocka_run_group_tests(tests, load, unload);
+}
