@@ -1,0 +1,91 @@
+#!/usr/bin/env python3
+"""Make the fuzz corpora that come from the golden vectors.
+
+Usage: tools/make_fuzz_corpus.py        (from anywhere; writes test/fuzz/corpus/<target>/)
+
+Names are stable, so running it again changes only what changed in the vectors. Files made by other
+means (found by fuzzing) are left alone.
+"""
+import json
+import pathlib
+import re
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+CORPUS = ROOT / "test" / "fuzz" / "corpus"
+VERB_OF = {"ERROR": 0x02, "OK": 0x03, "WHOIS": 0x04, "RENDEZVOUS": 0x05, "PUSH_DIRECT_PATHS": 0x10,
+           "USER_MESSAGE": 0x14, "REMOTE_TRACE": 0x15}
+
+
+def vectors(name):
+    with open(ROOT / "test" / "vectors" / name, encoding="utf-8") as file:
+        return json.load(file)
+
+
+def put(target, name, data):
+    folder = CORPUS / target
+    folder.mkdir(parents=True, exist_ok=True)
+    name = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:48]
+    (folder / name).write_bytes(data)
+
+
+def put_crypto(v):
+    for i in (0, 1, 5, 9, 11):
+        put("inetaddr", f"text-{i}", b"\x01" + v["inetaddress"][i]["text"].encode())
+    put("inetaddr", "text-mac", b"\x01" + v["mac"][0]["mac"].encode())
+    put("inetaddr", "text-network", b"\x01" + v["mac"][0]["network"].encode())
+    for i in (0, 1, 3, 4, 6, 8, 10):
+        put("inetaddr", f"binary-{i}", b"\0" + bytes.fromhex(v["inetaddress_decode"][i]["bytes"]))
+    for i in (0, 1, 2):
+        put("identity", f"binary-{i}",
+            b"\0" + bytes.fromhex(v["identity_binary_cases"][i]["binary"]))
+    put("identity", "text-public", b"\x01" + v["identities"][0]["public"].encode())
+    put("identity", "text-secret", b"\x01" + v["identities"][1]["secret"].encode() + b"\r\n")
+    for i in (0, 4, 8):
+        put("identity", f"text-lenient-{i}",
+            b"\x01" + v["identity_lenient_cases"][i]["string"].encode())
+    for i, c in enumerate(v["dictionary_get"]):
+        if i % 2 == 0:
+            put("dict", c["name"], bytes.fromhex(c["text_hex"]))
+    put("dict", "all-bytes", bytes.fromhex(v["dictionary_encode"][4]["text_hex"]))
+    for c in v["decompression"]:
+        put("lz4", "block-" + c["name"], bytes.fromhex(c["before"])[28:])
+    for i in (3, 7, 9):
+        put("lz4", "plain-" + v["compression"][i]["name"],
+            bytes.fromhex(v["compression"][i]["before"])[28:])
+
+
+def put_vl1(v):
+    for i, c in enumerate(v["hello"]):
+        payload = bytearray.fromhex(c["payload"])
+        if "crypt_plain" in c["fields"]:
+            at = c["fields"]["crypt_start_offset"] - 28
+            payload[at:] = bytes.fromhex(c["fields"]["crypt_plain"])
+        put("hello", f"hello-{i}", b"\0" + bytes(payload))
+    for i, c in enumerate(v["ok_hello"]):
+        put("hello", f"ok-{i}", b"\x01" + bytes.fromhex(c["payload"])[9:])
+    for c in v["packets"] + v["errors"]:
+        if c["verb_name"] in VERB_OF:
+            put("vl1msg", c["name"], bytes([VERB_OF[c["verb_name"]]]) + bytes.fromhex(c["payload"]))
+    put("vl1msg", "qos", b"\x14" + bytes(range(30)))
+    put("vl1msg", "any-verb", b"\xff" + bytes(range(40)))
+    for c in v["world_parse"]:
+        put("world", c["name"], bytes.fromhex(c["bytes"]))
+    put("world", "default planet", bytes.fromhex(v["default_planet"]["serialized"]))
+    put("peer_cache", "one-path", bytes.fromhex(v["peer_cache"]["bytes"]))
+    none = bytes.fromhex(v["peer_cache"]["bytes"])[:80] + b"\0\0"
+    put("peer_cache", "no-path", none)
+    put("peer_cache", "many-paths", none[:80] + b"\0\x50" + 80 * bytes.fromhex("04010203042709"))
+    relay = v["tcp_relay"]
+    stream = (relay["client_hello"] + relay["ipv4_frame"]["frame"] + "1703030000"
+              + relay["ipv6_frame_server_to_client"]["frame"] + "170303000100")
+    put("tcp_relay", "stream", bytes.fromhex(stream))
+    put("tcp_relay", "bad-type", bytes.fromhex("17030300050511223344"))
+
+
+def main():
+    put_crypto(vectors("identity-crypto.json"))
+    put_vl1(vectors("vl1.json"))
+
+
+if __name__ == "__main__":
+    main()
