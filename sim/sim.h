@@ -1,0 +1,100 @@
+/* A deterministic network of many engines in one process with a virtual clock: links with latency,
+ * jitter, loss, duplication and reordering, NAT routers of four kinds, partitions, address changes,
+ * clock steps. The same seed gives the same trace. Nothing here reads a clock or sends a byte. */
+#pragma once
+
+#include "node/node.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct sim;
+struct sim_node;
+
+/* What a NAT does: how ports are mapped and who may answer. */
+enum sim_nat_kind {
+    SIM_NAT_NONE,            /* public address */
+    SIM_NAT_FULL_CONE,       /* one mapping, anybody may send to it */
+    SIM_NAT_RESTRICTED,      /* one mapping, only IPs that were sent to */
+    SIM_NAT_PORT_RESTRICTED, /* one mapping, only IPs and ports that were sent to */
+    SIM_NAT_SYMMETRIC,       /* a mapping per destination, answers from there only */
+};
+
+struct sim_options {
+    uint64_t seed;
+    unsigned latency_ms; /* one way, between two sites */
+    unsigned jitter_ms;  /* added, 0..jitter: reorders */
+    unsigned loss_pct;   /* datagrams lost between sites */
+    unsigned dup_pct;    /* datagrams that arrive twice */
+    unsigned hash_ms;    /* what a check of an address hash takes */
+    bool trace_frames;   /* keep received frames for sim_frames_seen */
+};
+
+/* A network without nodes. NULL: out of memory. */
+struct sim *sim_new(const struct sim_options *options);
+void sim_free(struct sim *sim);
+
+/* Change loss from now on. */
+void sim_set_loss(struct sim *sim, unsigned loss_pct);
+
+int64_t sim_now(const struct sim *sim);
+
+/* Running hash over every datagram delivered: equal for equal seeds. */
+uint64_t sim_trace(const struct sim *sim);
+uint64_t sim_datagrams(const struct sim *sim);
+
+/* Number from the simulator's own random source, below bound. */
+uint64_t sim_random(struct sim *sim, uint64_t bound);
+
+/* A new node at a site of its own. nat: the router in front of it. Not running yet. */
+struct sim_node *sim_add(struct sim *sim, enum sim_nat_kind nat);
+
+/* Another node behind the router (and on the LAN) of an existing one. */
+struct sim_node *sim_add_neighbour(struct sim *sim, struct sim_node *other);
+
+/* Make a planet of these nodes (at most 4, without NAT), signed by a key of the simulator. Nodes
+ * started later use it; a later call makes an update of it. */
+void sim_planet(struct sim *sim, struct sim_node *const *roots, size_t count);
+
+/* Start or stop the engine. Stopping keeps state objects, as a disk would; abrupt skips the
+ * farewell. */
+void sim_start(struct sim_node *node);
+void sim_stop(struct sim_node *node, bool abrupt);
+
+/* Announce this protocol version instead of ours at the next start. */
+void sim_set_protocol(struct sim_node *node, uint8_t protocol);
+
+struct node *sim_engine(struct sim_node *node);
+uint64_t sim_address(const struct sim_node *node);
+const struct identity *sim_identity(const struct sim_node *node);
+
+/* Physical events. */
+void sim_partition(struct sim_node *a, struct sim_node *b, bool cut); /* between two nodes' sites */
+void sim_isolate(struct sim_node *node, bool cut);                    /* from everybody */
+void sim_move(struct sim_node *node);       /* new address (its router's, if behind one) */
+void sim_nat_rebind(struct sim_node *node); /* router forgets its mappings, new ports */
+void sim_clock_step(struct sim_node *node, int64_t ms); /* wall clock only */
+
+/* Send a unicast frame with a serial number to another member; true if the engine took it (always).
+ * It is counted at the receiver by sim_frames. */
+void sim_frame(struct sim_node *from, struct sim_node *to, uint64_t nwid);
+
+/* Broadcast frame. */
+void sim_broadcast(struct sim_node *from, uint64_t nwid);
+
+/* Frames received so far from a node, and from all. */
+unsigned sim_frames_from(const struct sim_node *node, const struct sim_node *from);
+unsigned sim_frames(const struct sim_node *node);
+
+/* Number of times the engine was woken by its own deadline. */
+uint64_t sim_wakeups(const struct sim_node *node);
+
+/* True if node has a usable direct path to other. */
+bool sim_is_direct(struct sim_node *node, const struct sim_node *other);
+
+/* Let time pass. until: true ends early; checked after each event. Returns true if it did. */
+bool sim_run(struct sim *sim, int64_t ms, bool (*until)(void *ctx), void *ctx);
+
+/* Function for controllers hosted by a test: called after each input of the node. */
+void sim_set_hook(struct sim_node *node, void (*hook)(void *ctx, int64_t now_ms), void *ctx);

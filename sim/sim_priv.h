@@ -1,0 +1,101 @@
+/* Inside of the simulator. */
+#pragma once
+
+#include "sim.h"
+
+#include "wire/world.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+enum { SIM_NODES_MAX = 1024 };
+
+struct sim_event {
+    int64_t at_ms;
+    uint64_t serial; /* order of equal times */
+    struct sim_node *node;
+    struct engine_job *job; /* a job that ends, else a datagram */
+    uint64_t life;          /* of the node when the job began */
+    struct inetaddr from;
+    size_t len;
+    uint8_t data[];
+};
+
+struct sim_object {
+    enum state_kind kind;
+    uint64_t id;
+    size_t len;
+    uint8_t *data;
+};
+
+/* One mapping of a router. */
+struct sim_map {
+    struct inetaddr inside;
+    struct inetaddr dest; /* last destination (symmetric: the only one) */
+    uint16_t port;        /* outside */
+};
+
+struct sim_nat {
+    enum sim_nat_kind kind;
+    struct inetaddr outside; /* public IP */
+    struct sim_map *maps;    /* one per inside address and destination: filters and ports */
+    size_t map_count;
+    size_t map_cap;
+    uint16_t next_port;
+    unsigned users;
+};
+
+struct sim_node {
+    struct sim *sim;
+    uint32_t index;
+    struct node *node; /* NULL while stopped */
+    struct identity identity;
+    struct inetaddr at; /* own address and port */
+    struct sim_nat *nat;
+    uint64_t random;
+    uint64_t life;
+    int64_t clock_step_ms;
+    uint8_t protocol;
+    bool online;
+    bool isolated;
+    struct sim_object *objects;
+    size_t object_count;
+    unsigned frames;
+    unsigned frames_from[SIM_NODES_MAX];
+    uint32_t frame_serial;
+    uint64_t wakeups;
+    void (*hook)(void *ctx, int64_t now_ms);
+    void *hook_ctx;
+};
+
+struct sim_cut {
+    const struct sim_node *a;
+    const struct sim_node *b;
+};
+
+struct sim {
+    struct sim_options options;
+    uint64_t random;
+    uint64_t serial;
+    uint64_t trace;
+    uint64_t datagrams;
+    int64_t now_ms;
+    bool verbose;
+    struct sim_node *nodes[SIM_NODES_MAX];
+    size_t node_count;
+    struct sim_event **events; /* heap */
+    size_t event_count;
+    size_t event_cap;
+    struct world planet;
+    uint64_t planet_updates;
+    uint8_t world_seed[IDENTITY_PRIVATE_LEN];
+    struct sim_cut cuts[64];
+    size_t cut_count;
+    uint32_t sites;
+};
+
+void sim_push(struct sim *sim, struct sim_event *event);
+void sim_place(struct sim_node *node, enum sim_nat_kind kind);
+void sim_transmit(struct sim_node *from, const struct inetaddr *to, const void *data, size_t len,
+                  unsigned ttl);
+void sim_set_sockets(struct sim_node *node);
