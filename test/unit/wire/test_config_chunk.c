@@ -1,4 +1,5 @@
-/* Delivery of configurations: CFG-2, CFG-3, CFG-8 (layout), NET-7. Source: spec 03 sections 3, 4. */
+/* Delivery of configurations: CFG-2, CFG-3, CFG-8 (layout), NET-7. Source: spec 03 sections 3, 4.
+ */
 #include "vectors.h"
 
 #include "base/hex.h"
@@ -152,12 +153,14 @@ static void test_malformed_chunks(void **state)
         size_t at;
         const char *hex;
     } table[] = {
-        {tail + 17, "02"},                                   /* signature type */
-        {tail + 18, "005f"},                                 /* signature length */
-        {tail + 18, "0061"}, {tail + 9, "00000001"},         /* total below the part */
-        {tail + 13, "00000001"},                             /* part beyond the total */
-        {tail + 13, "ffffffff"}, {tail + 9, "00100001"},     /* total above the bound */
-        {tail + 1, "0000000000000000"},                      /* update ID */
+        {tail + 17, "02"},   /* signature type */
+        {tail + 18, "005f"}, /* signature length */
+        {tail + 18, "0061"},
+        {tail + 9, "00000001"},  /* total below the part */
+        {tail + 13, "00000001"}, /* part beyond the total */
+        {tail + 13, "ffffffff"},
+        {tail + 9, "00100001"},         /* total above the bound */
+        {tail + 1, "0000000000000000"}, /* update ID */
     };
 
     for (size_t i = 0; i < COUNT_OF(table); i++) {
@@ -286,14 +289,10 @@ static void test_acknowledgement(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sent_vectors),
-        cmocka_unit_test(test_any_altered_byte_is_dropped),
-        cmocka_unit_test(test_malformed_chunks),
-        cmocka_unit_test(test_large_totals_are_taken),
-        cmocka_unit_test(test_legacy_form),
-        cmocka_unit_test(test_request_vectors),
-        cmocka_unit_test(test_short_requests),
-        cmocka_unit_test(test_acknowledgement),
+        cmocka_unit_test(test_sent_vectors),     cmocka_unit_test(test_any_altered_byte_is_dropped),
+        cmocka_unit_test(test_malformed_chunks), cmocka_unit_test(test_large_totals_are_taken),
+        cmocka_unit_test(test_legacy_form),      cmocka_unit_test(test_request_vectors),
+        cmocka_unit_test(test_short_requests),   cmocka_unit_test(test_acknowledgement),
     };
 
     return cmocka_run_group_tests(tests, load, unload);

@@ -109,9 +109,10 @@ static size_t each(const struct fixture *fx, const char *list, entry_fn fn)
 
 /* "ok", "bad" or "whois" as the engine would find. */
 #define VERDICT(fx, kind, object)                                                                  \
-    (kind##_signer(object) == 0              ? "bad"                                               \
-     : known(fx, kind##_signer(object)) == NULL ? "whois"                                          \
-     : kind##_verify(object, known(fx, kind##_signer(object))) == 0 ? "ok" : "bad")
+    (kind##_signer(object) == 0                                     ? "bad"                        \
+     : known(fx, kind##_signer(object)) == NULL                     ? "whois"                      \
+     : kind##_verify(object, known(fx, kind##_signer(object))) == 0 ? "ok"                         \
+                                                                    : "bad")
 
 /* Certificates of membership */
 
@@ -518,8 +519,8 @@ static void check_capability(const struct fixture *fx, const json_t *entry)
     assert_string_equal(capability_verdict(fx, cap), vec_text(entry, "verify"));
     assert_true(capability_equal(cap, copy));
     if (strcmp(vec_text(entry, "verify"), "ok") == 0 && cap->max_links == 1) {
-        struct capability *made = capability_make(cap->network_id, cap->timestamp, cap->id,
-                                                  cap->rules, cap->rule_count);
+        struct capability *made =
+            capability_make(cap->network_id, cap->timestamp, cap->id, cap->rules, cap->rule_count);
 
         assert_int_equal(capability_sign(made, node(fx, 'C'), capability_holder(cap)), 0);
         assert_true(capability_equal(made, cap));

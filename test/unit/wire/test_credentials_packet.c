@@ -108,8 +108,8 @@ static void test_pushes_come_out_the_same(void **state)
 {
     const json_t *list = vec_get(*state, "credentialPush");
     size_t len;
-    uint8_t *payload = vec_bytes(
-        json_array_get(vec_get(json_array_get(list, 0), "sent"), 0), "payload", &len);
+    uint8_t *payload =
+        vec_bytes(json_array_get(vec_get(json_array_get(list, 0), "sent"), 0), "payload", &len);
     const json_t *entry;
     const json_t *packet;
     size_t i;
@@ -188,8 +188,8 @@ static void test_ends_after_each_section(void **state)
 static void test_items_of_several_networks(void **state)
 {
     size_t len;
-    uint8_t *payload = inbound(*state, "NETWORK_CREDENTIALS bad COM first: later ones are still read",
-                               &len);
+    uint8_t *payload =
+        inbound(*state, "NETWORK_CREDENTIALS bad COM first: later ones are still read", &len);
     struct items *all = calloc(1, sizeof(*all));
 
     assert_non_null(all);

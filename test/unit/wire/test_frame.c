@@ -176,15 +176,14 @@ static void test_outbound_frames_from_inputs(void **state)
                                                 .payload = frame,
                                                 .len = frame_len});
             } else {
-                ext_frame_write(&w,
-                                &(struct ext_frame){
-                                    .network_id = network_id,
-                                    .dest_mac = mac_of(entry, "macDest"),
-                                    .source_mac = mac_of(entry, "macSource"),
-                                    .ethertype = (uint16_t)vec_int(entry, "etherType"),
-                                    .payload = frame,
-                                    .len = frame_len,
-                                });
+                ext_frame_write(&w, &(struct ext_frame){
+                                        .network_id = network_id,
+                                        .dest_mac = mac_of(entry, "macDest"),
+                                        .source_mac = mac_of(entry, "macSource"),
+                                        .ethertype = (uint16_t)vec_int(entry, "etherType"),
+                                        .payload = frame,
+                                        .len = frame_len,
+                                    });
             }
             assert_int_equal(wr_len(&w), len);
             assert_memory_equal(out, payload, len);
