@@ -40,7 +40,7 @@ MUST_CHECK int file_read(const char *path, size_t max, char **ret, size_t *ret_l
 
 /* Replace a file in one step: temporary file beside it with mode from its birth, fsync, rename,
  * fsync of the directory. A file with the same bytes is left alone except for its mode. The
- * directory must exist. On any error the old file is whole and no temporary file remains.
+ * directory must exist. On any error the old or the new file is there whole and no temporary file.
  * Returns 0; negative errno. */
 MUST_CHECK int file_write_atomic(const char *path, const void *data, size_t len, mode_t mode);
 
