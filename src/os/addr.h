@@ -59,7 +59,7 @@ struct net_addr {
 struct net_snapshot {
     struct net_iface *ifaces; /* ascending by index */
     size_t iface_count;
-    struct net_addr *addrs; /* ascending by interface, in the order of the system */
+    struct net_addr *addrs; /* in the order of the system */
     size_t addr_count;
     bool cut; /* more than NET_IFACES_MAX or NET_ADDRS_MAX were there */
 };
