@@ -32,7 +32,7 @@ enum bind_verdict {
     BIND_KIND,      /* loopback, tunnel */
     BIND_DENIED,    /* configured prefix */
     BIND_DOWN,      /* interface is not up */
-    BIND_TEMPORARY, /* temporary, tentative or deprecated address */
+    BIND_TEMPORARY, /* temporary or tentative address */
     BIND_SCOPE,     /* not private, pseudo-private, shared or global */
     BIND_BLACKLIST, /* in a blacklisted network */
     BIND_MANAGED,   /* one of our own managed addresses */
@@ -53,7 +53,7 @@ enum bind_verdict bind_check(const struct bind_policy *policy, const struct net_
 const char *bind_verdict_name(enum bind_verdict verdict);
 
 /* Choose what to bind: writes up to cap targets without repeats, those on the preferred interface
- * first, then global before private scope. snapshot NULL: the system could not be read: the two
+ * first, deprecated ones last. snapshot NULL: the system could not be read: the two
  * wildcards. Returns how many were written; *ret_left_out (may be NULL) = suitable addresses beyond
  * cap. */
 size_t bind_select(const struct bind_policy *policy, const struct net_snapshot *snapshot,
