@@ -6,10 +6,12 @@
 
 #include "os/addr.h"
 
+struct netconf_route; /* wire/netconf.h */
+
 enum {
     MANAGED_ADDRS_MAX = 64,      /* managed addresses applied per network */
     MANAGED_ROUTES_MAX = 256,    /* routes applied per network, halves of defaults counted */
-    MANAGED_WHITELIST_MAX = 64,  /* prefixes of allowManaged */
+    MANAGED_WHITELIST_MAX = 256, /* prefixes of allowManaged */
     MANAGED_FAILURES_MAX = 16,   /* failures a report names */
     MANAGED_METRIC_VIA = 5000,   /* metric of routes with a gateway (spec 05 section 6.3) */
     MANAGED_SETTINGS_LEN = 4096, /* text of a settings file and its NUL */
@@ -48,24 +50,20 @@ enum managed_verdict {
 enum managed_verdict managed_check(const struct managed_policy *policy,
                                    const struct inetaddr *target);
 
-/* A route of the network configuration. */
-struct managed_route {
-    struct inetaddr target; /* port = prefix length */
-    struct inetaddr via;    /* nil = none */
-    uint16_t metric;        /* 0 = ours to choose */
-};
+struct managed_applied;
 
 /* What the configuration asks for, and what the host knows. All arrays are borrowed. */
 struct managed_input {
     const struct managed_policy *policy;
     const struct inetaddr *assigned; /* port = prefix length; nil entries are ignored */
     size_t assigned_count;
-    const struct managed_route *routes;
+    const struct netconf_route *routes;
     size_t route_count;
     const struct inetaddr *device_ips; /* addresses on the device now, managed or foreign */
     size_t device_ip_count;
-    unsigned ifindex; /* of the device */
-    bool online;      /* default routes only while true */
+    const struct managed_applied *applied; /* tells ours from foreign ones; NULL: all foreign */
+    unsigned ifindex;                      /* of the device */
+    bool online;                           /* default routes only while true */
 };
 
 /* What the device should hold. */
@@ -139,8 +137,9 @@ struct managed_report {
 /* Bring the device from what is there to the plan: remove addresses no longer wanted (only those we
  * applied), add missing ones, then the same for routes. What another program deleted comes back;
  * what another program added stays. A route whose gateway, source or metric changed is replaced.
- * Doing it again changes nothing. device_ips as in managed_input, fresh. An empty plan takes all
- * back. */
+ * An IPv6 source address that the kernel still checks for duplicates is left out of a route at
+ * first. Doing it again changes nothing. device_ips as in managed_input, fresh. An empty plan takes
+ * all back. */
 void managed_sync(const struct managed_ops *ops, struct managed_applied *applied,
                   const struct managed_plan *plan, const struct inetaddr *device_ips,
                   size_t device_ip_count, unsigned ifindex, struct managed_report *ret);
