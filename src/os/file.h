@@ -38,10 +38,10 @@ MUST_CHECK ssize_t file_read_into(const char *path, void *buf, size_t cap);
  * Returns 0; errors of file_read_into; -ENOMEM. */
 MUST_CHECK int file_read(const char *path, size_t max, char **ret, size_t *ret_len);
 
-/* Replace a file in one step: temporary file beside it with mode from its birth, fsync, rename,
- * fsync of the directory. A file with the same bytes is left alone except for its mode. The
- * directory must exist. On any error the old or the new file is there whole and no temporary file.
- * Returns 0; negative errno. */
+/* Replace a file in one step: temporary file beside it (name + ".tmp", one writer at a time) with
+ * mode from its birth, fsync, rename, fsync of the directory. A file with the same bytes is left
+ * alone except for its mode. The directory must exist. On any error the old or the new file is
+ * there whole and no temporary file. Returns 0; negative errno. */
 MUST_CHECK int file_write_atomic(const char *path, const void *data, size_t len, mode_t mode);
 
 /* Remove a file. Returns 0, also when it is not there; negative errno. */

@@ -71,7 +71,8 @@ MUST_CHECK int tap_set_mtu(struct tap *tap, uint32_t mtu);
 MUST_CHECK int tap_set_mac(struct tap *tap, uint64_t mac);
 
 /* Read up to count (at most TAP_BATCH_MAX) frames. Frames without payload and frames whose payload
- * exceeds the MTU are skipped. Returns how many, 0 if there is none now; negative errno (-EIO: the
+ * exceeds the MTU are skipped. Returns how many, 0 if there is none to give now (poll
+ * level-triggered: more may wait); negative errno (-EIO: the
  * device is down or gone). */
 MUST_CHECK int tap_read(struct tap *tap, unsigned queue, struct tap_frame *batch, size_t count);
 

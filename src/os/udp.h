@@ -70,7 +70,8 @@ void udp_info(const struct udp_socket *s, struct udp_info *ret);
 
 /* Receive up to count (at most UDP_BATCH_MAX are used) datagrams. Entries of truncated datagrams
  * are left out; buffers may change places between the entries for that. Returns how many were
- * received, 0 if there is none now; negative errno of the socket (the device is gone...). */
+ * received, 0 if there is none to give now (poll level-triggered: more may wait); negative errno of
+ * the socket (the device is gone...). */
 MUST_CHECK int udp_receive(struct udp_socket *s, struct udp_rx *batch, size_t count);
 
 /* Send datagrams in order until one would block. Each handled entry gets its error; an error of

@@ -12,10 +12,13 @@
 #include <net/ethernet.h>
 #include <net/if.h>
 #include <poll.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -126,6 +129,55 @@ static void test_bad_configurations(void **state)
     assert_non_null(strstr(error, "MAC"));
     assert_int_equal(if_nametoindex("ztmjfmfyq5"), 0);
     assert_null(tap);
+}
+
+/* Run check in a child process, which may spoil itself. */
+static void in_child(bool (*check)(void))
+{
+    int status;
+    pid_t child = fork();
+
+    assert_true(child >= 0);
+    if (child == 0) {
+        _exit(check() ? 0 : 1);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+}
+
+static bool explains_missing_right(void)
+{
+    const struct tap_config config = {.nwid = nwid, .mac = mac, .mtu = 2800, .queues = 1};
+    struct tap *tap;
+    char error[TAP_ERROR_LEN];
+
+    if (geteuid() != 0 || setuid(65534) != 0) {
+        return true; /* nothing to give up */
+    }
+    int code = tap_open(&config, &tap, error);
+    return (code == -EACCES || code == -EPERM) && strstr(error, "CAP_NET_ADMIN") != NULL;
+}
+
+static bool explains_missing_driver(void)
+{
+    const struct tap_config config = {.nwid = nwid, .mac = mac, .mtu = 2800, .queues = 1};
+    struct tap *tap;
+    char error[TAP_ERROR_LEN];
+
+    if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
+        mount("none", "/dev/net", "tmpfs", 0, NULL) != 0) {
+        return true; /* not permitted here */
+    }
+    int code = tap_open(&config, &tap, error);
+    return code == -ENOENT && strstr(error, "no TUN driver") != NULL;
+}
+
+/* SV-31 (the reasons shown) */
+static void test_failures_are_explained(void **state)
+{
+    (void)state;
+    in_child(explains_missing_right);
+    in_child(explains_missing_driver);
 }
 
 /* Read frames until one satisfies wanted; false after two seconds. */
@@ -301,6 +353,7 @@ int main(void)
         cmocka_unit_test(test_device_is_named_and_configured),
         cmocka_unit_test(test_taken_names),
         cmocka_unit_test(test_bad_configurations),
+        cmocka_unit_test(test_failures_are_explained),
         cmocka_unit_test(test_frames_pass_both_ways),
         cmocka_unit_test(test_frames_pass_over_several_queues),
         cmocka_unit_test(test_tagged_and_oversized_frames),
