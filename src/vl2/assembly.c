@@ -291,6 +291,9 @@ enum vl1_verdict assembly_chunk(struct vl2 *vl2, const struct in_packet *in, int
         vl1_whois(vl2->vl1, net->controller, now_ms);
         return VL1_LATER;
     }
+    if (!vl1_peer_is_validated(vl2->vl1, controller, now_ms)) {
+        return VL1_LATER;
+    }
     if (config_chunk_verify(&chunk, peer_identity(controller)) != 0) {
         vl2_count(vl2, COUNT_CHUNK_REFUSED);
         return VL1_DONE;

@@ -10,8 +10,8 @@
 #include <string.h>
 
 enum {
-    HELPED_MS = 180000,     /* members we configured may use our multicast table */
-    HELPED_MAX = 1048576,   /* of them remembered */
+    HELPED_MS = 180000,      /* members we configured may use our multicast table */
+    HELPED_MAX = 1048576,    /* of them remembered */
     REVOCATIONS_AT_ONCE = 9, /* what one datagram holds */
 };
 
@@ -54,8 +54,7 @@ static void helped_trim(struct vl2 *vl2, int64_t now_ms)
         struct list *first = list_first(&vl2->helped_order);
         struct helped *h = first != NULL ? CONTAINER_OF(first, struct helped, order) : NULL;
 
-        if (h == NULL ||
-            (vl2->helped.count <= HELPED_MAX && now_ms - h->at_ms < HELPED_MS)) {
+        if (h == NULL || (vl2->helped.count <= HELPED_MAX && now_ms - h->at_ms < HELPED_MS)) {
             break;
         }
         helped_free(vl2, h);

@@ -43,8 +43,8 @@ static int own_views_make(const struct netconf *conf, struct own_views *ret)
     for (size_t i = 0; i < conf->tag_count; i++) {
         const struct tag *tag = &conf->tags[i];
 
-        own.tags[i] = (struct filter_tag){
-            .timestamp = tag->timestamp, .id = tag->id, .value = tag->value};
+        own.tags[i] =
+            (struct filter_tag){.timestamp = tag->timestamp, .id = tag->id, .value = tag->value};
     }
     for (size_t i = 0; i < conf->ownership_count; i++) {
         const struct ownership *o = &conf->ownerships[i];
@@ -241,8 +241,8 @@ static int replace(struct network *net, struct netconf *conf, const char *text, 
                    enum config_source source, int64_t now_ms)
 {
     bool older = net->has_conf && is_older(conf, &net->conf);
-    bool urgent = !net->has_conf || conf->revision != net->conf.revision ||
-                  !port_equal(&net->conf, conf);
+    bool urgent =
+        !net->has_conf || conf->revision != net->conf.revision || !port_equal(&net->conf, conf);
     int err;
 
     if (older && source != CONFIG_ANSWERED) {
