@@ -40,8 +40,8 @@ static void show_arrays(struct member *m)
 
 /* ---- signers ---- */
 
-/* Identity of a signer. Returns 0 with *ret borrowed until the next input; -EAGAIN unknown, WHOIS
- * was sent; -EACCES nothing can make it valid. */
+/* Identity of a signer. Returns 0 with *ret borrowed until the next input; -EAGAIN not known or not
+ * checked yet, which is under way; -EACCES nothing can make it valid. */
 static int find_signer(struct network *net, uint64_t signer, const struct identity **ret,
                        int64_t now_ms)
 {
@@ -58,6 +58,9 @@ static int find_signer(struct network *net, uint64_t signer, const struct identi
     peer = vl1_peer_find(vl1, signer, now_ms);
     if (peer == NULL) {
         vl1_whois(vl1, signer, now_ms);
+        return -EAGAIN;
+    }
+    if (!vl1_peer_is_validated(vl1, peer, now_ms)) {
         return -EAGAIN;
     }
     *ret = peer_identity(peer);

@@ -351,8 +351,8 @@ void push_on_request(struct network *net, uint64_t address, int64_t now_ms)
     if (m == NULL) {
         m = member_get(net, address, now_ms);
     }
-    if (m != NULL && (m->last_push_ms < net->conf_changed_ms ||
-                      now_ms - m->last_push_ms > REQUEST_MS)) {
+    if (m != NULL &&
+        (m->last_push_ms < net->conf_changed_ms || now_ms - m->last_push_ms > REQUEST_MS)) {
         push_now(net, m, now_ms);
     }
 }

@@ -19,8 +19,7 @@ static uint32_t effective_id(uint8_t type, uint32_t id)
 
 static struct revoked *find(const struct network *net, uint64_t target, uint8_t type, uint32_t id)
 {
-    for (struct hmap_node *n = hmap_find(&net->revoked, target); n != NULL;
-         n = hmap_next_same(n)) {
+    for (struct hmap_node *n = hmap_find(&net->revoked, target); n != NULL; n = hmap_next_same(n)) {
         struct revoked *r = of_node(n);
 
         if (r->revocation.type == type &&
