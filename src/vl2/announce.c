@@ -141,8 +141,8 @@ static size_t answerers(const struct network *net, uint64_t *list)
     for (size_t i = 0; i < net->conf.specialist_count; i++) {
         uint64_t address = net->conf.specialists[i] & UINT64_C(0xffffffffff);
 
-        if (address != net->vl2->self && (network_roles(net, address) &
-                                          (SPECIALIST_ANCHOR | SPECIALIST_REPLICATOR)) != 0) {
+        if (address != net->vl2->self &&
+            (network_roles(net, address) & (SPECIALIST_ANCHOR | SPECIALIST_REPLICATOR)) != 0) {
             add(list, &count, address);
         }
     }
@@ -270,7 +270,7 @@ int announce_update(struct network *net, int64_t now_ms)
 {
     size_t cap = net->port_group_count + net->port_address_count + 1;
     struct multicast_group *groups = malloc(cap * sizeof(*groups));
-    struct multicast_group *new = malloc(cap * sizeof(*new));
+    struct multicast_group *new = calloc(cap, sizeof(*new));
     size_t count = net->port_group_count;
     size_t fresh = 0;
 
@@ -359,10 +359,9 @@ void vl2_port_addresses(struct vl2 *vl2, uint64_t nwid, const struct inetaddr *a
     struct network *net = vl2_find(vl2, nwid);
 
     vl2->now_ms = now_ms;
-    if (net != NULL &&
-        (replace(&net->port_addresses, &net->port_address_count, addrs, count, PORT_ADDRESSES_MAX,
-                 sizeof(*addrs)) != 0 ||
-         announce_update(net, now_ms) != 0)) {
+    if (net != NULL && (replace(&net->port_addresses, &net->port_address_count, addrs, count,
+                                PORT_ADDRESSES_MAX, sizeof(*addrs)) != 0 ||
+                        announce_update(net, now_ms) != 0)) {
         vl2_count(vl2, COUNT_NO_MEMORY);
     }
 }

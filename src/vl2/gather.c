@@ -8,7 +8,7 @@
 #include <string.h>
 
 enum {
-    GATHER_ASKED_MAX = 16,  /* nodes asked at once */
+    GATHER_ASKED_MAX = 16,   /* nodes asked at once */
     GATHER_RESULT_HEAD = 33, /* bytes of a result before the addresses */
     ADDRESS_LEN = 5,
     GATHER_LIMIT_MAX = 65535,

@@ -8,11 +8,11 @@
 #include <string.h>
 
 enum {
-    RECORD_MS = 600000,        /* a subscription expires */
-    CLEAN_MS = 30000,          /* least distance of two cleanings */
-    RECORDS_MAX = 262144,      /* subscriptions kept by a leaf */
+    RECORD_MS = 600000,         /* a subscription expires */
+    CLEAN_MS = 30000,           /* least distance of two cleanings */
+    RECORDS_MAX = 262144,       /* subscriptions kept by a leaf */
     RECORDS_ROOT_MAX = 4194304, /* by a root or controller */
-    SENDER_RECORDS_MAX = 4096, /* about one address */
+    SENDER_RECORDS_MAX = 4096,  /* about one address */
 };
 
 static uint64_t group_key(const struct vl2 *vl2, uint64_t nwid, const struct multicast_group *id)
@@ -59,8 +59,7 @@ struct group *group_get(struct vl2 *vl2, uint64_t nwid, const struct multicast_g
         return NULL;
     }
     g = calloc(1, sizeof(*g));
-    if (g == NULL ||
-        hmap_insert(&vl2->multicast.groups, &g->node, group_key(vl2, nwid, id)) != 0) {
+    if (g == NULL || hmap_insert(&vl2->multicast.groups, &g->node, group_key(vl2, nwid, id)) != 0) {
         free(g);
         vl2_count(vl2, COUNT_NO_MEMORY);
         return NULL;

@@ -227,8 +227,8 @@ static void make_room(struct vl2 *vl2, struct group *group, size_t len)
         multicast_pending_free(
             vl2, CONTAINER_OF(list_first(&group->pending), struct pending_frame, in_group));
     }
-    while (mc->pending_count > 0 && (mc->pending_count >= PENDING_MAX ||
-                                     mc->pending_bytes + len > PENDING_BYTES_MAX)) {
+    while (mc->pending_count > 0 &&
+           (mc->pending_count >= PENDING_MAX || mc->pending_bytes + len > PENDING_BYTES_MAX)) {
         multicast_pending_free(
             vl2, CONTAINER_OF(list_first(&mc->pending), struct pending_frame, in_all));
     }

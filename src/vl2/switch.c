@@ -219,8 +219,7 @@ static uint64_t bridge_of(struct network *net, uint64_t mac, int64_t now_ms)
     if (via == 0 || via == net->vl2->self || !network_is_bridge(net, via)) {
         return 0;
     }
-    if (mac_is_member(net->id, mac) &&
-        member_find(net, mac_member_address(net->id, mac)) != NULL) {
+    if (mac_is_member(net->id, mac) && member_find(net, mac_member_address(net->id, mac)) != NULL) {
         return 0;
     }
     return via;
@@ -346,8 +345,7 @@ enum vl1_verdict switch_frame_in(struct vl2 *vl2, const struct in_packet *in, in
         .len = packet.len,
         .ethertype = packet.ethertype,
     };
-    if (switch_filter_in(net, &frame, in->source, member, now_ms) !=
-        FILTER_DROP) {
+    if (switch_filter_in(net, &frame, in->source, member, now_ms) != FILTER_DROP) {
         deliver(net, frame.dest_mac, frame.source_mac, frame.ethertype, frame.payload, frame.len);
     }
     return VL1_TRUST;
@@ -478,8 +476,7 @@ static bool multicast_frame(struct network *net, const struct in_packet *in,
         }
         bridge_learn(net, frame.source_mac, in->source, now_ms);
     }
-    if (switch_filter_in(net, &frame, in->source, member, now_ms) !=
-        FILTER_DROP) {
+    if (switch_filter_in(net, &frame, in->source, member, now_ms) != FILTER_DROP) {
         deliver(net, frame.dest_mac, frame.source_mac, frame.ethertype, frame.payload, frame.len);
     }
     return true;
