@@ -31,8 +31,9 @@ struct fragment_piece {
 bool fragment_is_needed(size_t len, size_t mtu);
 
 /* Plan the reference's cut (full datagrams, a short last one) or the equal cut (all as equal as
- * can be, for segmentation offload). mtu: largest UDP payload, at least 64.
- * Returns 0; -EMSGSIZE the packet is above PACKET_MAX or needs more than FRAGMENTS_MAX parts. */
+ * can be, for segmentation offload). mtu: largest UDP payload.
+ * Returns 0; -EMSGSIZE the packet is above PACKET_MAX or needs more than FRAGMENTS_MAX parts, or
+ * mtu is below 64. */
 MUST_CHECK int fragment_plan(size_t len, size_t mtu, struct fragment_plan *ret);
 MUST_CHECK int fragment_plan_equal(size_t len, size_t mtu, struct fragment_plan *ret);
 
@@ -42,7 +43,7 @@ void fragment_cut(const uint8_t *pkt, const struct fragment_plan *plan, unsigned
 
 enum {
     ASSEMBLY_PARTS_MAX = 1024,     /* parts held in all */
-    ASSEMBLY_BYTES_MAX = 4 << 20,  /* bytes of parts held in all */
+    ASSEMBLY_BYTES_MAX = 4 << 20,  /* memory of parts held in all */
     ASSEMBLY_SHARE = 64,           /* parts held for one remote IP */
     ASSEMBLY_SHARE_UPSTREAM = 256, /* the same for an upstream, which relays for many */
     ASSEMBLY_TIMEOUT_MS = 500,     /* age at which an incomplete packet is given up */
@@ -61,17 +62,24 @@ struct assembly_stats {
     uint64_t out_of_memory; /* parts */
 };
 
+/* Released memory kept for reuse, so that a busy table allocates nothing. */
+struct assembly_pool {
+    struct list free;
+    unsigned count; /* blocks in free */
+};
+
 /* Packets being joined. Allocates only while it holds parts and for ASSEMBLY_IDLE_MS after. */
 struct assembly {
     struct hmap sets;                                   /* by packet ID */
-    struct hmap sources;                                /* by remote IP */
+    struct hmap sources;                                /* by remote IP (IPv6: its first 64 bits) */
     struct list by_age;                                 /* sets, oldest first */
     struct list by_weight[ASSEMBLY_SHARE_UPSTREAM + 1]; /* sources by number of parts held */
-    unsigned heaviest; /* highest index that may be in use in by_weight */
-    struct list spare; /* part buffers for reuse */
-    unsigned spare_count;
+    unsigned heaviest;                                  /* no source has more parts than this */
+    struct assembly_pool free_parts;
+    struct assembly_pool free_sets;
+    struct assembly_pool free_sources;
     unsigned parts;  /* held now */
-    size_t bytes;    /* held now */
+    size_t bytes;    /* of memory in held parts */
     int64_t last_ms; /* time of the last part */
     struct assembly_stats stats;
 };
@@ -90,10 +98,10 @@ void assembly_init(struct assembly *a, uint64_t seed);
 void assembly_done(struct assembly *a);
 
 /* Take one datagram: a fragment, or a head with the fragmented flag; the caller classified it.
- * from, socket: where it came from, from->ip is charged. share: parts this IP may hold, at most
- * ASSEMBLY_SHARE_UPSTREAM. out: PACKET_MAX bytes, written only when a packet is complete.
- * Returns 1 with the packet in out and *ret filled; 0 more parts are needed or this one was held
- * already; -EBADMSG a part that cannot be (counted); -ENOMEM. */
+ * from, socket: where it came from; the IP is charged, of IPv6 its first 64 bits. share: parts this
+ * IP may hold, at most ASSEMBLY_SHARE_UPSTREAM. out: PACKET_MAX bytes, written only when a packet
+ * is complete. Returns 1 with the packet in out and *ret filled; 0 more parts are needed or this
+ * one was held already; -EBADMSG a part that cannot be (counted); -ENOMEM. */
 MUST_CHECK int assembly_add(struct assembly *a, const uint8_t *data, size_t len,
                             const struct inetaddr *from, uint32_t socket, unsigned share,
                             int64_t now_ms, uint8_t out[PACKET_MAX], struct assembled *ret);
