@@ -35,6 +35,7 @@ static size_t hello_build(struct peer *peer, const struct inetaddr *address, int
         .has_planet = true,
         .planet_id = vl1->planet != NULL ? vl1->planet->id : 0,
         .planet_timestamp = vl1->planet != NULL ? vl1->planet->timestamp : 0,
+        .has_tail = true,
     };
     struct wr w = wr_init(vl1->wire + PACKET_AT_PAYLOAD, MTU_PHYSICAL_DEFAULT - PACKET_AT_PAYLOAD);
     size_t tail;

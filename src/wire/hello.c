@@ -93,6 +93,8 @@ size_t hello_encode(struct wr *w, const struct hello *h, const struct hello_moon
                     size_t count)
 {
     size_t start = wr_len(w);
+    bool has_planet = h->has_address && h->has_planet;
+    bool has_tail = has_planet && h->has_tail;
     size_t tail_at;
 
     version_write(w, &h->version);
@@ -101,17 +103,18 @@ size_t hello_encode(struct wr *w, const struct hello *h, const struct hello_moon
     if (h->has_address) {
         inetaddr_write(w, &h->address);
     }
-    if (!h->has_address || !h->has_planet) {
-        return wr_len(w) - start;
+    if (has_planet) {
+        wr_u64(w, h->planet_id);
+        wr_u64(w, h->planet_timestamp);
     }
-    wr_u64(w, h->planet_id);
-    wr_u64(w, h->planet_timestamp);
     tail_at = wr_len(w) - start;
-    if (!h->has_tail || count > UINT16_MAX) {
-        w->bad = w->bad || h->has_tail;
+    if (count > (has_tail ? UINT16_MAX : 0)) {
+        w->bad = true;
         return tail_at;
     }
-    wr_u16(w, (uint16_t)count);
+    if (has_tail) {
+        wr_u16(w, (uint16_t)count);
+    }
     for (size_t i = 0; i < count; i++) {
         wr_u8(w, HELLO_MOON_TYPE);
         wr_u64(w, moons[i].id);

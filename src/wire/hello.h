@@ -67,9 +67,10 @@ MUST_CHECK int hello_decode_tail(const void *tail, size_t len, struct hello_moon
 /* Next moon of the view; entries of other types are skipped. False at the end. */
 bool hello_moons_next(struct hello_moons *moons, struct hello_moon *ret);
 
-/* Append a HELLO payload with its tail still unmasked. h->tail_at is not used; has_address,
- * has_planet or has_tail false end it early, as old versions do (count has no effect then).
- * Returns the offset of the tail from the beginning of the payload (as tail_at in hello_decode). */
+/* Append a HELLO payload with its tail still unmasked. h->tail_at is not used. A HELLO of today has
+ * has_address, has_planet and has_tail set, also without moons; false ends it there, as old
+ * versions do, and moons without a tail make w bad. Returns the offset of the tail from the
+ * beginning of the payload (as tail_at in hello_decode). */
 size_t hello_encode(struct wr *w, const struct hello *h, const struct hello_moon *moons,
                     size_t count);
 

@@ -391,6 +391,16 @@ static void test_encoders_respect_their_room(void **state)
         (void)hello_encode(&w, &h, moons, 3);
         assert_int_equal(w.bad, cap < HELLO_FIXED_MAX + 3 * HELLO_MOON_LEN);
     }
+    for (unsigned lacking = 0; lacking < 3; lacking++) { /* moons need a tail to stand in */
+        struct hello shorter = h;
+        struct wr w = wr_init(out, sizeof(out));
+
+        shorter.has_address = lacking != 0;
+        shorter.has_planet = lacking != 1;
+        shorter.has_tail = lacking != 2;
+        (void)hello_encode(&w, &shorter, moons, 1);
+        assert_true(w.bad);
+    }
     {
         static uint8_t big[80000];
         struct wr w = wr_init(big, sizeof(big));
