@@ -42,7 +42,7 @@ static void arm(struct network *net, int64_t now_ms)
     }
 }
 
-void assembly_expire(struct timer *timer, int64_t now_ms)
+void assembly_timeout(struct timer *timer, int64_t now_ms)
 {
     struct network *net = CONTAINER_OF(timer, struct network, assembly_timer);
 

@@ -261,7 +261,7 @@ static struct network *network_new(struct vl2 *vl2, uint64_t nwid)
     net->generation = 1;
     net->request_timer.fire = request_due;
     net->announce_timer.fire = announce_timer;
-    net->assembly_timer.fire = assembly_expire;
+    net->assembly_timer.fire = assembly_timeout;
     list_init(&net->lru);
     hmap_init(&net->members, vl2->seed);
     hmap_init(&net->revoked, vl2->seed);

@@ -384,7 +384,7 @@ MUST_CHECK int adhoc_config(uint64_t nwid, uint64_t self, int64_t wall_ms, struc
 /* A chunk in in->payload (spec 03 section 4.3). */
 enum vl1_verdict assembly_chunk(struct vl2 *vl2, const struct in_packet *in, int64_t now_ms);
 void assembly_clear(struct network *net);
-void assembly_expire(struct timer *timer, int64_t now_ms);
+void assembly_timeout(struct timer *timer, int64_t now_ms);
 
 /* ---- member.c: records and access ---- */
 
