@@ -1,0 +1,319 @@
+/* JSON objects of the local API. Source: spec 05 sections 3.5 to 3.8. */
+#include "daemon/api_json.h"
+
+#include "base/hex.h"
+#include "wire/identity.h"
+#include "wire/mac.h"
+#include "wire/world.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void set(json_t *object, const char *key, json_t *value)
+{
+    (void)json_object_set_new(object, key, value); /* out of memory: the member is missing */
+}
+
+static json_t *inetaddr_text(const struct inetaddr *a)
+{
+    char text[INETADDR_TEXT_LEN];
+    inetaddr_print(a, text);
+    return json_string(text);
+}
+
+static json_t *inetaddr_array(const struct inetaddr *list, size_t count)
+{
+    json_t *array = json_array();
+    for (size_t i = 0; i < count; i++) {
+        (void)json_array_append_new(array, inetaddr_text(&list[i]));
+    }
+    return array;
+}
+
+static json_t *hex_text(uint64_t value, unsigned digits)
+{
+    char text[17];
+    hex_from_u64(value, digits, text);
+    return json_string(text);
+}
+
+static json_t *mac_text(uint64_t mac)
+{
+    char text[MAC_TEXT_LEN];
+    mac_print(mac, text);
+    return json_string(text);
+}
+
+json_t *api_json_text(const char *text)
+{
+    json_t *plain = json_string(text);
+    if (plain != NULL) {
+        return plain;
+    }
+    char *safe = malloc(3 * strlen(text) + 1);
+    if (safe == NULL) {
+        return NULL;
+    }
+    size_t len = 0;
+    for (; *text != '\0'; text++) {
+        if ((unsigned char)*text < 0x80) {
+            safe[len++] = *text;
+        } else {
+            memcpy(safe + len, "\xef\xbf\xbd", 3);
+            len += 3;
+        }
+    }
+    json_t *clean = json_stringn(safe, len);
+    free(safe);
+    return clean;
+}
+
+void api_version(int ret[3])
+{
+    const char *p = PANLAN_VERSION;
+    for (int i = 0; i < 3; i++) {
+        char *end;
+        ret[i] = (int)strtol(p, &end, 10);
+        p = *end == '.' ? end + 1 : end;
+    }
+}
+
+static void set_version(json_t *object)
+{
+    int version[3];
+    api_version(version);
+    set(object, "versionMajor", json_integer(version[0]));
+    set(object, "versionMinor", json_integer(version[1]));
+    set(object, "versionRev", json_integer(version[2]));
+    set(object, "versionBuild", json_integer(0));
+    set(object, "version", json_string(PANLAN_VERSION));
+}
+
+json_t *api_json_health(const struct api_status *in)
+{
+    json_t *o = json_object();
+    set_version(o);
+    set(o, "online", json_boolean(in->node->online));
+    set(o, "clock", json_integer(in->wall_ms));
+    return o;
+}
+
+/* local.conf with "settings" completed by what is in effect. */
+static json_t *completed_config(const struct api_status *in)
+{
+    const struct config *c = in->config;
+    json_t *config = json_deep_copy(c->raw);
+    json_t *settings = json_object_get(config, "settings");
+    if (!json_is_object(settings)) {
+        settings = json_object();
+        set(config, "settings", settings);
+    }
+    set(settings, "primaryPort", json_integer(in->primary_port));
+    set(settings, "secondaryPort", json_integer(in->secondary_port));
+    set(settings, "tertiaryPort", json_integer(in->tertiary_port));
+    set(settings, "allowTcpFallbackRelay", json_boolean(c->allow_tcp_relay));
+    set(settings, "forceTcpRelay", json_boolean(c->force_tcp_relay));
+    set(settings, "portMappingEnabled", json_boolean(c->port_mapping));
+    set(settings, "homeDir", api_json_text(in->home));
+    set(settings, "listeningOn", inetaddr_array(in->listening, in->listening_count));
+    set(settings, "surfaceAddresses", inetaddr_array(in->surface, in->surface_count));
+    set(settings, "softwareUpdate", json_string("disable"));
+    set(settings, "softwareUpdateChannel", json_string(c->update_channel));
+    return config;
+}
+
+json_t *api_json_status(const struct api_status *in)
+{
+    char identity[IDENTITY_TEXT_LEN];
+    json_t *o = api_json_health(in);
+    identity_print(in->identity, false, identity);
+    set(o, "address", hex_text(in->node->address, 10));
+    set(o, "publicIdentity", json_string(identity));
+    set(o, "tcpFallbackActive", json_boolean(in->tcp_relay));
+    set(o, "planetWorldId", json_integer((json_int_t)in->node->planet_id));
+    set(o, "planetWorldTimestamp", json_integer((json_int_t)in->node->planet_timestamp));
+    set(o, "config", completed_config(in));
+    return o;
+}
+
+const char *api_network_status_name(enum network_status status)
+{
+    static const char *const names[] = {
+        [NETWORK_REQUESTING_CONFIGURATION] = "REQUESTING_CONFIGURATION",
+        [NETWORK_OK] = "OK",
+        [NETWORK_ACCESS_DENIED] = "ACCESS_DENIED",
+        [NETWORK_NOT_FOUND] = "NOT_FOUND",
+        [NETWORK_PORT_ERROR] = "PORT_ERROR",
+        [NETWORK_CLIENT_TOO_OLD] = "CLIENT_TOO_OLD",
+        [NETWORK_AUTHENTICATION_REQUIRED] = "AUTHENTICATION_REQUIRED",
+    };
+    return (size_t)status < COUNT_OF(names) ? names[status] : "(unknown)";
+}
+
+static json_t *route_object(const struct netconf_route *route)
+{
+    json_t *o = json_object();
+    char via[INETADDR_TEXT_LEN];
+    set(o, "target", inetaddr_text(&route->target));
+    if (route->via.family == route->target.family) {
+        inetaddr_print_ip(&route->via, via);
+        set(o, "via", json_string(via));
+    } else {
+        set(o, "via", json_null());
+    }
+    set(o, "flags", json_integer(route->flags));
+    set(o, "metric", json_integer(route->metric));
+    return o;
+}
+
+static json_t *dns_object(const struct netconf_dns *dns)
+{
+    json_t *o = json_object();
+    json_t *servers = json_array();
+    for (size_t i = 0; dns != NULL && i < NETCONF_DNS_SERVERS; i++) {
+        char text[INETADDR_TEXT_LEN];
+        if (dns->servers[i].family != INETADDR_NIL) {
+            inetaddr_print_ip(&dns->servers[i], text);
+            (void)json_array_append_new(servers, json_string(text));
+        }
+    }
+    set(o, "domain", api_json_text(dns == NULL ? "" : dns->domain));
+    set(o, "servers", servers);
+    return o;
+}
+
+static json_t *group_array(const struct multicast_group *groups, size_t count)
+{
+    json_t *array = json_array();
+    for (size_t i = 0; i < count; i++) {
+        json_t *o = json_object();
+        set(o, "mac", mac_text(groups[i].mac));
+        set(o, "adi", json_integer(groups[i].adi));
+        (void)json_array_append_new(array, o);
+    }
+    return array;
+}
+
+/* Members that follow from the configuration; conf is zeroed before the first one. */
+static void set_network_config(json_t *o, const struct netconf *conf)
+{
+    json_t *routes = json_array();
+    for (size_t i = 0; i < conf->route_count; i++) {
+        (void)json_array_append_new(routes, route_object(&conf->routes[i]));
+    }
+    set(o, "name", api_json_text(conf->name));
+    set(o, "type", json_string(conf->type == NETCONF_TYPE_PUBLIC ? "PUBLIC" : "PRIVATE"));
+    set(o, "mtu", json_integer(conf->mtu));
+    set(o, "bridge", json_boolean((netconf_roles(conf, conf->member) & SPECIALIST_BRIDGE) != 0));
+    set(o, "broadcastEnabled", json_boolean((conf->flags & NETCONF_FLAG_BROADCAST) != 0));
+    set(o, "netconfRevision", json_integer((json_int_t)conf->revision));
+    set(o, "assignedAddresses", inetaddr_array(conf->addresses, conf->address_count));
+    set(o, "routes", routes);
+    set(o, "dns", dns_object(conf->dns));
+}
+
+json_t *api_json_network(const struct node_network_info *info, const struct port_info *port)
+{
+    static const struct netconf none = {.mtu = NETCONF_MTU_DEFAULT};
+    json_t *o = json_object();
+    set(o, "id", hex_text(info->nwid, 16));
+    set(o, "nwid", hex_text(info->nwid, 16));
+    set(o, "mac", mac_text(info->mac));
+    set(o, "status", json_string(api_network_status_name(info->status)));
+    set(o, "dhcp", json_false());
+    set_network_config(o, info->config == NULL ? &none : info->config);
+    set(o, "portError", json_integer(port->error));
+    set(o, "portDeviceName", json_string(port->device));
+    set(o, "allowManaged", json_boolean(port->policy.allow_managed));
+    set(o, "allowGlobal", json_boolean(port->policy.allow_global));
+    set(o, "allowDefault", json_boolean(port->policy.allow_default));
+    set(o, "allowDNS", json_boolean(port->policy.allow_dns));
+    set(o, "multicastSubscriptions", group_array(info->groups, info->group_count));
+    bool sso = info->status == NETWORK_AUTHENTICATION_REQUIRED ||
+               (info->config != NULL && info->config->sso != NULL && info->config->sso->enabled);
+    if (sso) {
+        set(o, "ssoEnabled", json_true());
+        set(o, "authenticationURL", api_json_text(info->auth_url));
+        set(o, "authenticationExpiryTime", json_integer(info->auth_expiry_ms));
+    }
+    return o;
+}
+
+/* Wall clock of a monotonic time, 0 for never. */
+static json_t *wall_time(int64_t mono_ms, int64_t wall_offset_ms)
+{
+    return json_integer(mono_ms == INT64_MIN ? 0 : mono_ms + wall_offset_ms);
+}
+
+static json_t *path_object(const struct node_path_info *path, int64_t wall_offset_ms)
+{
+    json_t *o = json_object();
+    set(o, "address", inetaddr_text(&path->remote));
+    set(o, "lastSend", wall_time(path->last_send_ms, wall_offset_ms));
+    set(o, "lastReceive", wall_time(path->last_receive_ms, wall_offset_ms));
+    set(o, "trustedPathId", json_integer((json_int_t)path->trusted_path_id));
+    set(o, "active", json_true());
+    set(o, "expired", json_false());
+    set(o, "preferred", json_boolean(path->preferred));
+    set(o, "localSocket", json_integer(path->socket));
+    set(o, "localPort", json_integer(0));
+    return o;
+}
+
+json_t *api_json_peer(const struct node_peer_info *peer, int64_t wall_offset_ms)
+{
+    static const char *const roles[] = {"LEAF", "MOON", "PLANET"};
+    char version[48];
+    (void)snprintf(version, sizeof(version), "%d.%d.%d", peer->version[0], peer->version[1],
+                   peer->version[2]);
+    json_t *o = json_object();
+    json_t *paths = json_array();
+    for (size_t i = 0; i < peer->path_count; i++) {
+        (void)json_array_append_new(paths, path_object(&peer->paths[i], wall_offset_ms));
+    }
+    set(o, "address", hex_text(peer->address, 10));
+    set(o, "versionMajor", json_integer(peer->version[0]));
+    set(o, "versionMinor", json_integer(peer->version[1]));
+    set(o, "versionRev", json_integer(peer->version[2]));
+    set(o, "version", json_string(version));
+    set(o, "latency", json_integer(peer->latency_ms));
+    set(o, "role", json_string(roles[peer->role]));
+    set(o, "isBonded", json_false());
+    set(o, "tunneled", json_false());
+    set(o, "paths", paths);
+    return o;
+}
+
+json_t *api_json_moon(const struct node_moon_info *moon)
+{
+    const struct world *world = moon->world;
+    json_t *o = json_object();
+    json_t *roots = json_array();
+    set(o, "id", hex_text(moon->id, 16));
+    set(o, "waiting", json_boolean(world == NULL));
+    set(o, "roots", roots);
+    if (world == NULL) {
+        set(o, "timestamp", json_integer(0));
+        set(o, "signature", json_null());
+        set(o, "updatesMustBeSignedBy", json_null());
+        return o;
+    }
+    char signature[2 * SIGNATURE_LEN + 1];
+    char key[2 * IDENTITY_PUBLIC_LEN + 1];
+    hex_encode(world->signature, SIGNATURE_LEN, signature);
+    hex_encode(world->update_key, IDENTITY_PUBLIC_LEN, key);
+    set(o, "timestamp", json_integer((json_int_t)world->timestamp));
+    set(o, "signature", json_string(signature));
+    set(o, "updatesMustBeSignedBy", json_string(key));
+    for (size_t i = 0; i < world->root_count; i++) {
+        const struct world_root *root = &world->roots[i];
+        char identity[IDENTITY_TEXT_LEN];
+        json_t *r = json_object();
+        identity_print(&root->identity, false, identity);
+        set(r, "identity", json_string(identity));
+        set(r, "stableEndpoints", inetaddr_array(root->endpoints, root->endpoint_count));
+        (void)json_array_append_new(roots, r);
+    }
+    return o;
+}

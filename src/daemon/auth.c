@@ -1,0 +1,96 @@
+/* Authorization of API requests. Source: spec 05 sections 3.2 and 13 items 2 and 3. */
+#include "daemon/auth.h"
+
+#include <sodium.h>
+#include <string.h>
+#include <strings.h>
+
+static bool source_allowed(const struct auth_rules *rules, const struct inetaddr *from)
+{
+    if (inetaddr_scope(from) == INET_SCOPE_LOOPBACK) {
+        return true;
+    }
+    for (size_t i = 0; i < rules->management->count; i++) {
+        if (inetaddr_in_net(from, &rules->management->items[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool token_equal(const char *token, const char *given)
+{
+    size_t len = strlen(token);
+    return len > 0 && strlen(given) == len && sodium_memcmp(token, given, len) == 0;
+}
+
+/* The one credential that counts, or NULL. */
+static const char *credential(const struct auth_request *request)
+{
+    static const char scheme[] = "Bearer ";
+    if (request->token_header != NULL) {
+        return request->token_header;
+    }
+    if (request->token_query != NULL) {
+        return request->token_query;
+    }
+    if (request->authorization != NULL &&
+        strncasecmp(request->authorization, scheme, strlen(scheme)) == 0) {
+        return request->authorization + strlen(scheme);
+    }
+    return NULL;
+}
+
+static bool needs_no_token(const char *path)
+{
+    return strcmp(path, "/health") == 0 || strcmp(path, "/sso") == 0 ||
+           strncmp(path, "/app", 4) == 0;
+}
+
+/* Name part of "name", "name:port" or "[v6]:port". */
+static size_t name_len(const char *host)
+{
+    const char *bracket = host[0] == '[' ? strchr(host, ']') : NULL;
+    if (bracket != NULL) {
+        return (size_t)(bracket - host) + 1;
+    }
+    return strcspn(host, ":/");
+}
+
+bool auth_is_local_name(const char *host)
+{
+    static const char *const schemes[] = {"http://", "https://"};
+    for (size_t i = 0; i < COUNT_OF(schemes); i++) {
+        if (strncasecmp(host, schemes[i], strlen(schemes[i])) == 0) {
+            host += strlen(schemes[i]);
+            break;
+        }
+    }
+    size_t len = name_len(host);
+    if (len == strlen("localhost") && strncasecmp(host, "localhost", len) == 0) {
+        return true;
+    }
+    struct inetaddr ip;
+    if (len >= 2 && host[0] == '[') {
+        host++;
+        len -= 2;
+    }
+    return inetaddr_parse(host, len, &ip) == 0 && ip.family != INETADDR_NIL;
+}
+
+bool auth_allowed(const struct auth_rules *rules, const struct auth_request *request)
+{
+    const char *given = credential(request);
+    if (!source_allowed(rules, &request->from)) {
+        return false;
+    }
+    if (needs_no_token(request->path)) {
+        return (request->host == NULL || auth_is_local_name(request->host)) &&
+               (request->origin == NULL || auth_is_local_name(request->origin));
+    }
+    if (given == NULL) {
+        return false;
+    }
+    return token_equal(rules->api_token, given) ||
+           (strcmp(request->path, "/metrics") == 0 && token_equal(rules->metrics_token, given));
+}

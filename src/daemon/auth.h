@@ -1,0 +1,31 @@
+/* Who may use the local API. Pure. Source: spec 05 section 3.2; SV-20 to SV-23. */
+#pragma once
+
+#include "daemon/config.h"
+
+#include <stdbool.h>
+
+struct auth_rules {
+    const char *api_token;
+    const char *metrics_token;             /* opens /metrics only */
+    const struct config_addrs *management; /* allowManagementFrom */
+};
+
+/* What a request says about itself; texts are NULL when absent. */
+struct auth_request {
+    const char *path;
+    struct inetaddr from;
+    const char *token_header;  /* X-ZT1-Auth */
+    const char *token_query;   /* ?auth= */
+    const char *authorization; /* Authorization */
+    const char *host;          /* Host */
+    const char *origin;        /* Origin */
+};
+
+/* True if the request may be served. Tokens are compared in constant time. Paths that need no token
+ * are closed to browsers that were led here by a foreign name (DNS rebinding). */
+bool auth_allowed(const struct auth_rules *rules, const struct auth_request *request);
+
+/* True if the text of a Host header or an Origin names this machine by IP address or "localhost".
+ */
+bool auth_is_local_name(const char *host);

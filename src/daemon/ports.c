@@ -1,0 +1,576 @@
+/* Virtual devices on the control loop. Source: spec 05 sections 6.1 to 6.4, 6.10. */
+#include "daemon/ports.h"
+
+#include "base/cursor.h"
+#include "daemon/log.h"
+#include "daemon/service_priv.h"
+#include "os/file.h"
+#include "os/random.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    PORT_ERROR_NO_DEVICE = -999, /* what the API of the reference shows */
+    RETRY_FIRST_MS = 5000,
+    RETRY_NEXT_MS = 30000,
+    SCAN_SOON_MS = 20,    /* after a membership report: the system's list is up to date then */
+    SCAN_LATE_MS = 60000, /* safety net for groups that no report announces */
+    FRAME_ROUNDS = 8,     /* batches per wake before other work gets its turn */
+    FRAME_STRIDE = (TAP_FRAME_BUFFER + 63) / 64 * 64,
+    DEVICE_IPS_MAX = 64,
+    DEVICEMAP_MAX = 65536,
+    PROTO_IGMP = 2,
+    IPV6_HOP_BY_HOP = 0,
+};
+
+/* The device of one network. */
+struct port {
+    struct hmap_node node; /* in ports.by_nwid */
+    struct ports *owner;
+    struct tap *tap;  /* NULL = none */
+    uv_poll_t *poll;  /* of tap, frees itself when closed */
+    bool wanted;      /* the engine wants it */
+    bool dirty;       /* something to do at the next settling */
+    bool announce;    /* the engine waits for node_port_result */
+    bool scan;        /* look at multicast groups soon */
+    int error;        /* 0 or negative errno of the last try to make it */
+    int64_t retry_ms; /* when to try again, 0 = no */
+    struct managed_policy policy;
+    struct managed_applied applied;
+};
+
+static struct port *port_of(struct hmap_node *node)
+{
+    return node == NULL ? NULL : CONTAINER_OF(node, struct port, node);
+}
+
+static struct port *port_find(const struct ports *ports, uint64_t nwid)
+{
+    return port_of(hmap_find(&ports->by_nwid, nwid));
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+    free(handle);
+}
+
+static void on_scan(uv_timer_t *timer)
+{
+    struct ports *ports = timer->data;
+    struct hmap_node *node = NULL;
+    while ((node = hmap_each(&ports->by_nwid, node)) != NULL) {
+        port_of(node)->dirty = true;
+    }
+    ports->dirty = true;
+}
+
+static void on_retry(uv_timer_t *timer)
+{
+    struct ports *ports = timer->data;
+    int64_t now_ms = service_now();
+    struct hmap_node *node = NULL;
+    while ((node = hmap_each(&ports->by_nwid, node)) != NULL) {
+        struct port *port = port_of(node);
+        if (port->retry_ms != 0 && port->retry_ms <= now_ms) {
+            port->dirty = true;
+            ports->dirty = true;
+        }
+    }
+}
+
+static uv_timer_t *timer_new(struct ports *ports)
+{
+    uv_timer_t *timer = calloc(1, sizeof(*timer));
+    if (timer != NULL) {
+        (void)uv_timer_init(&ports->svc->loop, timer);
+        timer->data = ports;
+    }
+    return timer;
+}
+
+int ports_init(struct ports *ports, struct service *svc)
+{
+    uint64_t seed;
+    random_bytes(&seed, sizeof(seed));
+    *ports = (struct ports){.svc = svc};
+    hmap_init(&ports->by_nwid, seed);
+    ports->scan = timer_new(ports);
+    ports->retry = timer_new(ports);
+    ports->rx_memory = malloc((size_t)TAP_BATCH_MAX * FRAME_STRIDE);
+    return ports->scan == NULL || ports->retry == NULL || ports->rx_memory == NULL ? -ENOMEM : 0;
+}
+
+static void close_device(struct port *port)
+{
+    if (port->poll != NULL) {
+        (void)uv_poll_stop(port->poll);
+        uv_close((uv_handle_t *)port->poll, on_handle_closed);
+        port->poll = NULL;
+    }
+    tap_close(port->tap);
+    port->tap = NULL;
+    port->applied = (struct managed_applied){0};
+}
+
+void ports_done(struct ports *ports)
+{
+    struct hmap_node *node;
+    while ((node = hmap_drain(&ports->by_nwid)) != NULL) {
+        struct port *port = port_of(node);
+        close_device(port);
+        free(port);
+    }
+    hmap_done(&ports->by_nwid);
+    uv_timer_t *timers[] = {ports->scan, ports->retry};
+    for (size_t i = 0; i < COUNT_OF(timers); i++) {
+        if (timers[i] != NULL) {
+            uv_close((uv_handle_t *)timers[i], on_handle_closed);
+        }
+    }
+    free(ports->rx_memory);
+    ports->rx_memory = NULL;
+}
+
+void ports_change(struct ports *ports, uint64_t nwid, enum port_change change)
+{
+    struct port *port = port_find(ports, nwid);
+    if (port == NULL) {
+        port = calloc(1, sizeof(*port));
+        if (port == NULL || hmap_insert(&ports->by_nwid, &port->node, nwid) < 0) {
+            free(port);
+            log_write(LOG_LEVEL_ERROR, "port", "out of memory network=%016llx",
+                      (unsigned long long)nwid);
+            return;
+        }
+        port->owner = ports;
+        port->policy = state_policy_load(&ports->svc->state, nwid);
+    }
+    port->wanted = change != PORT_DESTROY;
+    port->announce |= change == PORT_CREATE;
+    port->dirty = true;
+    ports->dirty = true;
+}
+
+void ports_deliver(struct ports *ports, uint64_t nwid, uint64_t dest_mac, uint64_t source_mac,
+                   uint16_t ethertype, const void *payload, size_t len)
+{
+    struct port *port = port_find(ports, nwid);
+    if (port != NULL && port->tap != NULL) {
+        (void)tap_write_parts(port->tap, 0, dest_mac, source_mac, ethertype, payload, len);
+    }
+}
+
+/* A membership report tells that the system's list of groups changed. */
+static bool is_membership_report(uint16_t ethertype, const uint8_t *payload, size_t len)
+{
+    if (ethertype == 0x0800) {
+        return len > 9 && payload[9] == PROTO_IGMP;
+    }
+    return ethertype == 0x86dd && len > 6 && payload[6] == IPV6_HOP_BY_HOP;
+}
+
+static uint64_t read_mac(struct rd *r)
+{
+    uint64_t high = rd_u16(r);
+    return high << 32 | rd_u32(r);
+}
+
+static void frame_up(struct port *port, const struct tap_frame *frame, int64_t now_ms)
+{
+    struct rd r = rd_init(frame->data, frame->len);
+    uint64_t dest = read_mac(&r);
+    uint64_t source = read_mac(&r);
+    uint16_t ethertype = rd_u16(&r);
+    if (r.bad) {
+        return;
+    }
+    size_t len = rd_left(&r);
+    const uint8_t *payload = rd_bytes(&r, len);
+    if (!port->scan && (dest >> 40 & 1) != 0 && is_membership_report(ethertype, payload, len)) {
+        port->scan = true;
+        (void)uv_timer_start(port->owner->scan, on_scan, SCAN_SOON_MS, SCAN_LATE_MS);
+    }
+    node_send_frame(port->owner->svc->node, port->node.key, dest, source, ethertype, payload, len,
+                    now_ms);
+}
+
+/* Give one batch of frames to the engine. Returns how many there were; negative errno. */
+static int read_batch(struct port *port)
+{
+    struct tap_frame batch[TAP_BATCH_MAX];
+    for (size_t i = 0; i < TAP_BATCH_MAX; i++) {
+        batch[i] = (struct tap_frame){.data = port->owner->rx_memory + i * FRAME_STRIDE,
+                                      .cap = TAP_FRAME_BUFFER};
+    }
+    int count = tap_read(port->tap, 0, batch, TAP_BATCH_MAX);
+    int64_t now_ms = service_now();
+    for (int i = 0; i < count; i++) {
+        frame_up(port, &batch[i], now_ms);
+    }
+    return count;
+}
+
+static void schedule_retry(struct port *port, int64_t delay_ms)
+{
+    struct ports *ports = port->owner;
+    port->retry_ms = service_now() + delay_ms;
+    if (!uv_is_active((uv_handle_t *)ports->retry)) {
+        (void)uv_timer_start(ports->retry, on_retry, (uint64_t)delay_ms + 1, RETRY_FIRST_MS);
+    }
+}
+
+static void on_frames(uv_poll_t *poll, int status, int events)
+{
+    struct port *port = poll->data;
+    (void)events;
+    int count = status;
+    for (int round = 0; round < FRAME_ROUNDS && count >= 0; round++) {
+        count = read_batch(port);
+        if (count >= 0 && count < TAP_BATCH_MAX) {
+            return;
+        }
+    }
+    if (count < 0) { /* removed by somebody, or set down: make it anew */
+        log_write(LOG_LEVEL_WARN, "port", "device lost network=%016llx device=%s",
+                  (unsigned long long)port->node.key, tap_name(port->tap));
+        close_device(port);
+        schedule_retry(port, 1000);
+    }
+}
+
+static uint32_t wanted_mtu(const struct node_network_info *info)
+{
+    uint32_t mtu = info->config == NULL ? NETCONF_MTU_DEFAULT : info->config->mtu;
+    return mtu < TAP_MTU_MIN ? TAP_MTU_MIN : mtu > TAP_MTU_MAX ? TAP_MTU_MAX : mtu;
+}
+
+/* Name wanted by the devicemap file, or NULL. */
+static const char *mapped_name(struct port *port, char out[TAP_NAME_LEN])
+{
+    char path[STATE_PATH_MAX];
+    char *text = NULL;
+    size_t len = 0;
+    state_path(&port->owner->svc->state, "devicemap", path);
+    if (file_read(path, DEVICEMAP_MAX, &text, &len) < 0) {
+        return NULL;
+    }
+    int err = tap_devicemap_find(text, len, port->node.key, out);
+    free(text);
+    return err < 0 ? NULL : out;
+}
+
+static int watch_device(struct port *port)
+{
+    uv_poll_t *poll = calloc(1, sizeof(*poll));
+    if (poll == NULL) {
+        return -ENOMEM;
+    }
+    int err = uv_poll_init(&port->owner->svc->loop, poll, tap_fd(port->tap, 0));
+    if (err < 0) {
+        free(poll);
+        return err;
+    }
+    poll->data = port;
+    port->poll = poll;
+    return uv_poll_start(poll, UV_READABLE, on_frames);
+}
+
+static void open_device(struct port *port, const struct node_network_info *info)
+{
+    char name[TAP_NAME_LEN];
+    char error[TAP_ERROR_LEN] = "";
+    struct tap_config config = {
+        .nwid = info->nwid,
+        .preferred = mapped_name(port, name),
+        .mac = info->mac,
+        .mtu = wanted_mtu(info),
+        .queues = 1,
+    };
+    int before = port->error;
+    port->retry_ms = 0;
+    port->error = tap_open(&config, &port->tap, error);
+    if (port->error == 0) {
+        port->error = watch_device(port);
+        if (port->error < 0) {
+            close_device(port);
+        }
+    }
+    if (port->error == 0) {
+        port->scan = true;
+        log_write(LOG_LEVEL_INFO, "port", "device up network=%016llx device=%s",
+                  (unsigned long long)info->nwid, tap_name(port->tap));
+    } else {
+        schedule_retry(port, before == 0 ? RETRY_FIRST_MS : RETRY_NEXT_MS);
+    }
+    if (port->error < 0 && port->error != before) {
+        log_write(LOG_LEVEL_ERROR, "port", "no device network=%016llx error=\"%s\"",
+                  (unsigned long long)info->nwid, error);
+    }
+    if (port->announce || port->error != before) {
+        port->announce = false;
+        node_port_result(port->owner->svc->node, info->nwid, port->error, service_now());
+    }
+}
+
+/* Addresses on the device as the system has them. Returns how many; negative errno. */
+static ssize_t device_ips(struct port *port, struct inetaddr out[DEVICE_IPS_MAX])
+{
+    struct net_snapshot snapshot;
+    int err = net_snapshot_read(port->owner->svc->net, &snapshot);
+    if (err < 0) {
+        return err;
+    }
+    size_t count = 0;
+    for (size_t i = 0; i < snapshot.addr_count && count < DEVICE_IPS_MAX; i++) {
+        if (snapshot.addrs[i].index == tap_ifindex(port->tap)) {
+            out[count++] = snapshot.addrs[i].ip;
+        }
+    }
+    net_snapshot_done(&snapshot);
+    return (ssize_t)count;
+}
+
+static void log_report(const struct port *port, const struct managed_report *report)
+{
+    static const char *const actions[] = {"add address", "remove address", "add route",
+                                          "remove route"};
+    unsigned long long nwid = (unsigned long long)port->node.key;
+    for (size_t i = 0; i < report->failure_count; i++) {
+        const struct managed_failure *f = &report->failures[i];
+        char text[INETADDR_TEXT_LEN];
+        inetaddr_print(&f->target, text);
+        log_write(LOG_LEVEL_WARN, "port", "cannot %s network=%016llx target=%s error=\"%s\"",
+                  actions[f->action], nwid, text, strerror(-f->error));
+    }
+    if (report->added + report->removed > 0) {
+        log_write(LOG_LEVEL_INFO, "port",
+                  "addresses and routes network=%016llx added=%zu "
+                  "removed=%zu",
+                  nwid, report->added, report->removed);
+    }
+}
+
+/* Bring addresses and routes to what configuration and local settings say. ips: on the device now.
+ * Returns true if something changed. */
+static bool apply_managed(struct port *port, const struct node_network_info *info,
+                          const struct inetaddr *ips, size_t ip_count)
+{
+    const struct netconf *conf = info->config;
+    struct managed_input input = {
+        .policy = &port->policy,
+        .device_ips = ips,
+        .device_ip_count = ip_count,
+        .applied = &port->applied,
+        .ifindex = tap_ifindex(port->tap),
+        .online = port->owner->svc->online,
+    };
+    if (conf != NULL) {
+        input.assigned = conf->addresses;
+        input.assigned_count = conf->address_count;
+        input.routes = conf->routes;
+        input.route_count = conf->route_count;
+    }
+    struct managed_plan *plan = malloc(sizeof(*plan));
+    if (plan == NULL) {
+        return false;
+    }
+    struct managed_report report = {0};
+    struct managed_ops ops = managed_ops_net(port->owner->svc->net);
+    managed_plan_make(&input, plan);
+    managed_sync(&ops, &port->applied, plan, ips, ip_count, input.ifindex, &report);
+    free(plan);
+    log_report(port, &report);
+    return report.added + report.removed > 0;
+}
+
+static int compare_groups(const void *a, const void *b)
+{
+    const struct multicast_group *x = a;
+    const struct multicast_group *y = b;
+    return x->mac < y->mac ? -1 : x->mac > y->mac;
+}
+
+/* Tell the engine the groups the system listens to. */
+static void announce_groups(struct port *port)
+{
+    uint64_t macs[TAP_MACS_MAX];
+    ssize_t count = tap_multicast_macs(port->tap, macs, TAP_MACS_MAX);
+    if (count < 0) {
+        return;
+    }
+    struct multicast_group groups[TAP_MACS_MAX];
+    for (ssize_t i = 0; i < count; i++) {
+        groups[i] = (struct multicast_group){.mac = macs[i]};
+    }
+    qsort(groups, (size_t)count, sizeof(groups[0]), compare_groups);
+    node_port_groups(port->owner->svc->node, port->node.key, groups, (size_t)count, service_now());
+}
+
+static void sync_device(struct port *port, const struct node_network_info *info)
+{
+    struct service *svc = port->owner->svc;
+    struct inetaddr ips[DEVICE_IPS_MAX];
+    ssize_t count = svc->net == NULL ? -ENOSYS : device_ips(port, ips);
+    if (count >= 0 && apply_managed(port, info, ips, (size_t)count)) {
+        count = device_ips(port, ips);
+    }
+    uint32_t mtu = wanted_mtu(info);
+    if (mtu != tap_mtu(port->tap)) {
+        int err = tap_set_mtu(port->tap, mtu);
+        log_write(err < 0 ? LOG_LEVEL_WARN : LOG_LEVEL_INFO, "port",
+                  "mtu network=%016llx mtu=%u error=%d", (unsigned long long)info->nwid, mtu, err);
+    }
+    if (count >= 0) {
+        node_port_addresses(svc->node, port->node.key, ips, (size_t)count, service_now());
+    }
+    announce_groups(port);
+    port->scan = false;
+}
+
+static void settle_port(struct port *port)
+{
+    struct service *svc = port->owner->svc;
+    port->dirty = false;
+    struct node_network_info *info = malloc(sizeof(*info));
+    if (info == NULL) {
+        return;
+    }
+    if (node_network_get(svc->node, port->node.key, info) < 0) {
+        free(info);
+        return;
+    }
+    if (port->tap == NULL && (port->retry_ms == 0 || port->retry_ms <= service_now())) {
+        open_device(port, info);
+        /* What the engine lent may have moved with the result. */
+        if (node_network_get(svc->node, port->node.key, info) < 0) {
+            free(info);
+            return;
+        }
+    } else if (port->announce) {
+        port->announce = false;
+        node_port_result(svc->node, port->node.key, port->error, service_now());
+    }
+    if (port->tap != NULL) {
+        sync_device(port, info);
+    }
+    free(info);
+}
+
+static struct port *next_dirty(const struct ports *ports)
+{
+    struct hmap_node *node = NULL;
+    while ((node = hmap_each(&ports->by_nwid, node)) != NULL) {
+        if (port_of(node)->dirty) {
+            return port_of(node);
+        }
+    }
+    return NULL;
+}
+
+/* The slow timers run only while there is something to look at. */
+static void arm_timers(struct ports *ports)
+{
+    bool any = false;
+    bool retry = false;
+    struct hmap_node *node = NULL;
+    while ((node = hmap_each(&ports->by_nwid, node)) != NULL) {
+        any |= port_of(node)->tap != NULL;
+        retry |= port_of(node)->retry_ms != 0;
+    }
+    if (any && !uv_is_active((uv_handle_t *)ports->scan)) {
+        (void)uv_timer_start(ports->scan, on_scan, SCAN_LATE_MS, SCAN_LATE_MS);
+    } else if (!any) {
+        (void)uv_timer_stop(ports->scan);
+    }
+    if (!retry) {
+        (void)uv_timer_stop(ports->retry);
+    }
+}
+
+void ports_settle(struct ports *ports)
+{
+    struct port *port;
+    if (!ports->dirty) {
+        return;
+    }
+    while ((port = next_dirty(ports)) != NULL) {
+        if (port->wanted) {
+            settle_port(port);
+            continue;
+        }
+        log_write(LOG_LEVEL_INFO, "port", "device removed network=%016llx",
+                  (unsigned long long)port->node.key);
+        hmap_remove(&ports->by_nwid, &port->node);
+        state_policy_erase(&ports->svc->state, port->node.key);
+        close_device(port);
+        free(port);
+    }
+    ports->dirty = false;
+    arm_timers(ports);
+}
+
+void ports_resync(struct ports *ports)
+{
+    struct hmap_node *node = NULL;
+    while ((node = hmap_each(&ports->by_nwid, node)) != NULL) {
+        port_of(node)->dirty = true;
+        ports->dirty = true;
+    }
+}
+
+void ports_system_changed(struct ports *ports, const struct net_change *change)
+{
+    if ((change->what & NET_CHANGE_LOST) != 0) {
+        ports_resync(ports);
+        return;
+    }
+    struct hmap_node *node = NULL;
+    while ((node = hmap_each(&ports->by_nwid, node)) != NULL) {
+        struct port *port = port_of(node);
+        for (size_t i = 0; i < change->changed_count && port->tap != NULL; i++) {
+            if (change->changed[i] == tap_ifindex(port->tap)) {
+                port->dirty = true;
+                ports->dirty = true;
+            }
+        }
+    }
+}
+
+size_t ports_managed(const struct ports *ports, struct inetaddr *out, size_t cap)
+{
+    size_t count = 0;
+    struct hmap_node *node = NULL;
+    while ((node = hmap_each(&ports->by_nwid, node)) != NULL) {
+        const struct managed_applied *applied = &port_of(node)->applied;
+        for (size_t i = 0; i < applied->addr_count && count < cap; i++) {
+            out[count++] = applied->addrs[i];
+        }
+    }
+    return count;
+}
+
+int ports_info(const struct ports *ports, uint64_t nwid, struct port_info *ret)
+{
+    const struct port *port = port_find(ports, nwid);
+    if (port == NULL) {
+        return -ENOENT;
+    }
+    *ret = (struct port_info){.device = port->tap == NULL ? "" : tap_name(port->tap),
+                              .error = port->error < 0 ? PORT_ERROR_NO_DEVICE : 0,
+                              .policy = port->policy};
+    return 0;
+}
+
+int ports_set_policy(struct ports *ports, uint64_t nwid, const struct managed_policy *policy)
+{
+    struct port *port = port_find(ports, nwid);
+    if (port == NULL) {
+        return -ENOENT;
+    }
+    port->policy = *policy;
+    port->dirty = true;
+    ports->dirty = true;
+    return state_policy_store(&ports->svc->state, nwid, policy);
+}

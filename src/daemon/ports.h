@@ -1,0 +1,65 @@
+/* The virtual Ethernet devices of the joined networks, with their addresses and routes. The engine
+ * announces changes while it works; they are carried out when it has finished (ports_settle).
+ * Source: spec 05 sections 2.4, 6.1 to 6.4, 6.10. */
+#pragma once
+
+#include "base/attr.h"
+#include "base/hmap.h"
+#include "node/node.h"
+#include "os/managed.h"
+#include "os/tap.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct service;
+struct net_change;
+
+struct ports {
+    struct service *svc;
+    struct hmap by_nwid;     /* struct port */
+    bool dirty;              /* a port has something to do */
+    bool timers_open;        /* the two timers are initialised */
+    struct uv_timer_s *scan; /* look at multicast groups */
+    struct uv_timer_s *retry;
+    uint8_t *rx_memory; /* buffers of one batch of frames */
+};
+
+/* Prepare; opens nothing. Returns 0; -ENOMEM. */
+MUST_CHECK int ports_init(struct ports *ports, struct service *svc);
+
+/* Remove all devices. The loop must turn once more. */
+void ports_done(struct ports *ports);
+
+/* Engine upcalls. */
+void ports_change(struct ports *ports, uint64_t nwid, enum port_change change);
+void ports_deliver(struct ports *ports, uint64_t nwid, uint64_t dest_mac, uint64_t source_mac,
+                   uint16_t ethertype, const void *payload, size_t len);
+
+/* Carry out what was announced. */
+void ports_settle(struct ports *ports);
+
+/* Compare addresses and routes of all ports with what should be there, at the next settling. */
+void ports_resync(struct ports *ports);
+
+/* The same for those ports whose interface a change of the system names. */
+void ports_system_changed(struct ports *ports, const struct net_change *change);
+
+/* Managed addresses now on our devices: writes up to cap, returns how many were written. */
+size_t ports_managed(const struct ports *ports, struct inetaddr *out, size_t cap);
+
+/* What the API shows about a port. */
+struct port_info {
+    const char *device; /* empty without one */
+    int error;          /* 0, or -999 when the device could not be made */
+    struct managed_policy policy;
+};
+
+/* Returns 0; -ENOENT. */
+MUST_CHECK int ports_info(const struct ports *ports, uint64_t nwid, struct port_info *ret);
+
+/* Replace the local settings of a network, store and apply them. Returns 0; -ENOENT; negative errno
+ * of the file (applied all the same). */
+MUST_CHECK int ports_set_policy(struct ports *ports, uint64_t nwid,
+                                const struct managed_policy *policy);

@@ -1,0 +1,17 @@
+/* The daemon: one control loop (libuv) that owns the engine, its sockets, virtual devices, files
+ * and the local API. Source: design section 4, spec 05 sections 2 to 6, 9. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct service_options {
+    const char *home;  /* directory, chosen by the caller */
+    int primary_port;  /* -p: 0 random, -1 not given */
+    bool require_root; /* exit when not root (the reference's habit) */
+    int ready_fd;      /* a byte is written there once the API answers; -1 none */
+};
+
+/* Run until a signal asks to stop. Returns the exit status of the process. Messages go to stderr.
+ */
+int service_run(const struct service_options *options);

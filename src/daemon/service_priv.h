@@ -1,0 +1,69 @@
+/* What the parts of the daemon share: one struct, owned by the control thread. */
+#pragma once
+
+#include "daemon/clockwatch.h"
+#include "daemon/config.h"
+#include "daemon/http.h"
+#include "daemon/jobs.h"
+#include "daemon/ports.h"
+#include "daemon/service.h"
+#include "daemon/sockets.h"
+#include "daemon/state.h"
+#include "node/node.h"
+#include "os/addr.h"
+#include "os/file.h"
+
+#include <uv.h>
+
+struct service {
+    struct service_options options;
+    uv_loop_t loop;
+    uv_prepare_t settle;      /* runs before each wait */
+    uv_timer_t deadline;      /* the engine's next deadline */
+    uv_signal_t signals[4];   /* INT, TERM, QUIT, HUP */
+    uv_fs_event_t conf_watch; /* the home directory, for local.conf */
+    uv_timer_t conf_delay;    /* a change is read a moment later, when it is complete */
+    uv_timer_t sweep;         /* daily look at old peer files */
+    uv_poll_t net_poll;       /* changes of the system's network configuration */
+    uv_timer_t net_delay;     /* a burst of changes is handled once */
+    bool net_poll_open;       /* net_poll is initialised */
+    int64_t deadline_ms;      /* what the deadline timer is set for, -1 = not running */
+    int64_t wall_offset_ms;   /* wall clock minus monotonic clock, as told to the engine */
+    bool stopping;            /* the loop is about to end */
+    bool collided;            /* stop because our address belongs to another identity */
+    bool online;              /* as the engine said last */
+    struct state state;
+    struct identity identity;
+    struct config *config;
+    struct file_stamp conf_stamp;
+    struct random_source *random;
+    struct net *net;
+    struct net_watch *net_watch;
+    struct node *node;
+    struct sockets sockets;
+    struct ports ports;
+    struct jobs jobs;
+    struct clockwatch clockwatch;
+    struct http *http;
+    uint16_t primary_port;
+    uint16_t secondary_port; /* 0 = none */
+    char api_token[STATE_TOKEN_MAX];
+    char metrics_token[STATE_TOKEN_MAX];
+    uint64_t tx_bytes; /* UDP payload sent, for metrics */
+    uint64_t rx_bytes; /* and received */
+};
+
+/* Monotonic time now. */
+int64_t service_now(void);
+
+/* Wall clock of a monotonic time. */
+int64_t service_wall(const struct service *svc, int64_t mono_ms);
+
+/* Ask the loop to end. */
+void service_stop(struct service *svc);
+
+/* Read local.conf anew and apply it; on errors the old settings stay. Returns 0; negative errno. */
+int service_reload(struct service *svc);
+
+/* Bind again what the system and the settings say, and tell the engine. */
+void service_rebind(struct service *svc);

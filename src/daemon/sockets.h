@@ -1,0 +1,45 @@
+/* The underlay sockets of the daemon: which exist follows the system and the settings; what they
+ * receive goes into the engine. Source: spec 05 sections 6.5 to 6.8; SV-66 to SV-70, SV-88 to
+ * SV-92. */
+#pragma once
+
+#include "base/attr.h"
+#include "base/hmap.h"
+#include "os/iface_policy.h"
+#include "wire/inetaddr.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct service;
+
+struct sockets {
+    struct service *svc;
+    struct hmap by_id;  /* struct usock */
+    uint32_t next_id;   /* numbers are never used again */
+    uint8_t *rx_memory; /* buffers of one batch */
+};
+
+/* Prepare; opens nothing. Returns 0; -ENOMEM. */
+MUST_CHECK int sockets_init(struct sockets *sockets, struct service *svc);
+
+/* Close all. The loop must turn once more. */
+void sockets_done(struct sockets *sockets);
+
+/* Open what is missing, close what is no longer wanted, and tell the engine if the set changed.
+ * ports: port_count UDP ports. Returns how many sockets there are; negative errno. */
+MUST_CHECK int sockets_rebind(struct sockets *sockets, const uint16_t *ports, size_t port_count);
+
+/* Engine upcall: send one datagram. */
+void sockets_send(struct sockets *sockets, uint32_t id, const struct inetaddr *to, const void *data,
+                  size_t len, unsigned ttl);
+
+/* Local addresses in order of creation: writes up to cap, returns how many were written. */
+size_t sockets_list(const struct sockets *sockets, struct inetaddr *out, size_t cap);
+
+/* Local address of a socket; nil if it is gone. */
+struct inetaddr sockets_local(const struct sockets *sockets, uint32_t id);
+
+/* Sums over all sockets, for metrics: datagrams the kernel dropped, datagrams that did not leave.
+ */
+void sockets_drops(const struct sockets *sockets, uint64_t *ret_kernel, uint64_t *ret_tx);
