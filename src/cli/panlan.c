@@ -1,0 +1,147 @@
+/* The command "panlan": the same service and commands under plain names. Source: issue and design
+ * section 5. */
+#include "cli/cli.h"
+
+#include "daemon/service.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int help(FILE *out)
+{
+    (void)fprintf(
+        out,
+        "Panlan %s: one LAN for the planet\n"
+        "Usage: panlan [--home DIR] [--json] COMMAND [ARGS]\n\n"
+        "  service [--port N]                run the service in the foreground\n"
+        "  status                            this node: address, version, state\n"
+        "  join NETWORK                      join a network\n"
+        "  leave NETWORK                     leave a network\n"
+        "  networks, peers, moons            what this node knows\n"
+        "  get NETWORK NAME                  one property of a network\n"
+        "  set NETWORK NAME=VALUE            allowManaged allowGlobal allowDefault allowDNS\n"
+        "  orbit MOON SEED, deorbit MOON     add or remove a set of roots\n"
+        "  identity COMMAND                  identities and worlds, offline\n"
+        "  dump                              collect facts for a helper\n"
+        "  /PATH                             raw GET from the local API\n\n"
+        "The home directory is /var/lib/panlan unless --home names another.\n",
+        PANLAN_VERSION);
+    return out == stdout ? CLI_OK : CLI_USAGE;
+}
+
+/* Value of "--name VALUE" or "--name=VALUE"; NULL if argv[*i] is another word. */
+static const char *option(int argc, char **argv, int *i, const char *name)
+{
+    size_t len = strlen(name);
+    if (strncmp(argv[*i], name, len) != 0) {
+        return NULL;
+    }
+    if (argv[*i][len] == '=') {
+        return argv[*i] + len + 1;
+    }
+    if (argv[*i][len] == '\0' && *i + 1 < argc) {
+        return argv[++*i];
+    }
+    return NULL;
+}
+
+static bool parse_number(const char *text, long max, int *ret)
+{
+    char *end;
+    long value = strtol(text, &end, 10);
+    if (text[0] == '\0' || *end != '\0' || value < 0 || value > max) {
+        return false;
+    }
+    *ret = (int)value;
+    return true;
+}
+
+/* panlan service [--port N] [--ready-fd N] [-U] */
+static int cmd_service(struct cli *cli)
+{
+    struct service_options options = {.home = cli->home, .primary_port = -1, .ready_fd = -1};
+    if (cli->client.port != 0) {
+        options.primary_port = (int)cli->client.port;
+    }
+    for (int i = 0; i < cli->arg_count; i++) {
+        const char *next = i + 1 < cli->arg_count ? cli->args[i + 1] : "";
+        if (strcmp(cli->args[i], "--ready-fd") == 0 &&
+            parse_number(next, 1 << 20, &options.ready_fd)) {
+            i++;
+        } else if (strcmp(cli->args[i], "-U") != 0) {
+            (void)fprintf(stderr, "panlan service: what is %s?\n", cli->args[i]);
+            return CLI_USAGE;
+        }
+    }
+    return service_run(&options);
+}
+
+static int cmd_identity(struct cli *cli)
+{
+    return idtool_run(cli->arg_count, cli->args);
+}
+
+/* Global options may stand anywhere. Returns -1 to go on, or an exit status. */
+static int parse_words(struct cli *cli, int argc, char **argv, const char **home)
+{
+    for (int i = 1; i < argc; i++) {
+        const char *value;
+        int port;
+        if ((value = option(argc, argv, &i, "--home")) != NULL) {
+            *home = value;
+        } else if ((value = option(argc, argv, &i, "--token")) != NULL) {
+            (void)snprintf(cli->client.token, sizeof(cli->client.token), "%s", value);
+        } else if ((value = option(argc, argv, &i, "--port")) != NULL) {
+            if (!parse_number(value, 65535, &port)) {
+                return help(stderr);
+            }
+            cli->client.port = (unsigned)port;
+        } else if (strcmp(argv[i], "--json") == 0 || strcmp(argv[i], "-j") == 0) {
+            cli->json = true;
+        } else if (strcmp(argv[i], "-v") == 0 || strcmp(argv[i], "--version") == 0) {
+            (void)printf("%s\n", PANLAN_VERSION);
+            return CLI_OK;
+        } else if (strcmp(argv[i], "-h") == 0 || strcmp(argv[i], "--help") == 0) {
+            return help(stdout);
+        } else if (cli->command == NULL) {
+            cli->command = argv[i];
+        } else if ((size_t)cli->arg_count < COUNT_OF(cli->args)) {
+            cli->args[cli->arg_count++] = argv[i];
+        } else {
+            return help(stderr);
+        }
+    }
+    return cli->command == NULL ? help(stderr) : -1;
+}
+
+int panlan_main(int argc, char **argv)
+{
+    static const struct {
+        const char *name;
+        int (*run)(struct cli *cli);
+    } table[] = {{"service", cmd_service}, {"identity", cmd_identity}};
+    struct cli cli = {.name = "panlan", .client = {.host = "127.0.0.1"}};
+    const char *home = NULL;
+    int status = parse_words(&cli, argc, argv, &home);
+    if (status >= 0) {
+        return status;
+    }
+    if (cli_choose_home(true, home, cli.home, sizeof(cli.home)) < 0) {
+        (void)fprintf(stderr, "panlan: home path too long\n");
+        return CLI_USAGE;
+    }
+    for (size_t i = 0; i < COUNT_OF(table); i++) {
+        if (strcmp(table[i].name, cli.command) == 0) {
+            return table[i].run(&cli);
+        }
+    }
+    status = commands_run(&cli);
+    if (status < 0) {
+        (void)fprintf(stderr, "panlan: unknown command %s\n\n", cli.command);
+        status = help(stderr);
+    }
+    client_close(&cli.client);
+    return status;
+}
