@@ -102,7 +102,9 @@ int identity_parse(const char *text, size_t len, struct identity *ret)
 void identity_print(const struct identity *id, bool with_private, char out[IDENTITY_TEXT_LEN])
 {
     address_print(id->address, out);
-    memcpy(out + ADDRESS_DIGITS, ":0:", 3);
+    out[ADDRESS_DIGITS] = ':';
+    out[ADDRESS_DIGITS + 1] = '0';
+    out[ADDRESS_DIGITS + 2] = ':';
     hex_encode(id->pub, sizeof(id->pub), out + AT_PUBLIC);
     if (with_private && id->has_private) {
         out[AT_PRIVATE - 1] = ':';

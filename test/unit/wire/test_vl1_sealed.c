@@ -50,7 +50,7 @@ static uint64_t address_of(const char *name)
 static struct armor_keys keys_between(const char *a, const char *b)
 {
     const json_t *list = vec_get(vl1, "agreements");
-    struct armor_keys keys;
+    struct armor_keys keys = {0};
 
     for (size_t i = 0; i < json_array_size(list); i++) {
         const json_t *c = json_array_get(list, i);
