@@ -1,0 +1,173 @@
+"""Our nodes and the reference's in every seat: root, controller, members.
+
+ZEROTIER_ONE names an installed zerotier-one; without it everything here is skipped. Each host sits
+in a /24 of its own, since the reference's root admits one new identity per /24 and 2 s.
+"""
+import os
+
+from net import Failed, Skipped, ping, sh, tcp_transfer, wait_for, wait_ping, ZEROTIER_ONE
+
+KIND = {"p": False, "r": True}
+
+
+def seats(net, root, controller, one, two, config=None):
+    """Start four nodes of the kinds given (p: ours, r: reference) and join both members."""
+    if not ZEROTIER_ONE:
+        raise Skipped("ZEROTIER_ONE names no installed zerotier-one")
+    made = []
+    for index, (name, kind) in enumerate((("root", root), ("ctl", controller), ("one", one),
+                                          ("two", two))):
+        ns = net.host(name, "10.9.%d.1/16" % index)
+        settings = (config or {}).get(name)
+        made.append(net.node(ns, reference=KIND[kind], config=settings))
+    net.make_planet([(made[0], "10.9.0.1/9993")])
+    for node in made:
+        node.start(wait=False)
+    for node in made:
+        node.wait_api()
+    made[0].wait_online()
+    for node in made[1:]:
+        node.wait_online()
+    nwid = made[1].create_network()
+    for node in made[2:]:
+        made[1].authorize(nwid, node)
+        node.join(nwid)
+    for node in made[2:]:
+        node.wait_network(nwid, timeout=40)
+    return made + [nwid]
+
+
+def exchange(one, two, nwid):
+    """Pings without loss, TCP and a direct path, both ways."""
+    there, back = two.ip(nwid), one.ip(nwid)
+    wait_ping(one.ns, there, 30)
+    wait_ping(two.ns, back, 30)
+    one.wait_direct(two, 40)
+    two.wait_direct(one, 40)
+    for ns, target in ((one.ns, there), (two.ns, back)):
+        if ping(ns, target, 20):
+            raise Failed("pings lost from %s" % ns)
+        if ping(ns, target, 5, size=2700):
+            raise Failed("large pings lost from %s" % ns)
+    tcp_transfer(one.ns, two.ns, there)
+    tcp_transfer(two.ns, one.ns, back)
+
+
+def mix(net, kinds):
+    _, _, one, two, nwid = seats(net, *kinds)
+    exchange(one, two, nwid)
+
+
+def test_root_ref_ctl_ref_ours_ours(net):
+    mix(net, "rrpp")
+
+
+def test_root_ref_ctl_ref_ours_ref(net):
+    mix(net, "rrpr")
+
+
+def test_root_ref_ctl_ours_ours_ours(net):
+    mix(net, "rppp")
+
+
+def test_root_ref_ctl_ours_ours_ref(net):
+    mix(net, "rppr")
+
+
+def test_root_ref_ctl_ours_ref_ref(net):
+    mix(net, "rprr")
+
+
+def test_root_ours_ctl_ref_ours_ours(net):
+    mix(net, "prpp")
+
+
+def test_root_ours_ctl_ref_ours_ref(net):
+    mix(net, "prpr")
+
+
+def test_root_ours_ctl_ref_ref_ref(net):
+    mix(net, "prrr")
+
+
+def test_root_ours_ctl_ours_ours_ref(net):
+    mix(net, "pppr")
+
+
+def test_root_ours_ctl_ours_ref_ref(net):
+    mix(net, "pprr")
+
+
+def test_old_cipher_salsa(net):
+    """Announcing protocol 11 makes the reference use suite 1 towards us (spec 01 section 8.7)."""
+    old = {"settings": {"announceProtocol": 11}}
+    _, _, one, two, nwid = seats(net, "p", "p", "p", "r", {"one": old})
+    exchange(one, two, nwid)
+
+
+def test_broadcast_to_and_from_reference(net):
+    _, _, one, two, nwid = seats(net, "p", "p", "p", "r")
+    wait_ping("one", two.ip(nwid), 30)
+    for here, there in ((one, two), (two, one)):
+        sh("sysctl -qw net.ipv4.icmp_echo_ignore_broadcasts=0", ns=there.ns)
+
+        def answered(here=here, there=there):
+            out = sh("ping -n -b -c 1 -W 1 -I %s 10.121.255.255 2>&1 || true" %
+                     here.device(nwid), ns=here.ns)
+            return "bytes from %s" % there.ip(nwid) in out
+        wait_for("broadcast from %s" % here.ns, answered, 15)
+
+
+def test_home_of_the_reference_works_as_it_is(net):
+    """A node of the reference is stopped and ours started on its home directory."""
+    root, _, one, two, nwid = seats(net, "p", "p", "r", "r")
+    address, ip = one.address, one.ip(nwid)
+    wait_ping("two", ip, 30)
+    one.process.terminate()
+    one.process.wait(20)
+    ours = net.node("one", reference=False, home=one.home)
+    ours.start()
+    ours.wait_network(nwid)
+    if ours.get("/status")["address"] != address or ours.ip(nwid) != ip:
+        raise Failed("identity or address changed")
+    wait_ping("two", ip, 30)
+
+
+def test_reference_restarts_and_returns(net):
+    _, _, one, two, nwid = seats(net, "p", "p", "p", "r")
+    wait_ping("one", two.ip(nwid), 30)
+    two.kill()
+    two.start()
+    two.wait_network(nwid)
+    wait_ping("one", two.ip(nwid), 30)
+
+
+def test_moon_by_seed_from_reference(net):
+    """Our node orbits a moon whose root is a reference node, and the other way round."""
+    import json
+    import subprocess
+    from net import PANLAN
+    root, ctl, one, two, nwid = seats(net, "p", "p", "p", "r")
+    for seed, follower in ((two, one), (one, two)):
+        work = os.path.join(net.home, "moon-" + seed.ns)
+        os.makedirs(work, exist_ok=True)
+        world = json.loads(subprocess.run([PANLAN, "idtool", "initmoon", seed.public_identity()],
+                                          cwd=work, check=True, stdout=subprocess.PIPE,
+                                          text=True).stdout)
+        index = "2" if seed.ns == "one" else "3"
+        world["roots"][0]["stableEndpoints"] = ["10.9.%s.1/9993" % index]
+        with open(os.path.join(work, "m.json"), "w") as out:
+            json.dump(world, out)
+        subprocess.run([PANLAN, "idtool", "genmoon", "m.json"], cwd=work, check=True,
+                       stdout=subprocess.DEVNULL)
+        name = "000000%s.moon" % seed.address
+        os.makedirs(seed.path("moons.d"), exist_ok=True)
+        with open(os.path.join(work, name), "rb") as moon:
+            seed.write(os.path.join("moons.d", name), moon.read())
+        seed.kill()
+        seed.start()
+        seed.wait_online()
+        follower.post("/moon/" + seed.address, {"seed": seed.address})
+        wait_for("moon at " + follower.ns, lambda: any(
+            m["id"] == "000000" + seed.address and not m["waiting"]
+            for m in follower.get("/moon")), 40)
