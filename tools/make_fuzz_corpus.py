@@ -82,9 +82,57 @@ def put_vl1(v):
     put("tcp_relay", "bad-type", bytes.fromhex("17030300050511223344"))
 
 
+def put_vl2_frames(v):
+    verbs = {"FRAME": 6, "EXT_FRAME": 7, "MULTICAST_LIKE": 9, "MULTICAST_GATHER": 13,
+             "MULTICAST_FRAME": 14}
+    for c in v["inbound"]:
+        payload = bytes.fromhex(c["payload"])
+        if c["verb"] in verbs and len(payload) < 1000:
+            put("frame", c["name"], bytes([verbs[c["verb"]]]) + payload)
+        if c["verb"] == "NETWORK_CREDENTIALS":
+            put("credentials", c["name"], payload)
+        for i, reply in enumerate(c["expect"]["sent"]):
+            if reply["verb"] == "OK" and reply["payload"][:2] in ("0d", "0e"):
+                data = bytes.fromhex(reply["payload"])
+                put("frame", f"ok-{i}-" + c["name"], bytes([data[0] | 0x80]) + data[9:])
+
+
+def put_vl2_rules(v):
+    for c in v["rules"]["sets"]:
+        put("rule", c["name"], bytes.fromhex(c["hex"]))
+    put("rule", "each", bytes.fromhex("".join(c["hex"] for c in v["rules"]["each"])))
+    types = {0x0800: 0, 0x86dd: 1, 0x0806: 2}
+    groups = {}
+    for c in v["filter"]:
+        n = groups[c["group"]] = groups.get(c["group"], 0) + 1
+        rules = bytes.fromhex(c["rulesHex"])
+        choice = types.get(c["etherType"], 3) | (0x80 if c["direction"] == "in" else 0)
+        if n % 8 == 1 and len(c["payload"]) < 400:
+            put("filter", f"{c['group']}-{n}", len(rules).to_bytes(2, "big") + bytes([choice])
+                + rules + bytes.fromhex(c["payload"]))
+    for i, c in enumerate(v["outbound"]):
+        if c["toTap"] and c["etherType"] == 0x86dd:
+            put("filter", f"ndp-{i}", bytes([0, 2, 1, 1, 0]) + bytes.fromhex(c["payload"]))
+
+
+def put_vl2(v):
+    put_vl2_frames(v)
+    put_vl2_rules(v)
+    for c in v["networkConfigs"]:
+        put("netconf", c["name"], bytes.fromhex(c["dictionary"]))
+    put("netconf", "meta", v["configRequests"][0]["metadataText"].encode())
+    push = v["configChunks"]["sent"][1]["packets"][0]["payload"]
+    put("config_chunk", "push", b"\0" + bytes.fromhex(push))
+    put("config_chunk", "legacy", b"\0" + bytes.fromhex("14d76e47dc0000010003763d37"))
+    put("config_chunk", "request",
+        b"\x01" + bytes.fromhex(v["configRequests"][1]["sent"][0]["payload"]))
+    put("config_chunk", "ack", b"\x02" + bytes(16))
+
+
 def main():
     put_crypto(vectors("identity-crypto.json"))
     put_vl1(vectors("vl1.json"))
+    put_vl2(vectors("vl2.json"))
 
 
 if __name__ == "__main__":
