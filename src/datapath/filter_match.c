@@ -131,7 +131,7 @@ static enum filter_match match_tos(const struct filter_frame *f, const struct ru
     if (is_v4(f)) {
         tos = f->payload[1];
     } else if (is_v6(f)) {
-        tos = (f->payload[0] << 4 & 0xf0U) | f->payload[1] >> 4;
+        tos = ((unsigned)f->payload[0] << 4 & 0xf0) | f->payload[1] >> 4;
     } else {
         return MATCH_HARD_NO;
     }

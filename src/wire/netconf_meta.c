@@ -63,18 +63,15 @@ int netconf_meta_encode(const struct netconf_meta *meta, char *text, size_t cap,
     return 0;
 }
 
-/* A text value, "" when absent, too long or with a NUL inside. */
+/* A text value, "" when absent, too long or with a NUL inside; the rest of out is zero. */
 static void text_get(struct dict d, const char *key, char *out, size_t cap)
 {
     size_t len = 0;
 
-    if (dict_get(d, key, out, cap - 1, &len) < 0) {
+    if (dict_get(d, key, out, cap - 1, &len) < 0 || memchr(out, 0, len) != NULL) {
         len = 0;
     }
-    out[len] = '\0';
-    if (strlen(out) != len) {
-        out[0] = '\0';
-    }
+    memset(out + len, 0, cap - len);
 }
 
 void netconf_meta_decode(const void *text, size_t len, struct netconf_meta *ret)
