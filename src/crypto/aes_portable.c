@@ -1,11 +1,12 @@
 /* AES-GMAC-SIV kernel for any processor, in constant time: no table is indexed and no branch is
  * taken by secret data.
  *
- * AES is bit-sliced: four blocks lie in eight words, word j holding bit j of all 64 bytes, byte
- * r + 4 c of block b at bit 16 b + r + 4 c. GHASH multiplies with ordinary integer multiplications
- * whose operands have holes between the bits, so that carries do not reach the next bit used.
- * Source: FIPS 197, NIST SP 800-38D; S-box circuit: Boyar and Peralta, "A small depth-16 circuit
- * for the AES S-box" (2011); multiplication with holes: T. Pornin, "Constant-time mul" (2016). */
+ * AES is bit-sliced: word j of eight holds bit j of all 64 bytes of four blocks, byte r + 4 c of
+ * block b at bit 16 b + r + 4 c; and two such words side by side make a compiler vector. GHASH
+ * multiplies with ordinary integer multiplications whose operands have holes between the bits, so
+ * that carries do not reach the next bit used. Source: FIPS 197, NIST SP 800-38D; S-box circuit:
+ * Boyar and Peralta, "A small depth-16 circuit for the AES S-box" (2011); multiplication with
+ * holes: T. Pornin, "Constant-time mul" (2016). */
 #include "base/cursor.h"
 #include "crypto/aes_priv.h"
 
@@ -13,14 +14,13 @@
 #include <string.h>
 
 enum {
-    SLICE_BLOCKS = 4,
+    LANES = 2,
+    SLICE_BLOCKS = 4 * LANES,
     SLICE_LEN = SLICE_BLOCKS * AES_BLOCK_LEN,
 };
 
-/* Round keys, bit-sliced, the same for all four blocks. */
-struct sliced_keys {
-    uint64_t k[AES_ROUND_KEYS][8];
-};
+/* One bit of all bytes of a slice. */
+typedef uint64_t plane __attribute__((vector_size(8 * LANES)));
 
 static uint64_t le64_get(const uint8_t *p)
 {
@@ -40,15 +40,15 @@ static void le64_put(uint8_t *p, uint64_t v)
 }
 
 /* Exchange the bits of x under mask with those `shift` higher. */
-static uint64_t swap_bits(uint64_t x, unsigned shift, uint64_t mask)
+static inline plane swap_bits(plane x, int shift, uint64_t mask)
 {
-    uint64_t t = (x ^ (x >> shift)) & mask;
+    plane t = (x ^ (x >> shift)) & mask;
 
     return x ^ t ^ (t << shift);
 }
 
-/* Transpose the 8 x 8 bits of a word (byte, bit). Its own inverse. */
-static uint64_t transpose_bits(uint64_t x)
+/* Transpose the 8 x 8 bits of each word (byte, bit). Its own inverse. */
+static inline plane transpose_bits(plane x)
 {
     x = swap_bits(x, 7, 0x00aa00aa00aa00aa);
     x = swap_bits(x, 14, 0x0000cccc0000cccc);
@@ -56,17 +56,19 @@ static uint64_t transpose_bits(uint64_t x)
 }
 
 /* Transpose the 8 x 8 bytes of eight words. Its own inverse. */
-static void transpose_bytes(uint64_t w[8])
+static inline void transpose_bytes(plane w[8])
 {
     static const uint64_t masks[3] = {0x00ff00ff00ff00ff, 0x0000ffff0000ffff, 0x00000000ffffffff};
 
+#pragma GCC unroll 3
     for (unsigned level = 0; level < 3; level++) {
         size_t step = (size_t)1 << level;
-        unsigned shift = 8U << level;
+        int shift = 8 << level;
 
+#pragma GCC unroll 8
         for (size_t i = 0; i < 8; i++) {
             if ((i & step) == 0) {
-                uint64_t t = ((w[i] >> shift) ^ w[i + step]) & masks[level];
+                plane t = ((w[i] >> shift) ^ w[i + step]) & masks[level];
 
                 w[i + step] ^= t;
                 w[i] ^= t << shift;
@@ -75,73 +77,84 @@ static void transpose_bytes(uint64_t w[8])
     }
 }
 
-static void slice(const uint8_t in[SLICE_LEN], uint64_t q[8])
+static void slice(const uint8_t in[SLICE_LEN], plane q[8])
 {
+#pragma GCC unroll 8
     for (size_t i = 0; i < 8; i++) {
-        q[i] = transpose_bits(le64_get(in + 8 * i));
+#pragma GCC unroll 2
+        for (size_t lane = 0; lane < LANES; lane++) {
+            q[i][lane] = le64_get(in + 64 * lane + 8 * i);
+        }
+        q[i] = transpose_bits(q[i]);
     }
     transpose_bytes(q);
 }
 
-static void unslice(uint64_t q[8], uint8_t out[SLICE_LEN])
+static void unslice(plane q[8], uint8_t out[SLICE_LEN])
 {
     transpose_bytes(q);
+#pragma GCC unroll 8
     for (size_t i = 0; i < 8; i++) {
-        le64_put(out + 8 * i, transpose_bits(q[i]));
+        plane words = transpose_bits(q[i]);
+
+#pragma GCC unroll 2
+        for (size_t lane = 0; lane < LANES; lane++) {
+            le64_put(out + 64 * lane + 8 * i, words[lane]);
+        }
     }
 }
 
 /* The Boyar-Peralta circuit with the names of the paper; x0 is the highest bit. */
-static void sbox(uint64_t q[8])
+static inline void sbox(plane q[8])
 {
-    uint64_t x0 = q[7], x1 = q[6], x2 = q[5], x3 = q[4];
-    uint64_t x4 = q[3], x5 = q[2], x6 = q[1], x7 = q[0];
+    plane x0 = q[7], x1 = q[6], x2 = q[5], x3 = q[4];
+    plane x4 = q[3], x5 = q[2], x6 = q[1], x7 = q[0];
 
     /* Top linear layer. */
-    uint64_t y14 = x3 ^ x5, y13 = x0 ^ x6, y9 = x0 ^ x3, y8 = x0 ^ x5;
-    uint64_t t0 = x1 ^ x2;
-    uint64_t y1 = t0 ^ x7;
-    uint64_t y4 = y1 ^ x3, y12 = y13 ^ y14, y2 = y1 ^ x0, y5 = y1 ^ x6;
-    uint64_t y3 = y5 ^ y8;
-    uint64_t t1 = x4 ^ y12;
-    uint64_t y15 = t1 ^ x5, y20 = t1 ^ x1;
-    uint64_t y6 = y15 ^ x7, y10 = y15 ^ t0, y11 = y20 ^ y9;
-    uint64_t y7 = x7 ^ y11, y17 = y10 ^ y11, y19 = y10 ^ y8, y16 = t0 ^ y11;
-    uint64_t y21 = y13 ^ y16, y18 = x0 ^ y16;
+    plane y14 = x3 ^ x5, y13 = x0 ^ x6, y9 = x0 ^ x3, y8 = x0 ^ x5;
+    plane t0 = x1 ^ x2;
+    plane y1 = t0 ^ x7;
+    plane y4 = y1 ^ x3, y12 = y13 ^ y14, y2 = y1 ^ x0, y5 = y1 ^ x6;
+    plane y3 = y5 ^ y8;
+    plane t1 = x4 ^ y12;
+    plane y15 = t1 ^ x5, y20 = t1 ^ x1;
+    plane y6 = y15 ^ x7, y10 = y15 ^ t0, y11 = y20 ^ y9;
+    plane y7 = x7 ^ y11, y17 = y10 ^ y11, y19 = y10 ^ y8, y16 = t0 ^ y11;
+    plane y21 = y13 ^ y16, y18 = x0 ^ y16;
 
     /* Inversion in GF(2^8) as a tower of fields. */
-    uint64_t t2 = y12 & y15, t3 = y3 & y6, t5 = y4 & x7, t7 = y13 & y16;
-    uint64_t t8 = y5 & y1, t10 = y2 & y7, t12 = y9 & y11, t13 = y14 & y17, t15 = y8 & y10;
-    uint64_t t4 = t3 ^ t2, t6 = t5 ^ t2, t9 = t8 ^ t7, t11 = t10 ^ t7;
-    uint64_t t14 = t13 ^ t12, t16 = t15 ^ t12;
-    uint64_t t17 = t4 ^ t14, t18 = t6 ^ t16, t19 = t9 ^ t14, t20 = t11 ^ t16;
-    uint64_t t21 = t17 ^ y20, t22 = t18 ^ y19, t23 = t19 ^ y21, t24 = t20 ^ y18;
-    uint64_t t25 = t21 ^ t22, t26 = t21 & t23;
-    uint64_t t27 = t24 ^ t26;
-    uint64_t t28 = t25 & t27;
-    uint64_t t29 = t28 ^ t22, t30 = t23 ^ t24, t31 = t22 ^ t26;
-    uint64_t t32 = t31 & t30;
-    uint64_t t33 = t32 ^ t24;
-    uint64_t t34 = t23 ^ t33, t35 = t27 ^ t33;
-    uint64_t t36 = t24 & t35;
-    uint64_t t37 = t36 ^ t34, t38 = t27 ^ t36;
-    uint64_t t39 = t29 & t38;
-    uint64_t t40 = t25 ^ t39;
-    uint64_t t41 = t40 ^ t37, t42 = t29 ^ t33, t43 = t29 ^ t40, t44 = t33 ^ t37;
-    uint64_t t45 = t42 ^ t41;
-    uint64_t z0 = t44 & y15, z1 = t37 & y6, z2 = t33 & x7, z3 = t43 & y16, z4 = t40 & y1;
-    uint64_t z5 = t29 & y7, z6 = t42 & y11, z7 = t45 & y17, z8 = t41 & y10, z9 = t44 & y12;
-    uint64_t z10 = t37 & y3, z11 = t33 & y4, z12 = t43 & y13, z13 = t40 & y5, z14 = t29 & y2;
-    uint64_t z15 = t42 & y9, z16 = t45 & y14, z17 = t41 & y8;
+    plane t2 = y12 & y15, t3 = y3 & y6, t5 = y4 & x7, t7 = y13 & y16;
+    plane t8 = y5 & y1, t10 = y2 & y7, t12 = y9 & y11, t13 = y14 & y17, t15 = y8 & y10;
+    plane t4 = t3 ^ t2, t6 = t5 ^ t2, t9 = t8 ^ t7, t11 = t10 ^ t7;
+    plane t14 = t13 ^ t12, t16 = t15 ^ t12;
+    plane t17 = t4 ^ t14, t18 = t6 ^ t16, t19 = t9 ^ t14, t20 = t11 ^ t16;
+    plane t21 = t17 ^ y20, t22 = t18 ^ y19, t23 = t19 ^ y21, t24 = t20 ^ y18;
+    plane t25 = t21 ^ t22, t26 = t21 & t23;
+    plane t27 = t24 ^ t26;
+    plane t28 = t25 & t27;
+    plane t29 = t28 ^ t22, t30 = t23 ^ t24, t31 = t22 ^ t26;
+    plane t32 = t31 & t30;
+    plane t33 = t32 ^ t24;
+    plane t34 = t23 ^ t33, t35 = t27 ^ t33;
+    plane t36 = t24 & t35;
+    plane t37 = t36 ^ t34, t38 = t27 ^ t36;
+    plane t39 = t29 & t38;
+    plane t40 = t25 ^ t39;
+    plane t41 = t40 ^ t37, t42 = t29 ^ t33, t43 = t29 ^ t40, t44 = t33 ^ t37;
+    plane t45 = t42 ^ t41;
+    plane z0 = t44 & y15, z1 = t37 & y6, z2 = t33 & x7, z3 = t43 & y16, z4 = t40 & y1;
+    plane z5 = t29 & y7, z6 = t42 & y11, z7 = t45 & y17, z8 = t41 & y10, z9 = t44 & y12;
+    plane z10 = t37 & y3, z11 = t33 & y4, z12 = t43 & y13, z13 = t40 & y5, z14 = t29 & y2;
+    plane z15 = t42 & y9, z16 = t45 & y14, z17 = t41 & y8;
 
     /* Bottom linear layer, with the affine part. */
-    uint64_t t46 = z15 ^ z16, t47 = z10 ^ z11, t48 = z5 ^ z13, t49 = z9 ^ z10, t50 = z2 ^ z12;
-    uint64_t t51 = z2 ^ z5, t52 = z7 ^ z8, t53 = z0 ^ z3, t54 = z6 ^ z7, t55 = z16 ^ z17;
-    uint64_t t56 = z12 ^ t48, t57 = t50 ^ t53, t58 = z4 ^ t46, t59 = z3 ^ t54;
-    uint64_t t60 = t46 ^ t57, t61 = z14 ^ t57, t62 = t52 ^ t58, t63 = t49 ^ t58;
-    uint64_t t64 = z4 ^ t59, t65 = t61 ^ t62, t66 = z1 ^ t63;
-    uint64_t t67 = t64 ^ t65;
-    uint64_t s3 = t53 ^ t66;
+    plane t46 = z15 ^ z16, t47 = z10 ^ z11, t48 = z5 ^ z13, t49 = z9 ^ z10, t50 = z2 ^ z12;
+    plane t51 = z2 ^ z5, t52 = z7 ^ z8, t53 = z0 ^ z3, t54 = z6 ^ z7, t55 = z16 ^ z17;
+    plane t56 = z12 ^ t48, t57 = t50 ^ t53, t58 = z4 ^ t46, t59 = z3 ^ t54;
+    plane t60 = t46 ^ t57, t61 = z14 ^ t57, t62 = t52 ^ t58, t63 = t49 ^ t58;
+    plane t64 = z4 ^ t59, t65 = t61 ^ t62, t66 = z1 ^ t63;
+    plane t67 = t64 ^ t65;
+    plane s3 = t53 ^ t66;
 
     q[7] = t59 ^ t63;
     q[6] = t64 ^ ~s3;
@@ -155,11 +168,12 @@ static void sbox(uint64_t q[8])
 
 /* Inverse of the affine map of the S-box. The S-box being affine(inverse(x)), its inverse is
  * unaffine(S-box(unaffine(x))). */
-static void unaffine(uint64_t q[8])
+static inline void unaffine(plane q[8])
 {
-    uint64_t p[8];
+    plane p[8];
 
     memcpy(p, q, sizeof(p));
+#pragma GCC unroll 8
     for (size_t i = 0; i < 8; i++) {
         q[i] = p[(i + 2) % 8] ^ p[(i + 5) % 8] ^ p[(i + 7) % 8];
     }
@@ -167,17 +181,23 @@ static void unaffine(uint64_t q[8])
     q[2] = ~q[2];
 }
 
-static void add_key(uint64_t q[8], const uint64_t k[8])
+/* A round key is kept as its eight patterns of 16 bits, to be repeated for every block. */
+static inline void add_key(plane q[8], const uint8_t *schedule, size_t round)
 {
+#pragma GCC unroll 8
     for (size_t i = 0; i < 8; i++) {
-        q[i] ^= k[i];
+        uint16_t pattern;
+
+        memcpy(&pattern, schedule + round * AES_BLOCK_LEN + 2 * i, sizeof(pattern));
+        q[i] ^= pattern * (uint64_t)0x0001000100010001;
     }
 }
 
-static void shift_rows(uint64_t q[8])
+static inline void shift_rows(plane q[8])
 {
+#pragma GCC unroll 8
     for (size_t i = 0; i < 8; i++) {
-        uint64_t x = q[i];
+        plane x = q[i];
 
         q[i] = (x & 0x1111111111111111) | (x >> 4 & 0x0222022202220222) |
                (x << 12 & 0x2000200020002000) | (x >> 8 & 0x0044004400440044) |
@@ -186,10 +206,11 @@ static void shift_rows(uint64_t q[8])
     }
 }
 
-static void unshift_rows(uint64_t q[8])
+static inline void unshift_rows(plane q[8])
 {
+#pragma GCC unroll 8
     for (size_t i = 0; i < 8; i++) {
-        uint64_t x = q[i];
+        plane x = q[i];
 
         q[i] = (x & 0x1111111111111111) | (x << 4 & 0x2220222022202220) |
                (x >> 12 & 0x0002000200020002) | (x >> 8 & 0x0044004400440044) |
@@ -199,21 +220,22 @@ static void unshift_rows(uint64_t q[8])
 }
 
 /* Row r takes the place of the row 1 or 2 before it. */
-static uint64_t rows_by_1(uint64_t x)
+static inline plane rows_by_1(plane x)
 {
     return (x >> 1 & 0x7777777777777777) | (x << 3 & 0x8888888888888888);
 }
 
-static uint64_t rows_by_2(uint64_t x)
+static inline plane rows_by_2(plane x)
 {
     return (x >> 2 & 0x3333333333333333) | (x << 2 & 0xcccccccccccccccc);
 }
 
 /* Multiply all bytes by x. */
-static void double_bytes(uint64_t q[8])
+static inline void double_bytes(plane q[8])
 {
-    uint64_t top = q[7];
+    plane top = q[7];
 
+#pragma GCC unroll 8
     for (size_t i = 7; i > 0; i--) {
         q[i] = q[i - 1];
     }
@@ -223,67 +245,71 @@ static void double_bytes(uint64_t q[8])
     q[4] ^= top;
 }
 
-static void mix_columns(uint64_t q[8])
+static inline void mix_columns(plane q[8])
 {
-    uint64_t twice[8];
-    uint64_t sum[8];
+    plane twice[8];
+    plane sum[8];
 
+#pragma GCC unroll 8
     for (size_t i = 0; i < 8; i++) {
         sum[i] = q[i] ^ rows_by_1(q[i]);
     }
     memcpy(twice, sum, sizeof(twice));
     double_bytes(twice);
+#pragma GCC unroll 8
     for (size_t i = 0; i < 8; i++) {
         q[i] = twice[i] ^ rows_by_1(q[i]) ^ rows_by_2(sum[i]);
     }
 }
 
-static void unmix_columns(uint64_t q[8])
+static inline void unmix_columns(plane q[8])
 {
-    uint64_t t[8];
+    plane t[8];
 
+#pragma GCC unroll 8
     for (size_t i = 0; i < 8; i++) {
         t[i] = q[i] ^ rows_by_2(q[i]);
     }
     double_bytes(t);
     double_bytes(t);
+#pragma GCC unroll 8
     for (size_t i = 0; i < 8; i++) {
         q[i] ^= t[i];
     }
     mix_columns(q);
 }
 
-/* Encrypt four blocks in place. */
-static void encrypt_slice(const struct sliced_keys *keys, uint8_t blocks[SLICE_LEN])
+/* Encrypt a slice in place. */
+static void encrypt_slice(const uint8_t schedule[AES_SCHEDULE_LEN], uint8_t blocks[SLICE_LEN])
 {
-    uint64_t q[8];
+    plane q[8];
 
     slice(blocks, q);
-    add_key(q, keys->k[0]);
+    add_key(q, schedule, 0);
     for (size_t round = 1; round < AES_ROUND_KEYS - 1; round++) {
         sbox(q);
         shift_rows(q);
         mix_columns(q);
-        add_key(q, keys->k[round]);
+        add_key(q, schedule, round);
     }
     sbox(q);
     shift_rows(q);
-    add_key(q, keys->k[AES_ROUND_KEYS - 1]);
+    add_key(q, schedule, AES_ROUND_KEYS - 1);
     unslice(q, blocks);
 }
 
-static void decrypt_slice(const struct sliced_keys *keys, uint8_t blocks[SLICE_LEN])
+static void decrypt_slice(const uint8_t schedule[AES_SCHEDULE_LEN], uint8_t blocks[SLICE_LEN])
 {
-    uint64_t q[8];
+    plane q[8];
 
     slice(blocks, q);
-    add_key(q, keys->k[AES_ROUND_KEYS - 1]);
+    add_key(q, schedule, AES_ROUND_KEYS - 1);
     for (size_t round = AES_ROUND_KEYS - 1; round > 0; round--) {
         unshift_rows(q);
         unaffine(q);
         sbox(q);
         unaffine(q);
-        add_key(q, keys->k[round - 1]);
+        add_key(q, schedule, round - 1);
         if (round > 1) {
             unmix_columns(q);
         }
@@ -291,23 +317,10 @@ static void decrypt_slice(const struct sliced_keys *keys, uint8_t blocks[SLICE_L
     unslice(q, blocks);
 }
 
-static void slice_keys(const uint8_t schedule[AES_SCHEDULE_LEN], struct sliced_keys *ret)
-{
-    uint8_t four[SLICE_LEN];
-
-    for (size_t round = 0; round < AES_ROUND_KEYS; round++) {
-        for (size_t b = 0; b < SLICE_BLOCKS; b++) {
-            memcpy(four + b * AES_BLOCK_LEN, schedule + round * AES_BLOCK_LEN, AES_BLOCK_LEN);
-        }
-        slice(four, ret->k[round]);
-    }
-    sodium_memzero(four, sizeof(four));
-}
-
 static void sub_word(uint8_t word[4])
 {
     uint8_t bytes[SLICE_LEN] = {0};
-    uint64_t q[8];
+    plane q[8];
 
     memcpy(bytes, word, 4);
     slice(bytes, q);
@@ -316,7 +329,26 @@ static void sub_word(uint8_t word[4])
     memcpy(word, bytes, 4);
 }
 
-/* Key expansion, FIPS 197 section 5.2, to plain round keys. */
+/* Plain round keys to patterns, in place. */
+static void slice_keys(uint8_t schedule[AES_SCHEDULE_LEN])
+{
+    uint8_t blocks[SLICE_LEN] = {0};
+    plane q[8];
+
+    for (size_t round = 0; round < AES_ROUND_KEYS; round++) {
+        memcpy(blocks, schedule + round * AES_BLOCK_LEN, AES_BLOCK_LEN);
+        slice(blocks, q);
+        for (size_t i = 0; i < 8; i++) {
+            uint16_t pattern = (uint16_t)q[i][0];
+
+            memcpy(schedule + round * AES_BLOCK_LEN + 2 * i, &pattern, sizeof(pattern));
+        }
+    }
+    sodium_memzero(blocks, sizeof(blocks));
+    sodium_memzero(q, sizeof(q));
+}
+
+/* Key expansion, FIPS 197 section 5.2. */
 static void expand_key(const uint8_t key[AES_KEY_LEN], uint8_t schedule[AES_SCHEDULE_LEN])
 {
     uint8_t rcon = 1;
@@ -341,24 +373,22 @@ static void expand_key(const uint8_t key[AES_KEY_LEN], uint8_t schedule[AES_SCHE
             schedule[i + j] = schedule[i - AES_KEY_LEN + j] ^ word[j];
         }
     }
+    slice_keys(schedule);
 }
 
-/* One block; the three others of the slice are idle. */
+/* One block; the others of the slice are idle. */
 static void one_block(const uint8_t schedule[AES_SCHEDULE_LEN], bool inverse,
                       const uint8_t in[AES_BLOCK_LEN], uint8_t out[AES_BLOCK_LEN])
 {
-    struct sliced_keys keys;
     uint8_t blocks[SLICE_LEN] = {0};
 
-    slice_keys(schedule, &keys);
     memcpy(blocks, in, AES_BLOCK_LEN);
     if (inverse) {
-        decrypt_slice(&keys, blocks);
+        decrypt_slice(schedule, blocks);
     } else {
-        encrypt_slice(&keys, blocks);
+        encrypt_slice(schedule, blocks);
     }
     memcpy(out, blocks, AES_BLOCK_LEN);
-    sodium_memzero(&keys, sizeof(keys));
 }
 
 static void init(struct aes_gmac_siv *c, const uint8_t k0[AES_KEY_LEN],
@@ -387,10 +417,8 @@ static void ctr(const struct aes_gmac_siv *c, const uint8_t start[AES_BLOCK_LEN]
                 const uint8_t *in, uint8_t *out, size_t len)
 {
     uint32_t counter = be32_get(start + 12) + index;
-    struct sliced_keys keys;
     uint8_t keystream[SLICE_LEN];
 
-    slice_keys(c->k1, &keys);
     while (len > 0) {
         size_t n = len < SLICE_LEN ? len : SLICE_LEN;
 
@@ -398,7 +426,7 @@ static void ctr(const struct aes_gmac_siv *c, const uint8_t start[AES_BLOCK_LEN]
             memcpy(keystream + b * AES_BLOCK_LEN, start, 12);
             be32_put(keystream + b * AES_BLOCK_LEN + 12, counter++);
         }
-        encrypt_slice(&keys, keystream);
+        encrypt_slice(c->k1, keystream);
         for (size_t i = 0; i < n; i++) {
             out[i] = in[i] ^ keystream[i];
         }
@@ -406,7 +434,6 @@ static void ctr(const struct aes_gmac_siv *c, const uint8_t start[AES_BLOCK_LEN]
         out += n;
         len -= n;
     }
-    sodium_memzero(&keys, sizeof(keys));
 }
 
 /* 128 bits: high is the first half of a GHASH block, read big-endian. */
@@ -415,50 +442,82 @@ struct u128 {
     uint64_t low;
 };
 
-/* Low 64 bits of the product without carries. Of each factor only every fourth bit takes part in a
- * multiplication, so at most 16 ones add up in a place and the carry stays below the next place. */
-static uint64_t mul_low(uint64_t x, uint64_t y)
+enum {
+    HOLES = 4, /* of a factor only every fourth bit takes part in a multiplication */
+    FACTORS = 6,
+};
+
+/* What GHASH multiplies with: low half, high half, their XOR and the same three with their bits
+ * reversed, each split into four numbers with holes. */
+struct ghash_key {
+    uint64_t split[FACTORS][HOLES];
+};
+
+static void split_bits(uint64_t x, uint64_t ret[HOLES])
 {
-    const uint64_t hole = 0x1111111111111111;
-    uint64_t z = 0;
-
-    for (unsigned k = 0; k < 4; k++) {
-        uint64_t sum = 0;
-
-        for (unsigned i = 0; i < 4; i++) {
-            sum ^= (x & hole << i) * (y & hole << ((k + 4 - i) % 4));
-        }
-        z |= sum & hole << k;
+    for (unsigned i = 0; i < HOLES; i++) {
+        ret[i] = x & (uint64_t)0x1111111111111111 << i;
     }
-    return z;
 }
 
-static uint64_t reverse_bits(uint64_t x)
+/* Low 64 bits of the product without carries. At most 16 ones add up in a place, and the carry
+ * stays below the next place used. */
+static inline uint64_t mul_low(uint64_t x, const uint64_t y[HOLES])
 {
-    x = swap_bits(x, 1, 0x5555555555555555);
-    x = swap_bits(x, 2, 0x3333333333333333);
-    x = swap_bits(x, 4, 0x0f0f0f0f0f0f0f0f);
-    x = swap_bits(x, 8, 0x00ff00ff00ff00ff);
-    x = swap_bits(x, 16, 0x0000ffff0000ffff);
-    return x >> 32 | x << 32;
+    uint64_t s[HOLES];
+    uint64_t z[HOLES];
+
+    split_bits(x, s);
+    z[0] = s[0] * y[0] ^ s[1] * y[3] ^ s[2] * y[2] ^ s[3] * y[1];
+    z[1] = s[0] * y[1] ^ s[1] * y[0] ^ s[2] * y[3] ^ s[3] * y[2];
+    z[2] = s[0] * y[2] ^ s[1] * y[1] ^ s[2] * y[0] ^ s[3] * y[3];
+    z[3] = s[0] * y[3] ^ s[1] * y[2] ^ s[2] * y[1] ^ s[3] * y[0];
+    return (z[0] & 0x1111111111111111) | (z[1] & 0x2222222222222222) | (z[2] & 0x4444444444444444) |
+           (z[3] & 0x8888888888888888);
 }
 
-/* All 127 bits of the product without carries; the upper half is the lower half of the product of
- * the reversed factors. */
-static struct u128 mul_wide(uint64_t x, uint64_t y)
+static inline uint64_t swap_word(uint64_t x, unsigned shift, uint64_t mask)
+{
+    return (x >> shift & mask) | (x & mask) << shift;
+}
+
+static inline uint64_t reverse_bits(uint64_t x)
+{
+    x = swap_word(x, 1, 0x5555555555555555);
+    x = swap_word(x, 2, 0x3333333333333333);
+    x = swap_word(x, 4, 0x0f0f0f0f0f0f0f0f);
+    return __builtin_bswap64(x);
+}
+
+static void ghash_key_init(struct ghash_key *k, const uint8_t h[AES_BLOCK_LEN])
+{
+    uint64_t high = be64_get(h);
+    uint64_t low = be64_get(h + 8);
+
+    split_bits(low, k->split[0]);
+    split_bits(high, k->split[1]);
+    split_bits(low ^ high, k->split[2]);
+    split_bits(reverse_bits(low), k->split[3]);
+    split_bits(reverse_bits(high), k->split[4]);
+    split_bits(reverse_bits(low ^ high), k->split[5]);
+}
+
+/* All 127 bits of a product; the upper half is the lower half of the product of the reversed
+ * factors. y: index of the factor in the key. */
+static inline struct u128 mul_wide(uint64_t x, const struct ghash_key *k, size_t y)
 {
     return (struct u128){
-        .low = mul_low(x, y),
-        .high = reverse_bits(mul_low(reverse_bits(x), reverse_bits(y))) >> 1,
+        .low = mul_low(x, k->split[y]),
+        .high = reverse_bits(mul_low(reverse_bits(x), k->split[y + 3])) >> 1,
     };
 }
 
 /* y = y * h in the field of GHASH, whose bits run from the highest downwards. */
-static void ghash_mul(struct u128 *y, const struct u128 *h)
+static void ghash_mul(struct u128 *y, const struct ghash_key *k)
 {
-    struct u128 a = mul_wide(y->low, h->low);
-    struct u128 b = mul_wide(y->high, h->high);
-    struct u128 m = mul_wide(y->low ^ y->high, h->low ^ h->high);
+    struct u128 a = mul_wide(y->low, k, 0);
+    struct u128 b = mul_wide(y->high, k, 1);
+    struct u128 m = mul_wide(y->low ^ y->high, k, 2);
     uint64_t v0 = a.low;
     uint64_t v1 = a.high ^ m.low ^ a.low ^ b.low;
     uint64_t v2 = b.low ^ m.high ^ a.high ^ b.high;
@@ -479,14 +538,15 @@ static void ghash_mul(struct u128 *y, const struct u128 *h)
     y->high = v3;
 }
 
-static void ghash_block(struct u128 *y, const struct u128 *h, const uint8_t block[AES_BLOCK_LEN])
+static void ghash_block(struct u128 *y, const struct ghash_key *h,
+                        const uint8_t block[AES_BLOCK_LEN])
 {
     y->high ^= be64_get(block);
     y->low ^= be64_get(block + 8);
     ghash_mul(y, h);
 }
 
-static void ghash_piece(struct u128 *y, const struct u128 *h, const struct aes_piece *piece)
+static void ghash_piece(struct u128 *y, const struct ghash_key *h, const struct aes_piece *piece)
 {
     uint8_t last[AES_BLOCK_LEN] = {0};
     size_t whole = piece->len / AES_BLOCK_LEN * AES_BLOCK_LEN;
@@ -504,13 +564,14 @@ static uint64_t gmac(const struct aes_gmac_siv *c, const uint8_t nonce[AES_SIV_N
                      const uint8_t aad[AES_SIV_AAD_LEN], const struct aes_piece *pieces,
                      size_t count)
 {
-    const struct u128 h = {.high = be64_get(c->h[0]), .low = be64_get(c->h[0] + 8)};
+    struct ghash_key h;
     struct u128 y = {0};
     uint8_t block[AES_BLOCK_LEN] = {0};
     uint8_t out[8];
     uint64_t fold;
     size_t len;
 
+    ghash_key_init(&h, c->h[0]);
     memcpy(block, aad, AES_SIV_AAD_LEN);
     ghash_block(&y, &h, block);
     for (size_t i = 0; i < count; i++) {
@@ -526,6 +587,7 @@ static uint64_t gmac(const struct aes_gmac_siv *c, const uint8_t nonce[AES_SIV_N
     one_block(c->k0, false, block, block);
     be64_put(out, y.high ^ y.low ^ be64_get(block) ^ be64_get(block + 8));
     memcpy(&fold, out, sizeof(fold));
+    sodium_memzero(&h, sizeof(h));
     return fold;
 }
 

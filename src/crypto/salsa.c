@@ -41,41 +41,34 @@ void salsa_init(struct salsa *s, const struct salsa_kernel *kernel, unsigned rou
     s->kernel = kernel;
 }
 
-/* Part of one block: len bytes from byte skip on. */
-static void xor_partial(const struct salsa *s, uint64_t counter, size_t skip, const uint8_t *in,
-                        uint8_t *out, size_t len)
+/* Bytes from inside a block up to its end, or len bytes if less. Returns how many were done. */
+static size_t xor_partial(const struct salsa *s, uint64_t offset, const uint8_t *in, uint8_t *out,
+                          size_t len)
 {
     uint8_t block[SALSA_BLOCK_LEN];
+    size_t skip = (size_t)(offset % SALSA_BLOCK_LEN);
+    size_t take = len < SALSA_BLOCK_LEN - skip ? len : SALSA_BLOCK_LEN - skip;
 
-    s->kernel->blocks(s->input, s->rounds, counter, NULL, block, 1);
-    for (size_t i = 0; i < len; i++) {
+    s->kernel->stream(s->input, s->rounds, offset / SALSA_BLOCK_LEN, NULL, block, sizeof(block));
+    for (size_t i = 0; i < take; i++) {
         out[i] = (uint8_t)((in != NULL ? in[i] : 0) ^ block[skip + i]);
     }
     sodium_memzero(block, sizeof(block));
+    return take;
 }
 
 void salsa_xor(const struct salsa *s, uint64_t offset, const uint8_t *in, uint8_t *out, size_t len)
 {
-    uint64_t counter = offset / SALSA_BLOCK_LEN;
-    size_t skip = (size_t)(offset % SALSA_BLOCK_LEN);
-    size_t take;
+    if (offset % SALSA_BLOCK_LEN != 0 && len > 0) {
+        size_t done = xor_partial(s, offset, in, out, len);
 
-    if (skip != 0 && len > 0) {
-        take = len < SALSA_BLOCK_LEN - skip ? len : SALSA_BLOCK_LEN - skip;
-        xor_partial(s, counter, skip, in, out, take);
-        in = in != NULL ? in + take : NULL;
-        out += take;
-        len -= take;
-        counter++;
+        in = in != NULL ? in + done : NULL;
+        out += done;
+        len -= done;
+        offset += done;
     }
-    take = len / SALSA_BLOCK_LEN;
-    if (take > 0) {
-        s->kernel->blocks(s->input, s->rounds, counter, in, out, take);
-    }
-    if (len % SALSA_BLOCK_LEN != 0) {
-        size_t done = take * SALSA_BLOCK_LEN;
-
-        xor_partial(s, counter + take, 0, in != NULL ? in + done : NULL, out + done, len - done);
+    if (len > 0) {
+        s->kernel->stream(s->input, s->rounds, offset / SALSA_BLOCK_LEN, in, out, len);
     }
 }
 

@@ -18,11 +18,11 @@ struct salsa_kernel {
     const char *name;
     unsigned needs; /* bits of enum cpu_feature */
 
-    /* Write `blocks` whole keystream blocks from block `counter` on to out; when in is not NULL,
+    /* Write len keystream bytes from the start of block `counter` on to out; when in is not NULL,
      * write in XOR keystream instead (in may be out, else they do not overlap).
      * input: the 16 words of the initial state; its counter words are ignored. */
-    void (*blocks)(const uint32_t input[16], unsigned rounds, uint64_t counter, const uint8_t *in,
-                   uint8_t *out, size_t blocks);
+    void (*stream)(const uint32_t input[16], unsigned rounds, uint64_t counter, const uint8_t *in,
+                   uint8_t *out, size_t len);
 };
 
 /* One key and nonce. Holds secrets: salsa_done. */

@@ -99,24 +99,32 @@ AVX2 static inline void generate(const uint32_t input[16], unsigned rounds, uint
     transpose(x + 8);
 }
 
-AVX2 static void blocks_avx2(const uint32_t input[16], unsigned rounds, uint64_t counter,
-                             const uint8_t *in, uint8_t *out, size_t blocks)
+AVX2 static void stream_avx2(const uint32_t input[16], unsigned rounds, uint64_t counter,
+                             const uint8_t *in, uint8_t *out, size_t len)
 {
     __m256i x[16];
 
-    while (blocks > 0) {
-        size_t n = blocks < LANES ? blocks : LANES;
+    while (len > 0) {
+        size_t i = 0;
 
         generate(input, rounds, counter, x);
-        for (size_t i = 0; i < n; i++) {
+        for (; i < LANES && len >= SALSA_BLOCK_LEN; i++) {
             put(in, out, x[i]);
             put(in != NULL ? in + 32 : NULL, out + 32, x[i + 8]);
             in = in != NULL ? in + SALSA_BLOCK_LEN : NULL;
             out += SALSA_BLOCK_LEN;
+            len -= SALSA_BLOCK_LEN;
         }
-        counter += n;
-        blocks -= n;
+        if (i < LANES && len > 0) {
+            uint8_t block[SALSA_BLOCK_LEN];
+
+            put(NULL, block, x[i]);
+            put(NULL, block + 32, x[i + 8]);
+            salsa_put_bytes(in, out, block, len);
+            len = 0;
+        }
+        counter += LANES;
     }
 }
 
-const struct salsa_kernel salsa_avx2 = {.name = "avx2", .needs = CPU_AVX2, .blocks = blocks_avx2};
+const struct salsa_kernel salsa_avx2 = {.name = "avx2", .needs = CPU_AVX2, .stream = stream_avx2};

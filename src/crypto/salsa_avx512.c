@@ -105,27 +105,39 @@ AVX512 static inline void generate(const uint32_t input[16], unsigned rounds, ui
     transpose(x);
 }
 
-AVX512 static void blocks_avx512(const uint32_t input[16], unsigned rounds, uint64_t counter,
-                                 const uint8_t *in, uint8_t *out, size_t blocks)
+AVX512 static inline void put(const uint8_t *in, uint8_t *out, __m512i v)
+{
+    if (in != NULL) {
+        v = _mm512_xor_si512(v, _mm512_loadu_si512(in));
+    }
+    _mm512_storeu_si512(out, v);
+}
+
+AVX512 static void stream_avx512(const uint32_t input[16], unsigned rounds, uint64_t counter,
+                                 const uint8_t *in, uint8_t *out, size_t len)
 {
     __m512i x[16];
 
-    while (blocks > 0) {
-        size_t n = blocks < LANES ? blocks : LANES;
+    while (len > 0) {
+        size_t i = 0;
 
         generate(input, rounds, counter, x);
-        for (size_t i = 0; i < n; i++) {
-            if (in != NULL) {
-                x[i] = _mm512_xor_si512(x[i], _mm512_loadu_si512(in));
-                in += SALSA_BLOCK_LEN;
-            }
-            _mm512_storeu_si512(out, x[i]);
+        for (; i < LANES && len >= SALSA_BLOCK_LEN; i++) {
+            put(in, out, x[i]);
+            in = in != NULL ? in + SALSA_BLOCK_LEN : NULL;
             out += SALSA_BLOCK_LEN;
+            len -= SALSA_BLOCK_LEN;
         }
-        counter += n;
-        blocks -= n;
+        if (i < LANES && len > 0) {
+            uint8_t block[SALSA_BLOCK_LEN];
+
+            put(NULL, block, x[i]);
+            salsa_put_bytes(in, out, block, len);
+            len = 0;
+        }
+        counter += LANES;
     }
 }
 
 const struct salsa_kernel salsa_avx512 = {
-    .name = "avx512", .needs = CPU_AVX512, .blocks = blocks_avx512};
+    .name = "avx512", .needs = CPU_AVX512, .stream = stream_avx512};

@@ -3,12 +3,14 @@
  */
 #include "crypto/salsa_poly.h"
 
+#include "crypto/salsa_priv.h"
+
 #include <errno.h>
 #include <sodium.h>
 #include <string.h>
 
 enum {
-    AHEAD_BLOCKS = 8, /* the width of the AVX2 kernel */
+    AHEAD_BLOCKS = 16, /* the width of the widest kernel */
     AHEAD_LEN = AHEAD_BLOCKS * SALSA_BLOCK_LEN,
 };
 
@@ -23,12 +25,8 @@ static void ahead_init(struct ahead *a, const struct salsa_kernel *kernel,
                        const uint8_t key[SALSA_KEY_LEN], const uint8_t nonce[SALSA_NONCE_LEN],
                        size_t text)
 {
-    size_t want =
-        SALSA_BLOCK_LEN + (text + SALSA_BLOCK_LEN - 1) / SALSA_BLOCK_LEN * SALSA_BLOCK_LEN;
+    size_t want = text < AHEAD_LEN - SALSA_BLOCK_LEN ? SALSA_BLOCK_LEN + text : AHEAD_LEN;
 
-    if (want > AHEAD_LEN) {
-        want = AHEAD_LEN;
-    }
     salsa_init(&a->stream, kernel, SALSA_ROUNDS_PACKET, key, nonce);
     salsa_xor(&a->stream, 0, NULL, a->bytes, want);
     a->text = want - SALSA_BLOCK_LEN;
@@ -44,9 +42,7 @@ static void crypt(const struct ahead *a, uint8_t *data, size_t len)
     size_t first = len < a->text ? len : a->text;
     const uint8_t *keystream = a->bytes + SALSA_BLOCK_LEN;
 
-    for (size_t i = 0; i < first; i++) {
-        data[i] ^= keystream[i];
-    }
+    salsa_put_bytes(data, data, keystream, first);
     if (len > first) {
         salsa_xor(&a->stream, SALSA_BLOCK_LEN + first, data + first, data + first, len - first);
     }

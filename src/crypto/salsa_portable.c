@@ -59,26 +59,35 @@ static void generate(const uint32_t input[16], unsigned rounds, uint64_t counter
     memcpy(words, x, sizeof(x));
 }
 
-static void blocks_portable(const uint32_t input[16], unsigned rounds, uint64_t counter,
-                            const uint8_t *in, uint8_t *out, size_t blocks)
+/* Four blocks as bytes. */
+static void serialize(const uint32_t words[16][LANES], uint8_t out[LANES * SALSA_BLOCK_LEN])
 {
-    uint32_t words[16][LANES];
-
-    while (blocks > 0) {
-        size_t n = blocks < LANES ? blocks : LANES;
-
-        generate(input, rounds, counter, words);
-        for (size_t i = 0; i < n; i++) {
-#pragma GCC unroll 16
-            for (size_t w = 0; w < 16; w++) {
-                salsa_put_word(in, out, words[w][i]);
-                in = in != NULL ? in + 4 : NULL;
-                out += 4;
+    for (size_t i = 0; i < LANES; i++) {
+        for (size_t w = 0; w < 16; w++) {
+            for (size_t byte = 0; byte < 4; byte++) {
+                *out++ = (uint8_t)(words[w][i] >> (8 * byte));
             }
         }
-        counter += n;
-        blocks -= n;
     }
 }
 
-const struct salsa_kernel salsa_portable = {.name = "portable", .blocks = blocks_portable};
+static void stream_portable(const uint32_t input[16], unsigned rounds, uint64_t counter,
+                            const uint8_t *in, uint8_t *out, size_t len)
+{
+    uint32_t words[16][LANES];
+    uint8_t keystream[LANES * SALSA_BLOCK_LEN];
+
+    while (len > 0) {
+        size_t n = len < sizeof(keystream) ? len : sizeof(keystream);
+
+        generate(input, rounds, counter, words);
+        serialize(words, keystream);
+        salsa_put_bytes(in, out, keystream, n);
+        in = in != NULL ? in + n : NULL;
+        out += n;
+        len -= n;
+        counter += LANES;
+    }
+}
+
+const struct salsa_kernel salsa_portable = {.name = "portable", .stream = stream_portable};
