@@ -202,3 +202,21 @@ def test_home_address_change_is_followed(net):
        "ip addr show dev eth0 | grep -q 10.9.0.77 || ip addr add 10.9.0.77/24 dev eth0", ns="a")
     wait_ping("a", target)
     a.wait_direct(b)
+
+
+def test_adhoc_network_without_controller(net):
+    root = net.node(net.host("root", "10.9.0.1/24"))
+    a = net.node(net.host("a", "10.9.0.2/24"))
+    b = net.node(net.host("b", "10.9.0.3/24"))
+    net.make_planet([(root, "10.9.0.1/9993")])
+    for node in (root, a, b):
+        node.start()
+    nwid = "ff1c000000000001"
+    for node in (a, b):
+        node.join(nwid)
+        node.wait_network(nwid)
+    wait_ping("a", b.ip(nwid))
+    a.wait_direct(b)
+    if ping("a", b.ip(nwid), 20) or ping("b", a.ip(nwid), 20):
+        raise Failed("pings lost")
+    tcp_transfer("a", "b", b.ip(nwid))

@@ -151,14 +151,14 @@ def test_moon_by_seed_from_reference(net):
     for seed, follower in ((two, one), (one, two)):
         work = os.path.join(net.home, "moon-" + seed.ns)
         os.makedirs(work, exist_ok=True)
-        world = json.loads(subprocess.run([PANLAN, "idtool", "initmoon", seed.public_identity()],
+        world = json.loads(subprocess.run([PANLAN, "identity", "initmoon", seed.public_identity()],
                                           cwd=work, check=True, stdout=subprocess.PIPE,
                                           text=True).stdout)
         index = "2" if seed.ns == "one" else "3"
         world["roots"][0]["stableEndpoints"] = ["10.9.%s.1/9993" % index]
         with open(os.path.join(work, "m.json"), "w") as out:
             json.dump(world, out)
-        subprocess.run([PANLAN, "idtool", "genmoon", "m.json"], cwd=work, check=True,
+        subprocess.run([PANLAN, "identity", "genmoon", "m.json"], cwd=work, check=True,
                        stdout=subprocess.DEVNULL)
         name = "000000%s.moon" % seed.address
         os.makedirs(seed.path("moons.d"), exist_ok=True)

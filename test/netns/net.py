@@ -147,7 +147,7 @@ class Net:
 
     def make_planet(self, roots):
         """Sign a planet of [(node, "ip/port", ...)]; nodes that start later get it."""
-        tool = [PANLAN, "idtool"]
+        tool = [PANLAN, "identity"]
         work = os.path.join(self.home, "planet-work")
         os.makedirs(work, exist_ok=True)
         world = json.loads(subprocess.run(
@@ -206,7 +206,7 @@ class Node:
         if identity:
             self.write("identity.secret", identity)
         elif not os.path.exists(self.path("identity.secret")):
-            secret = subprocess.run([PANLAN, "idtool", "generate"], check=True,
+            secret = subprocess.run([PANLAN, "identity", "generate"], check=True,
                                     stdout=subprocess.PIPE, text=True).stdout.strip()
             self.write("identity.secret", secret)
 
