@@ -121,7 +121,7 @@ void com_make(struct com *ret, uint64_t timestamp, uint64_t window, uint64_t net
 
 size_t com_signed_image(const struct com *com, uint8_t *out)
 {
-    struct wr w = wr_init(out, COM_QUALIFIERS_MAX * COM_QUALIFIER_LEN);
+    struct wr w = wr_init(out, COM_IMAGE_MAX);
 
     qualifiers_write(&w, com);
     return wr_len(&w);
@@ -129,7 +129,7 @@ size_t com_signed_image(const struct com *com, uint8_t *out)
 
 void com_sign(struct com *com, const struct identity *signer)
 {
-    uint8_t image[COM_QUALIFIERS_MAX * COM_QUALIFIER_LEN];
+    uint8_t image[COM_IMAGE_MAX];
     size_t len = com_signed_image(com, image);
 
     com->signer = signer->address;
@@ -143,7 +143,7 @@ uint64_t com_signer(const struct com *com)
 
 int com_verify(const struct com *com, const struct identity *signer)
 {
-    uint8_t image[COM_QUALIFIERS_MAX * COM_QUALIFIER_LEN];
+    uint8_t image[COM_IMAGE_MAX];
     size_t len = com_signed_image(com, image);
 
     if (com_signer(com) == 0 || com->signer != signer->address) {

@@ -14,6 +14,7 @@ enum {
     COM_VERSION = 1,
     COM_QUALIFIERS_MAX = 8,
     COM_QUALIFIER_LEN = 24,
+    COM_IMAGE_MAX = COM_QUALIFIERS_MAX * COM_QUALIFIER_LEN, /* signed bytes */
     COM_WIRE_MAX = 3 + COM_QUALIFIERS_MAX * COM_QUALIFIER_LEN + 5 + SIGNATURE_LEN,
 };
 
@@ -58,7 +59,7 @@ void com_make(struct com *ret, uint64_t timestamp, uint64_t window, uint64_t net
               const struct identity *holder);
 
 /* The signed bytes: exactly the qualifier records. Returns their length.
- * out: COM_QUALIFIERS_MAX * COM_QUALIFIER_LEN bytes. */
+ * out: COM_IMAGE_MAX bytes. */
 size_t com_signed_image(const struct com *com, uint8_t *out);
 
 /* Sign as signer (private half needed); sets signer and signature. */

@@ -73,6 +73,8 @@ static const struct rule_info infos[RULE_TYPE_LAST + 1] = {
     [RULE_INTEGER_RANGE] = {"INTEGER_RANGE", LAYOUT_INTEGER},
 };
 
+_Static_assert(sizeof(struct rule) == 24, "1024 rules are 24 KiB");
+
 enum {
     BIT_NOT = 0x80,
     BIT_OR = 0x40,
