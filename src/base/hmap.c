@@ -135,6 +135,16 @@ struct hmap_node *hmap_each(const struct hmap *map, struct hmap_node *after)
     return NULL;
 }
 
+struct hmap_node *hmap_sample(const struct hmap *map, uint64_t random)
+{
+    for (size_t i = random & map->mask; map->buckets != NULL && i <= map->mask; i++) {
+        if (map->buckets[i] != NULL) {
+            return map->buckets[i];
+        }
+    }
+    return NULL;
+}
+
 struct hmap_node *hmap_drain(struct hmap *map)
 {
     struct hmap_node *n = hmap_each(map, NULL);

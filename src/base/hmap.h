@@ -42,6 +42,10 @@ struct hmap_node *hmap_next_same(const struct hmap_node *node);
  * only if the walk is started anew; use hmap_drain to empty a map. Returns NULL at the end. */
 struct hmap_node *hmap_each(const struct hmap *map, struct hmap_node *after);
 
+/* A place somewhere in the walk of hmap_each, chosen by a random number: the node there, or NULL
+ * when that is the end. A walk from it sees a random part of the map. */
+struct hmap_node *hmap_sample(const struct hmap *map, uint64_t random);
+
 /* Take any node out of the map, or NULL when empty: for emptying. */
 struct hmap_node *hmap_drain(struct hmap *map);
 

@@ -400,10 +400,14 @@ int node_user_message(struct node *node, uint64_t dest, uint64_t type, const voi
                       int64_t now_ms)
 {
     struct out_packet out;
+    int err;
 
+    vl1_enter(node->vl1);
     out_begin(node->vl1, &out, dest, VERB_USER_MESSAGE);
     user_message_encode(&out.w, &(struct user_message){.type = type, .data = data, .len = len});
-    return out_send(node->vl1, &out, OUT_COMPRESS, now_ms);
+    err = out_send(node->vl1, &out, OUT_COMPRESS, now_ms);
+    vl1_leave(node->vl1, now_ms);
+    return err;
 }
 
 /* ---- controller side ---- */

@@ -33,18 +33,26 @@ static bool is_kept(const struct peer *peer)
     return peer_is_upstream(peer) || peer->keep > 0;
 }
 
-/* The table is full: let the peer go that was silent for longest. */
+/* When it was heard last, or made known. */
+static int64_t heard_ms(const struct peer *peer)
+{
+    return time_max(peer->last_receive_ms, peer->created_ms);
+}
+
+/* The table is full: let a peer go that was silent for long. */
 static void make_room(struct vl1 *vl1, int64_t now_ms)
 {
     struct peer *oldest = NULL;
     unsigned looked = 0;
+    uint64_t at;
 
-    /* A sample of 64 is enough to find an old one, and bounds the work. */
-    for (struct hmap_node *n = hmap_each(&vl1->peers, NULL); n != NULL && looked < 64;
+    /* A sample of 64 from a random place finds an old one, and bounds the work. */
+    vl1->env.random(vl1->env.ctx, &at, sizeof(at));
+    for (struct hmap_node *n = hmap_sample(&vl1->peers, at); n != NULL && looked < 64;
          n = hmap_each(&vl1->peers, n), looked++) {
         struct peer *peer = CONTAINER_OF(n, struct peer, by_address);
 
-        if (!is_kept(peer) && (oldest == NULL || peer->last_receive_ms < oldest->last_receive_ms)) {
+        if (!is_kept(peer) && (oldest == NULL || heard_ms(peer) < heard_ms(oldest))) {
             oldest = peer;
         }
     }
@@ -74,6 +82,7 @@ struct peer *peer_new(struct vl1 *vl1, const struct identity *id, int64_t now_ms
     peer->last_hello_ms = peer->last_relayed_hello_ms = peer->last_whois_ms = TIME_NEVER;
     peer->last_push_ms = peer->push_credit_ms = peer->last_hint_ms = TIME_NEVER;
     peer->last_save_ms = TIME_NEVER;
+    peer->created_ms = now_ms;
     peer->timer.fire = peer_timer;
     for (size_t i = 0; i < PEER_PROBES; i++) {
         peer->probes[i] = (struct probe_gate){0, TIME_NEVER, TIME_NEVER};
@@ -99,17 +108,52 @@ static void live_free(struct peer *peer)
     }
 }
 
-void peer_free(struct peer *peer)
+static void peer_release(struct peer *peer)
 {
-    if (peer == NULL) {
-        return;
-    }
-    timers_cancel(&peer->vl1->timers, &peer->timer);
-    hmap_remove(&peer->vl1->peers, &peer->by_address);
     live_free(peer);
     free(peer->paths);
     sodium_memzero(peer, sizeof(*peer));
     free(peer);
+}
+
+/* Forgotten at once. The memory goes at the end of the outermost input, since handlers further up
+ * may still hold the peer (its own packet can be what made it go). */
+void peer_free(struct peer *peer)
+{
+    if (peer == NULL || peer->gone) {
+        return;
+    }
+    timers_cancel(&peer->vl1->timers, &peer->timer);
+    hmap_remove(&peer->vl1->peers, &peer->by_address);
+    peer->gone = true;
+    peer->next_gone = peer->vl1->gone;
+    peer->vl1->gone = peer;
+}
+
+void peers_bury(struct vl1 *vl1)
+{
+    struct peer *peer;
+
+    while ((peer = vl1->gone) != NULL) {
+        vl1->gone = peer->next_gone;
+        peer_release(peer);
+    }
+}
+
+/* All of them, at the end of everything. */
+void peers_done(struct vl1 *vl1, int64_t now_ms)
+{
+    for (struct hmap_node *n = hmap_each(&vl1->peers, NULL); n != NULL;
+         n = hmap_each(&vl1->peers, n)) {
+        struct peer *peer = CONTAINER_OF(n, struct peer, by_address);
+
+        peer_save(peer, now_ms);
+        timers_cancel(&vl1->timers, &peer->timer);
+        peer->next_gone = vl1->gone;
+        vl1->gone = peer;
+    }
+    hmap_done(&vl1->peers);
+    peers_bury(vl1);
 }
 
 struct armor_keys *peer_keys(struct peer *peer)
@@ -359,6 +403,9 @@ void peer_schedule(struct peer *peer, int64_t now_ms)
     int64_t at = peer_expiry(peer, now_ms);
     int64_t next;
 
+    if (peer->gone) {
+        return;
+    }
     if (is_kept(peer) && !has_usable_path(peer, now_ms)) {
         next = now_ms + contact_delay(peer);
         at = next < at || is_kept(peer) ? next : at;

@@ -33,7 +33,7 @@ static void add_roots(struct vl1 *vl1, const struct world *world, int64_t now_ms
         }
         peer = vl1_peer_find(vl1, id->address, now_ms);
         if (peer != NULL && !identity_equal(&peer->identity, id)) {
-            peer_free(peer); /* the signed world is right about its roots */
+            peer_free(peer); /* a signed world is right about its roots */
             peer = NULL;
         }
         if (peer == NULL) {

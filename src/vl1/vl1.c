@@ -100,19 +100,11 @@ int vl1_start(struct vl1 *vl1, int64_t now_ms)
 
 void vl1_free(struct vl1 *vl1, int64_t now_ms)
 {
-    struct hmap_node *n;
-
     if (vl1 == NULL) {
         return;
     }
     validations_drop(vl1);
-    while ((n = hmap_each(&vl1->peers, NULL)) != NULL) {
-        struct peer *peer = CONTAINER_OF(n, struct peer, by_address);
-
-        peer_save(peer, now_ms);
-        peer_free(peer);
-    }
-    hmap_done(&vl1->peers);
+    peers_done(vl1, now_ms);
     whois_done(vl1);
     queues_done(vl1);
     vl1_clear_virtual(vl1);
@@ -518,7 +510,7 @@ void vl1_dispatch(struct vl1 *vl1, struct peer *peer, const struct arrival *at, 
     verdict = handle_verb(peer, &packet);
     if (verdict == VL1_LATER) {
         rx_wait_add(vl1, at, packet.in.source, pkt, len, true);
-    } else if (verdict != VL1_DROP) {
+    } else if (verdict != VL1_DROP && !peer->gone) {
         peer_received(peer, &packet, verdict == VL1_TRUST);
     }
 }
@@ -581,6 +573,7 @@ void vl1_leave(struct vl1 *vl1, int64_t now_ms)
 {
     if (vl1->depth == 1) {
         rx_run_due(vl1, now_ms);
+        peers_bury(vl1);
     }
     vl1->depth--;
 }

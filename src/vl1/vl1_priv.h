@@ -136,11 +136,14 @@ struct peer {
     bool validating; /* job is out */
     bool planet_root;
     bool moon_root;
-    bool invalid;      /* address hash found wrong: to be removed */
-    bool had_path;     /* EVENT_PEER_DIRECT was given */
-    unsigned keep;     /* vl1_contact_keep calls */
-    unsigned attempts; /* HELLO rounds without answer */
-    uint32_t endpoint; /* next stable endpoint to try */
+    bool invalid;           /* address hash found wrong: to be removed */
+    bool had_path;          /* EVENT_PEER_DIRECT was given */
+    bool gone;              /* forgotten: only its memory is still there */
+    struct peer *next_gone; /* list of those */
+    unsigned keep;          /* vl1_contact_keep calls */
+    unsigned attempts;      /* HELLO rounds without answer */
+    uint32_t endpoint;      /* next stable endpoint to try */
+    int64_t created_ms;
     int64_t last_receive_ms;
     int64_t last_activity_ms;
     int64_t last_trust_ms;
@@ -285,6 +288,7 @@ struct vl1 {
     size_t mapped_count;
 
     struct hmap peers;
+    struct peer *gone; /* forgotten during this input */
     struct world *planet;
     struct moon moons[MOONS_MAX];
     size_t moon_count;
@@ -343,6 +347,8 @@ uint64_t arrival_key(uint32_t socket, const struct inetaddr *addr);
 /* ---- peer.c ---- */
 struct peer *peer_new(struct vl1 *vl1, const struct identity *id, int64_t now_ms);
 void peer_free(struct peer *peer);
+void peers_bury(struct vl1 *vl1);
+void peers_done(struct vl1 *vl1, int64_t now_ms);
 struct peer *peer_in_memory(const struct vl1 *vl1, uint64_t address);
 struct armor_keys *peer_keys(struct peer *peer);
 bool peer_is_replay(struct peer *peer, const uint8_t *pkt, int64_t now_ms);
