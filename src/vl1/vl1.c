@@ -248,7 +248,7 @@ void vl1_set_mapped(struct vl1 *vl1, const struct inetaddr *addrs, size_t count)
 /* ---- from datagram to packet ---- */
 
 /* True if an upstream is reached at this remote address: it brings parts of many peers. */
-static bool is_upstream_address(const struct vl1 *vl1, const struct inetaddr *from)
+bool is_upstream_address(const struct vl1 *vl1, const struct inetaddr *from)
 {
     for (size_t i = 0; i < vl1->upstream_count; i++) {
         const struct peer *peer = peer_in_memory(vl1, vl1->upstreams[i]);
@@ -279,6 +279,29 @@ static bool is_trusted_path(const struct vl1 *vl1, const struct arrival *at, con
            packet_hops(pkt) == 0;
 }
 
+/* The source of a packet is not in memory: it may be in the cache, else it is looked up and the
+ * packet waits. Anybody can cause this with any source address, so a packet that has no place to
+ * wait, or whose lookup has none, goes before it costs more. */
+static struct peer *stranger_find(struct vl1 *vl1, const struct arrival *at, const uint8_t *pkt,
+                                  size_t len)
+{
+    uint64_t source = packet_source(pkt);
+    struct peer *peer = NULL;
+
+    if (rx_wait_has_room(vl1, at, source) &&
+        (hmap_find(&vl1->whois, source) != NULL || whois_has_room(vl1, WHOIS_STRANGER))) {
+        peer = vl1_peer_find(vl1, source, at->now_ms);
+        if (peer == NULL && whois_stranger(vl1, source, at->now_ms)) {
+            rx_wait_add(vl1, at, source, pkt, len, false);
+            return NULL;
+        }
+    }
+    if (peer == NULL) {
+        vl1_count(vl1, VL1_DROP_RX_QUEUE);
+    }
+    return peer;
+}
+
 /* A whole packet for this node, sealed. */
 void vl1_packet_in(struct vl1 *vl1, const struct arrival *at, uint8_t *pkt, size_t len)
 {
@@ -298,10 +321,11 @@ void vl1_packet_in(struct vl1 *vl1, const struct arrival *at, uint8_t *pkt, size
         hello_receive(vl1, at, pkt, len);
         return;
     }
-    peer = vl1_peer_find(vl1, packet_source(pkt), at->now_ms);
+    peer = peer_in_memory(vl1, packet_source(pkt));
     if (peer == NULL) {
-        rx_wait_add(vl1, at, packet_source(pkt), pkt, len, false);
-        vl1_whois(vl1, packet_source(pkt), at->now_ms);
+        peer = stranger_find(vl1, at, pkt, len);
+    }
+    if (peer == NULL) {
         return;
     }
     if (!trusted) {

@@ -67,8 +67,11 @@ enum {
     TX_QUEUE_PEER_MAX = 32,
     RX_QUEUE_MAX = 64,
     RX_QUEUE_SOURCE_MAX = 16,
-    WHOIS_MAX = 1024,
-    ASKERS_MAX = 256, /* WHOIS of others for addresses not known yet */
+    WHOIS_MAX = 1024,           /* lookups under way */
+    WHOIS_STRANGERS_MAX = 128,  /* of these, for sources of packets nobody vouches for */
+    WHOIS_ASKED_MAX = 512,      /* of these, for others who asked us */
+    WHOIS_ASKED_PACKET_MAX = 8, /* begun by one WHOIS packet */
+    ASKERS_MAX = 256,           /* WHOIS of others for addresses not known yet */
     RENDEZVOUS_PENDING_MAX = 32,
     SURFACE_MAX = 64,
     VALIDATE_JOBS_MAX = 32,
@@ -210,11 +213,20 @@ struct tx_wait {
     uint8_t data[]; /* packet before compression and sealing */
 };
 
+/* Why an identity is looked for: each reason has its share of the table. */
+enum whois_reason {
+    WHOIS_OWN,      /* we want to talk to it, or must check a signature */
+    WHOIS_STRANGER, /* a packet came from it */
+    WHOIS_ASKED,    /* somebody asked us; not repeated by ourselves: who wants it asks again */
+    WHOIS_REASONS
+};
+
 /* An identity that is looked for. */
 struct whois {
     struct hmap_node by_address;
     struct vl1 *vl1;
     struct timer timer;
+    enum whois_reason reason;
     int64_t sent_ms;
     int64_t expires_ms;
 };
@@ -306,6 +318,7 @@ struct vl1 {
     bool rx_due; /* some entry has due set */
     struct timer queue_timer;
     struct hmap whois;
+    size_t whois_count[WHOIS_REASONS];
     struct asker askers[ASKERS_MAX];
     size_t asker_next;
     struct pending_rendezvous rendezvous[RENDEZVOUS_PENDING_MAX];
@@ -342,6 +355,7 @@ void vl1_count(struct vl1 *vl1, enum vl1_counter counter);
 void vl1_packet_in(struct vl1 *vl1, const struct arrival *at, uint8_t *pkt, size_t len);
 void vl1_dispatch(struct vl1 *vl1, struct peer *peer, const struct arrival *at, uint8_t *pkt,
                   size_t len, bool retry);
+bool is_upstream_address(const struct vl1 *vl1, const struct inetaddr *from);
 uint64_t arrival_key(uint32_t socket, const struct inetaddr *addr);
 
 /* ---- peer.c ---- */
@@ -396,6 +410,7 @@ void tx_flush(struct vl1 *vl1, uint64_t dest, int64_t now_ms);
 /* ---- wait.c ---- */
 void rx_wait_add(struct vl1 *vl1, const struct arrival *at, uint64_t source, const uint8_t *pkt,
                  size_t len, bool opened);
+bool rx_wait_has_room(const struct vl1 *vl1, const struct arrival *at, uint64_t source);
 void rx_mark_due(struct vl1 *vl1, uint64_t source);
 void rx_run_due(struct vl1 *vl1, int64_t now_ms);
 void queues_schedule(struct vl1 *vl1, int64_t now_ms);
@@ -414,6 +429,8 @@ void validations_drop(struct vl1 *vl1);
 /* ---- whois.c ---- */
 enum vl1_verdict whois_receive(struct peer *peer, struct opened *packet);
 enum vl1_verdict whois_ok(struct peer *peer, struct opened *packet);
+bool whois_stranger(struct vl1 *vl1, uint64_t address, int64_t now_ms);
+bool whois_has_room(const struct vl1 *vl1, enum whois_reason reason);
 void whois_peer_known(struct vl1 *vl1, struct peer *peer, int64_t now_ms);
 void whois_resend_all(struct vl1 *vl1, int64_t now_ms);
 void whois_done(struct vl1 *vl1);

@@ -36,10 +36,12 @@ void queues_done(struct vl1 *vl1)
     timers_cancel(&vl1->timers, &vl1->queue_timer);
 }
 
-void rx_wait_add(struct vl1 *vl1, const struct arrival *at, uint64_t source, const uint8_t *pkt,
-                 size_t len, bool opened)
+/* How many packets wait that count against this source: its own, and while nothing vouches for the
+ * source, all that came from the same IP (unless that is a relay of ours). */
+static unsigned rx_wait_same(const struct vl1 *vl1, const struct arrival *at, uint64_t source,
+                             bool opened)
 {
-    struct rx_wait *wait = malloc(sizeof(*wait) + len);
+    bool by_ip = !opened && !is_upstream_address(vl1, &at->from);
     unsigned same = 0;
     struct list *it;
     struct list *tmp;
@@ -48,8 +50,22 @@ void rx_wait_add(struct vl1 *vl1, const struct arrival *at, uint64_t source, con
     {
         const struct rx_wait *w = CONTAINER_OF(it, struct rx_wait, link);
 
-        same += w->source == source || (!opened && inetaddr_ip_equal(&w->at.from, &at->from));
+        same += w->source == source || (by_ip && inetaddr_ip_equal(&w->at.from, &at->from));
     }
+    return same;
+}
+
+bool rx_wait_has_room(const struct vl1 *vl1, const struct arrival *at, uint64_t source)
+{
+    return rx_wait_same(vl1, at, source, false) < RX_QUEUE_SOURCE_MAX;
+}
+
+void rx_wait_add(struct vl1 *vl1, const struct arrival *at, uint64_t source, const uint8_t *pkt,
+                 size_t len, bool opened)
+{
+    struct rx_wait *wait = malloc(sizeof(*wait) + len);
+    unsigned same = rx_wait_same(vl1, at, source, opened);
+
     if (wait == NULL || same >= RX_QUEUE_SOURCE_MAX) {
         vl1_count(vl1, wait == NULL ? VL1_DROP_MEMORY : VL1_DROP_RX_QUEUE);
         free(wait);
