@@ -109,6 +109,38 @@ static const struct world *newer_moon(const struct vl1 *vl1, const struct hello_
     return NULL;
 }
 
+/* Worlds of ours that are newer than those the HELLO names. Once a second at most: they are many
+ * times larger than the HELLO, and its source address may be forged by whoever holds the peer's
+ * key. */
+static void newer_worlds(struct peer *peer, const struct hello *h, struct hello_moons moons,
+                         int64_t now_ms, struct wr *w)
+{
+    struct vl1 *vl1 = peer->vl1;
+    struct hello_moon moon;
+
+    if (peer->last_worlds_ms != TIME_NEVER && now_ms - peer->last_worlds_ms < WORLDS_MS) {
+        return;
+    }
+    if (vl1->planet != NULL && h->planet_id != 0 && h->planet_id == vl1->planet->id &&
+        vl1->planet->timestamp > h->planet_timestamp) {
+        world_write(w, vl1->planet);
+    }
+    while (hello_moons_next(&moons, &moon)) {
+        const struct world *world = newer_moon(vl1, &moon);
+
+        /* Whole worlds only; a moon that does not fit is offered at the next HELLO. */
+        if (world != NULL) {
+            struct wr undo = *w;
+
+            world_write(w, world);
+            *w = w->bad ? undo : *w;
+        }
+    }
+    if (wr_len(w) > 0) {
+        peer->last_worlds_ms = now_ms;
+    }
+}
+
 static void hello_answer(struct peer *peer, struct opened *packet, const struct hello *h,
                          struct hello_moons moons)
 {
@@ -116,7 +148,6 @@ static void hello_answer(struct peer *peer, struct opened *packet, const struct 
     struct out_packet out;
     uint8_t worlds[PACKET_MAX / 2];
     struct wr w = wr_init(worlds, sizeof(worlds));
-    struct hello_moon moon;
     struct ok_hello ok = {
         .timestamp = h->timestamp,
         .version = own_version(vl1),
@@ -125,21 +156,7 @@ static void hello_answer(struct peer *peer, struct opened *packet, const struct 
         .has_worlds = true,
     };
 
-    if (vl1->planet != NULL && h->planet_id != 0 && h->planet_id == vl1->planet->id &&
-        vl1->planet->timestamp > h->planet_timestamp) {
-        world_write(&w, vl1->planet);
-    }
-    while (hello_moons_next(&moons, &moon)) {
-        const struct world *world = newer_moon(vl1, &moon);
-
-        /* Whole worlds only; a moon that does not fit is offered at the next HELLO. */
-        if (world != NULL && wr_left(&w) >= WORLD_WIRE_MAX / 4) {
-            struct wr undo = w;
-
-            world_write(&w, world);
-            w = w.bad ? undo : w;
-        }
-    }
+    newer_worlds(peer, h, moons, packet->at.now_ms, &w);
     ok.worlds = worlds;
     ok.worlds_len = w.bad ? 0 : wr_len(&w);
     out_begin_ok(vl1, &out, &packet->in);
@@ -155,6 +172,7 @@ enum vl1_verdict hello_authenticated(struct peer *peer, struct opened *packet)
     struct vl1 *vl1 = peer->vl1;
     struct hello h;
     struct hello_moons moons;
+    struct armor_keys *keys;
     size_t tail;
 
     if (hello_decode(packet->in.payload, &h) < 0 || h.version.protocol < PROTOCOL_VERSION_MIN ||
@@ -163,7 +181,12 @@ enum vl1_verdict hello_authenticated(struct peer *peer, struct opened *packet)
         return VL1_DROP;
     }
     tail = PACKET_AT_PAYLOAD + h.tail_at;
-    hello_mask(packet->pkt, packet->len, tail, peer_keys(peer));
+    keys = peer_keys(peer);
+    if (keys == NULL) {
+        vl1_count(vl1, VL1_DROP_MEMORY);
+        return VL1_DROP;
+    }
+    hello_mask(packet->pkt, packet->len, tail, keys);
     if (hello_decode_tail(packet->pkt + tail, packet->len - tail, &moons) < 0) {
         vl1_count(vl1, VL1_DROP_MALFORMED);
         return VL1_DROP;
@@ -198,13 +221,26 @@ static void collision(struct vl1 *vl1, const struct arrival *at, const struct he
     vl1_emit(vl1, at->socket, &at->from, error, sizeof(error), 0);
 }
 
-/* Expensive work for strangers: a burst per /24 or /48, then four a second. */
+/* Spend one token of a bucket that holds `burst` and gets one back every `each_ms`. credit_ms is
+ * the time up to which it is spent. */
+static bool bucket_take(int64_t *credit_ms, unsigned burst, int64_t each_ms, int64_t now_ms)
+{
+    int64_t spent = *credit_ms > now_ms ? *credit_ms : now_ms;
+
+    if (spent - now_ms > (burst - 1) * each_ms) {
+        return false;
+    }
+    *credit_ms = spent + each_ms;
+    return true;
+}
+
+/* Expensive work for strangers (a look into the cache, a key agreement, an address hash): a burst
+ * per /24 or /48, then four a second; and a bound over all blocks, since sources can be forged. */
 static bool block_allows(struct vl1 *vl1, const struct arrival *at)
 {
     struct inetaddr net = at->from;
     struct source_block *block;
     uint64_t key;
-    int64_t spent;
 
     if (vl1->blocks == NULL) {
         vl1->blocks = calloc(SOURCE_BLOCKS, sizeof(*vl1->blocks));
@@ -216,13 +252,11 @@ static bool block_allows(struct vl1 *vl1, const struct arrival *at)
     memset(net.ip + (net.family == INETADDR_V4 ? 3 : 6), 0, net.family == INETADDR_V4 ? 1 : 10);
     key = hash_mix(inetaddr_key(&net), vl1->seed);
     block = &vl1->blocks[key % SOURCE_BLOCKS];
-    spent = block->key == key ? block->credit_ms : 0;
-    spent = spent > at->now_ms ? spent : at->now_ms;
-    if (spent - at->now_ms > (VALIDATE_BURST - 1) * VALIDATE_MS) {
-        return false;
+    if (block->key != key) {
+        *block = (struct source_block){.key = key};
     }
-    *block = (struct source_block){key, spent + VALIDATE_MS};
-    return true;
+    return bucket_take(&block->credit_ms, VALIDATE_BURST, VALIDATE_MS, at->now_ms) &&
+           bucket_take(&vl1->strangers_credit_ms, STRANGERS_BURST, STRANGERS_MS, at->now_ms);
 }
 
 static void run_validate(struct engine_job *job)
@@ -238,6 +272,22 @@ static void run_validate(struct engine_job *job)
     job->done = true;
 }
 
+/* A HELLO whose sender is being checked came again, by another path: it is answered there too. */
+static void validate_copy(struct validate *v, const struct arrival *at, const uint8_t *packet,
+                          size_t len)
+{
+    if (len == 0 || len != v->len || v->at_count == VALIDATE_COPIES ||
+        memcmp(packet + PACKET_AT_ID, v->packet + PACKET_AT_ID, PACKET_AT_DEST) != 0) {
+        return;
+    }
+    for (unsigned i = 0; i < v->at_count; i++) {
+        if (v->at[i].socket == at->socket && inetaddr_equal(&v->at[i].from, &at->from)) {
+            return;
+        }
+    }
+    v->at[v->at_count++] = *at;
+}
+
 /* Start the check of an address hash. packet: the HELLO to go on with, or NULL for a known peer. */
 static int validate_start(struct vl1 *vl1, const struct identity *id, const struct arrival *at,
                           const uint8_t *packet, size_t len)
@@ -251,7 +301,9 @@ static int validate_start(struct vl1 *vl1, const struct identity *id, const stru
     }
     LIST_EACH(&vl1->validations, it, tmp)
     {
-        if (identity_equal(&CONTAINER_OF(it, struct validate, link)->job.identity, id)) {
+        v = CONTAINER_OF(it, struct validate, link);
+        if (identity_equal(&v->job.identity, id)) {
+            validate_copy(v, at, packet, len);
             return 0; /* under way */
         }
     }
@@ -261,7 +313,7 @@ static int validate_start(struct vl1 *vl1, const struct identity *id, const stru
     }
     v->job.job.run = run_validate;
     v->job.identity = *id;
-    v->at = *at;
+    v->at[v->at_count++] = *at;
     v->len = len;
     if (len > 0) {
         memcpy(v->packet, packet, len);
@@ -283,10 +335,6 @@ static void stranger(struct vl1 *vl1, const struct arrival *at, const struct hel
     uint8_t secret[SHARED_KEY_LEN];
     struct armor_keys keys;
 
-    if (!block_allows(vl1, at)) {
-        vl1_count(vl1, VL1_DROP_HELLO_RATE);
-        return;
-    }
     if (identity_agree(&vl1->identity, &h->identity, secret) < 0) {
         vl1_count(vl1, VL1_DROP_HELLO);
         return;
@@ -316,7 +364,14 @@ void hello_receive(struct vl1 *vl1, const struct arrival *at, uint8_t *pkt, size
         vl1_count(vl1, VL1_DROP_HELLO);
         return;
     }
-    peer = vl1_peer_find(vl1, h.identity.address, at->now_ms);
+    peer = peer_in_memory(vl1, h.identity.address);
+    if (peer == NULL || !identity_equal(&peer->identity, &h.identity)) {
+        if (!block_allows(vl1, at)) {
+            vl1_count(vl1, VL1_DROP_HELLO_RATE);
+            return;
+        }
+        peer = peer != NULL ? peer : vl1_peer_find(vl1, h.identity.address, at->now_ms);
+    }
     if (peer == NULL || !identity_equal(&peer->identity, &h.identity)) {
         stranger(vl1, at, &h, pkt, len, peer);
         return;
@@ -329,16 +384,28 @@ void hello_receive(struct vl1 *vl1, const struct arrival *at, uint8_t *pkt, size
     process(vl1, peer, at, pkt, len);
 }
 
+/* Each copy of the HELLO is handled where it came from. */
+static void process_copies(struct vl1 *vl1, struct peer *peer, const struct validate *v,
+                           int64_t now_ms)
+{
+    for (unsigned i = 0; i < v->at_count && !peer->gone; i++) {
+        uint8_t packet[sizeof(v->packet)];
+        struct arrival at = v->at[i];
+
+        at.now_ms = now_ms;
+        memcpy(packet, v->packet, v->len);
+        process(vl1, peer, &at, packet, v->len);
+    }
+}
+
 /* The check of an identity came back. */
 void hello_validated(struct vl1 *vl1, struct validate *v, int64_t now_ms)
 {
     struct peer *peer = peer_in_memory(vl1, v->job.identity.address);
     bool valid = v->job.job.done && v->job.result == 0;
-    struct arrival at = v->at;
 
     list_remove(&v->link);
     vl1->validation_count--;
-    at.now_ms = now_ms;
     if (peer != NULL && identity_equal(&peer->identity, &v->job.identity)) {
         peer->validating = false;
         peer->validated = peer->validated || valid;
@@ -351,11 +418,11 @@ void hello_validated(struct vl1 *vl1, struct validate *v, int64_t now_ms)
         peer = peer_new(vl1, &v->job.identity, now_ms);
         if (peer != NULL) {
             peer->validated = true;
-            process(vl1, peer, &at, v->packet, v->len);
+            process_copies(vl1, peer, v, now_ms);
             whois_peer_known(vl1, peer, now_ms);
         }
     } else if (v->len > 0 && valid && identity_equal(&peer->identity, &v->job.identity)) {
-        process(vl1, peer, &at, v->packet, v->len);
+        process_copies(vl1, peer, v, now_ms);
     } else if (v->len > 0) {
         vl1_count(vl1, VL1_DROP_HELLO);
     }

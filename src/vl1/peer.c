@@ -81,7 +81,7 @@ struct peer *peer_new(struct vl1 *vl1, const struct identity *id, int64_t now_ms
     peer->last_receive_ms = peer->last_activity_ms = peer->last_trust_ms = TIME_NEVER;
     peer->last_hello_ms = peer->last_relayed_hello_ms = peer->last_whois_ms = TIME_NEVER;
     peer->last_push_ms = peer->push_credit_ms = peer->last_hint_ms = TIME_NEVER;
-    peer->last_save_ms = TIME_NEVER;
+    peer->last_save_ms = peer->last_worlds_ms = TIME_NEVER;
     peer->created_ms = now_ms;
     peer->timer.fire = peer_timer;
     for (size_t i = 0; i < PEER_PROBES; i++) {
@@ -412,6 +412,8 @@ void peer_schedule(struct peer *peer, int64_t now_ms)
     } else if (peer->path_count > 0 && (is_kept(peer) || is_active(peer, now_ms))) {
         next = next_heartbeat(peer, now_ms);
         at = next < at || is_kept(peer) ? next : at;
+    } else if (peer->validating) {
+        at = now_ms + PEER_KEYS_IDLE_MS; /* whatever else: until the check is back */
     } else if (peer->live != NULL) {
         at = now_ms + PEER_KEYS_IDLE_MS < at ? now_ms + PEER_KEYS_IDLE_MS : at;
     }

@@ -51,6 +51,8 @@ enum {
     PUSH_BUCKET_MS = 3750, /* one received push is admitted per this time, 8 saved up */
     RELAYED_HELLO_MS = 5000, /* HELLO by relay to a peer of unknown version */
     VALIDATE_MS = 250,       /* per source block: identity checks beyond the burst */
+    STRANGERS_MS = 2,        /* the same over all source blocks */
+    WORLDS_MS = 1000,        /* worlds are sent to one peer at most this often */
 };
 
 /* Bounds of everything a stranger can make us keep. */
@@ -75,7 +77,9 @@ enum {
     RENDEZVOUS_PENDING_MAX = 32,
     SURFACE_MAX = 64,
     VALIDATE_JOBS_MAX = 32,
-    VALIDATE_BURST = 16, /* identity checks per source block before the rate applies */
+    VALIDATE_COPIES = 4,   /* of one HELLO, by different paths */
+    VALIDATE_BURST = 16,   /* identity checks per source block before the rate applies */
+    STRANGERS_BURST = 256, /* and over all of them */
     SOURCE_BLOCKS = 256,
     AWAIT_SETS = 256,
     AWAIT_WAYS = 4,
@@ -158,6 +162,7 @@ struct peer {
     int64_t push_credit_ms; /* token bucket of received pushes: time up to which it is spent */
     int64_t last_hint_ms;
     int64_t last_save_ms;
+    int64_t last_worlds_ms; /* worlds given in an OK(HELLO) */
     struct probe_gate probes[PEER_PROBES];
     unsigned probe_next;
     struct timer timer;
@@ -258,7 +263,8 @@ struct surface {
 struct validate {
     struct validate_job job;
     struct list link;
-    struct arrival at;
+    struct arrival at[VALIDATE_COPIES]; /* ways by which copies of the HELLO came */
+    unsigned at_count;
     size_t len;                           /* 0: check of a known peer */
     uint8_t packet[MTU_PHYSICAL_DEFAULT]; /* the HELLO */
 };
@@ -328,6 +334,7 @@ struct vl1 {
     struct list validations;
     size_t validation_count;
     struct source_block *blocks; /* SOURCE_BLOCKS, made at the first stranger */
+    int64_t strangers_credit_ms; /* over all blocks: time up to which the bucket is spent */
     struct awaited awaited[AWAIT_SETS][AWAIT_WAYS];
     struct pair_time *pairs; /* PAIRS, made at the first relayed packet */
     struct pair_time trusted_remotes[TRUSTED_REMOTES];
