@@ -115,6 +115,12 @@ bool path_is_expired(const struct path *path, int64_t now_ms)
     return now_ms - path->last_in_ms >= PATH_EXPIRY_MS;
 }
 
+/* How long the answer to a probe may take before it counts as lost. */
+int64_t path_patience(const struct path *path)
+{
+    return PROBE_AGAIN_MS + (path->latency_ms > 0 ? path->latency_ms : 0);
+}
+
 /* Not expired and not found dead: two probes in a row without an answer. */
 bool path_is_usable(const struct path *path, int64_t now_ms)
 {
@@ -122,7 +128,7 @@ bool path_is_usable(const struct path *path, int64_t now_ms)
         return false;
     }
     return path->lost < PROBE_LOST_MAX ||
-           (path->lost == PROBE_LOST_MAX && now_ms - path->last_probe_ms < PROBE_AGAIN_MS);
+           (path->lost == PROBE_LOST_MAX && now_ms - path->last_probe_ms < path_patience(path));
 }
 
 void path_latency(struct path *path, int64_t sample_ms)
@@ -171,8 +177,9 @@ struct path *path_best(struct peer *peer, int64_t now_ms)
         peer->best = -1;
         return NULL;
     }
+    /* One probe without answer yet is a heartbeat under way, not silence. */
     if (current != NULL && current != best && path_is_usable(current, now_ms) &&
-        current->lost == 0) {
+        current->lost < PROBE_LOST_MAX) {
         uint64_t now_score = path_score(current);
         uint64_t scope = 8 - (uint64_t)inetaddr_scope(&current->remote);
         uint64_t margin = now_score / 10 + 6 * scope;
@@ -204,6 +211,13 @@ void path_settle(struct peer *peer, int64_t now_ms)
 }
 
 /* ---- learning ---- */
+
+/* Replies that come at once; others wait for a database or were kept for a retry. */
+static bool is_prompt_reply(const struct opened *packet)
+{
+    return packet->in.verb == VERB_OK && !packet->in.retry &&
+           (packet->in.re_verb == VERB_ECHO || packet->in.re_verb == VERB_HELLO);
+}
 
 static struct path *path_slot(struct peer *peer, uint32_t socket, const struct inetaddr *remote,
                               int64_t now_ms)
@@ -260,7 +274,9 @@ static void path_add(struct peer *peer, const struct opened *packet)
         .last_echo_ms = TIME_NEVER,
     };
     apply_policy(vl1, path);
-    path_latency(path, now_ms - packet->request_sent_ms);
+    if (is_prompt_reply(packet)) {
+        path_latency(path, now_ms - packet->request_sent_ms);
+    }
     peer->attempts = 0;
     if (vl1->env.log_level >= LOG_LEVEL_DEBUG) {
         char text[INETADDR_TEXT_LEN];
@@ -290,11 +306,11 @@ void path_learn(struct peer *peer, const struct opened *packet)
         path->last_in_ms = packet->at.now_ms;
         path->silent_since_ms = TIME_NEVER;
         path->lost = 0;
-        if (packet->in.verb == VERB_OK &&
-            (packet->in.re_verb == VERB_ECHO || packet->in.re_verb == VERB_HELLO)) {
+        if (is_prompt_reply(packet)) {
             path_latency(path, packet->at.now_ms - packet->request_sent_ms);
         }
         if (was_lost) {
+            peer->attempts = 0;
             path_settle(peer, packet->at.now_ms);
             peer_schedule(peer, packet->at.now_ms);
             if (peer_is_upstream(peer)) {
@@ -309,10 +325,12 @@ void path_learn(struct peer *peer, const struct opened *packet)
     if (packet->in.verb == VERB_OK) {
         path_add(peer, packet);
     } else {
-        struct probe_gate *gate = peer_probe_gate(peer, packet->at.socket, &packet->at.from);
+        struct probe_gate *gate =
+            peer_probe_gate(peer, packet->at.socket, &packet->at.from, packet->at.now_ms);
 
-        if (gate->probed_ms == TIME_NEVER || packet->at.now_ms - gate->probed_ms >= PROBE_GATE_MS) {
-            gate->probed_ms = packet->at.now_ms;
+        if (gate != NULL && (gate->probed_ms == TIME_NEVER ||
+                             packet->at.now_ms - gate->probed_ms >= PROBE_GATE_MS)) {
+            gate->probed_ms = gate->used_ms = packet->at.now_ms;
             hello_send(peer, packet->at.socket, &packet->at.from, packet->at.now_ms);
         }
     }
@@ -320,19 +338,27 @@ void path_learn(struct peer *peer, const struct opened *packet)
 
 /* ---- testing ---- */
 
-struct probe_gate *peer_probe_gate(struct peer *peer, uint32_t socket, const struct inetaddr *to)
+/* The gate of an address that is no path, or NULL when too many were used in the last second: the
+ * holder of a peer's key must not make us send to any number of forged addresses. */
+struct probe_gate *peer_probe_gate(struct peer *peer, uint32_t socket, const struct inetaddr *to,
+                                   int64_t now_ms)
 {
     uint64_t key = arrival_key(socket, to);
-    struct probe_gate *gate;
+    struct probe_gate *oldest = &peer->probes[0];
 
     for (size_t i = 0; i < PEER_PROBES; i++) {
         if (peer->probes[i].key == key) {
             return &peer->probes[i];
         }
+        if (peer->probes[i].used_ms < oldest->used_ms) {
+            oldest = &peer->probes[i];
+        }
     }
-    gate = &peer->probes[peer->probe_next++ % PEER_PROBES];
-    *gate = (struct probe_gate){key, TIME_NEVER, TIME_NEVER};
-    return gate;
+    if (oldest->used_ms != TIME_NEVER && now_ms - oldest->used_ms < PROBE_GATE_MS) {
+        return NULL;
+    }
+    *oldest = (struct probe_gate){key, now_ms, TIME_NEVER, TIME_NEVER};
+    return oldest;
 }
 
 static void echo_send(struct peer *peer, uint32_t socket, const struct inetaddr *to, int64_t now_ms)
@@ -371,7 +397,7 @@ void path_sent(struct peer *peer, struct path *path, int64_t now_ms)
     if (path->silent_since_ms == TIME_NEVER) {
         path->silent_since_ms = now_ms;
     } else if (now_ms - path->silent_since_ms >= patience) {
-        int64_t again = path->lost > PROBE_LOST_MAX ? PROBE_DEAD_MS : PROBE_AGAIN_MS;
+        int64_t again = path->lost > PROBE_LOST_MAX ? PROBE_DEAD_MS : path_patience(path);
 
         if (path->last_probe_ms == TIME_NEVER || now_ms - path->last_probe_ms >= again) {
             path_probe(peer, path, now_ms);

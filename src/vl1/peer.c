@@ -85,7 +85,7 @@ struct peer *peer_new(struct vl1 *vl1, const struct identity *id, int64_t now_ms
     peer->created_ms = now_ms;
     peer->timer.fire = peer_timer;
     for (size_t i = 0; i < PEER_PROBES; i++) {
-        peer->probes[i] = (struct probe_gate){0, TIME_NEVER, TIME_NEVER};
+        peer->probes[i] = (struct probe_gate){0, TIME_NEVER, TIME_NEVER, TIME_NEVER};
     }
     if (identity_agree(&vl1->identity, id, peer->secret) < 0 ||
         hmap_insert(&vl1->peers, &peer->by_address, id->address) < 0) {
@@ -235,11 +235,16 @@ static bool is_activity(unsigned verb)
            verb == VERB_NETWORK_CONFIG || verb == VERB_MULTICAST_FRAME;
 }
 
+static bool is_active(const struct peer *peer, int64_t now_ms)
+{
+    return peer->last_activity_ms != TIME_NEVER && now_ms - peer->last_activity_ms < PEER_ACTIVE_MS;
+}
+
 void peer_received(struct peer *peer, const struct opened *packet, bool trust)
 {
     struct vl1 *vl1 = peer->vl1;
     int64_t now_ms = packet->at.now_ms;
-    bool was_active = peer->last_activity_ms != TIME_NEVER;
+    bool was_active = is_active(peer, now_ms);
 
     peer->last_receive_ms = now_ms;
     if (is_activity(packet->in.verb)) {
@@ -260,7 +265,7 @@ void peer_received(struct peer *peer, const struct opened *packet, bool trust)
     if (trust || packet->in.verb == VERB_NETWORK_CREDENTIALS) {
         rx_mark_due(vl1, packet->in.source);
     }
-    if (!was_active && peer->last_activity_ms != TIME_NEVER) {
+    if (!was_active && is_active(peer, now_ms)) {
         peer_schedule(peer, now_ms);
     }
 }
@@ -278,11 +283,6 @@ bool peer_can_echo(const struct peer *peer)
 }
 
 /* ---- keepalive ---- */
-
-static bool is_active(const struct peer *peer, int64_t now_ms)
-{
-    return peer->last_activity_ms != TIME_NEVER && now_ms - peer->last_activity_ms < PEER_ACTIVE_MS;
-}
 
 /* HELLO to a peer that must be reached and has no path: one stable endpoint of each family. */
 static void contact_round(struct peer *peer, int64_t now_ms)
@@ -326,7 +326,7 @@ static int64_t path_due(const struct peer *peer, const struct path *path)
     int64_t last = time_max(path->last_probe_ms, path->learned_ms);
 
     if (path->lost > 0) {
-        return path->last_probe_ms + (path->lost <= PROBE_LOST_MAX ? PROBE_AGAIN_MS : beat);
+        return path->last_probe_ms + (path->lost <= PROBE_LOST_MAX ? path_patience(path) : beat);
     }
     /* A path is tested by its heartbeat also while it sends: upstreams by any authenticated answer,
      * leaves by their own heartbeat. */
@@ -548,12 +548,13 @@ static struct peer *peer_from_cache(struct vl1 *vl1, uint64_t address, int64_t n
 {
     struct peer *peer = NULL;
     struct peer_record *rec = calloc(1, sizeof(*rec) + PEER_RECORD_LEN_MAX);
-    uint8_t *buf = (uint8_t *)(rec + 1);
+    uint8_t *buf;
     ssize_t n;
 
     if (rec == NULL) {
         return NULL;
     }
+    buf = (uint8_t *)(rec + 1);
     n = vl1->env.state_load != NULL
             ? vl1->env.state_load(vl1->env.ctx, STATE_PEER, address, buf, PEER_RECORD_LEN_MAX)
             : -ENOENT;

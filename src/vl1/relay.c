@@ -91,6 +91,14 @@ static bool pair_is_due(struct vl1 *vl1, uint64_t a, uint64_t b, int64_t now_ms)
     if (t->key == key && now_ms - t->at_ms < INTRODUCE_MS) {
         return false;
     }
+    /* Nothing relayed is authenticated: forged pairs must not make us flood our peers. */
+    if (now_ms / 1000 != vl1->introduce_second) {
+        vl1->introduce_second = now_ms / 1000;
+        vl1->introduce_count = 0;
+    }
+    if (vl1->introduce_count++ >= INTRODUCTIONS_PER_SECOND) {
+        return false;
+    }
     *t = (struct pair_time){key, now_ms};
     return true;
 }

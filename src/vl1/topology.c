@@ -9,8 +9,9 @@
 #include <string.h>
 
 enum {
-    OFFLINE_MS = 30000, /* no upstream answers for this long: offline */
-    ORBIT_LEN = 16,     /* bytes of a stored pending orbit */
+    OFFLINE_MS = 30000,    /* no upstream answers for this long: offline */
+    SEED_RETRY_MS = 30000, /* a seed that no upstream knew is asked for again */
+    ORBIT_LEN = 16,        /* bytes of a stored pending orbit */
 };
 
 static void online_timer(struct timer *timer, int64_t now_ms);
@@ -144,7 +145,9 @@ static int64_t relay_score(const struct peer *peer, int64_t now_ms)
     if (path == NULL) {
         return INT64_MAX;
     }
-    return (path->latency_ms < 0 ? 1000 : path->latency_ms) + 1000 * (int64_t)path->lost;
+    /* One probe without answer yet is the regular heartbeat, not a loss. */
+    return (path->latency_ms < 0 ? 1000 : path->latency_ms) +
+           (path->lost > 1 ? 1000 * (int64_t)path->lost : 0);
 }
 
 void topology_choose_relay(struct vl1 *vl1, int64_t now_ms)
@@ -434,6 +437,8 @@ size_t topology_hello_moons(const struct vl1 *vl1, struct hello_moon *out, size_
 /* Ask the seeds of moons we wait for: each HELLO names the moon, the OK brings it. */
 void seeds_contact(struct vl1 *vl1, int64_t now_ms)
 {
+    bool unknown = false;
+
     for (size_t i = 0; i < vl1->moon_count; i++) {
         struct peer *peer;
 
@@ -445,6 +450,7 @@ void seeds_contact(struct vl1 *vl1, int64_t now_ms)
             vl1->moons[i].kept = vl1_contact_keep(vl1, vl1->moons[i].seed, now_ms) == 0;
         }
         if (peer == NULL) {
+            unknown = true;
             vl1_whois(vl1, vl1->moons[i].seed, now_ms);
         } else if (path_best(peer, now_ms) == NULL) {
             hello_send_relayed(peer, now_ms);
@@ -454,6 +460,14 @@ void seeds_contact(struct vl1 *vl1, int64_t now_ms)
             hello_send(peer, path->socket, &path->remote, now_ms);
         }
     }
+    if (unknown) {
+        (void)!timers_arm(&vl1->timers, &vl1->seed_timer, now_ms + SEED_RETRY_MS);
+    }
+}
+
+static void seed_timer(struct timer *timer, int64_t now_ms)
+{
+    seeds_contact(CONTAINER_OF(timer, struct vl1, seed_timer), now_ms);
 }
 
 int vl1_orbit(struct vl1 *vl1, uint64_t world_id, uint64_t seed, int64_t now_ms)
@@ -480,7 +494,9 @@ int vl1_orbit(struct vl1 *vl1, uint64_t world_id, uint64_t seed, int64_t now_ms)
             return -ENOSPC;
         }
         moon = &vl1->moons[vl1->moon_count++];
+        *moon = (struct moon){.id = world_id};
     }
+    seed_release(vl1, moon); /* of an earlier call with another seed */
     *moon = (struct moon){.id = world_id, .seed = seed};
     orbits_store(vl1);
     seeds_contact(vl1, now_ms);
@@ -545,6 +561,7 @@ int topology_load(struct vl1 *vl1, int64_t now_ms)
     struct world *builtin;
 
     vl1->online_timer.fire = online_timer;
+    vl1->seed_timer.fire = seed_timer;
     vl1->planet = world_load(vl1, STATE_PLANET, 0);
     if (vl1->planet != NULL && vl1->planet->type != WORLD_PLANET) {
         free(vl1->planet);

@@ -21,9 +21,10 @@ static void rendezvous_act(struct peer *peer, uint32_t socket, const struct inet
                            int64_t now_ms)
 {
     struct vl1 *vl1 = peer->vl1;
+    const struct path *known = path_find(peer, socket, to);
     uint8_t junk[4];
 
-    if (!path_is_allowed(vl1, peer, to) || path_find(peer, socket, to) != NULL ||
+    if (!path_is_allowed(vl1, peer, to) || (known != NULL && path_is_usable(known, now_ms)) ||
         !probe_allowance(vl1, now_ms)) {
         return;
     }
@@ -269,7 +270,8 @@ static void surface_expire(struct vl1 *vl1, int64_t now_ms)
 }
 
 /* Our external address changed: paths of that kind are not believed until they answer. */
-static void reset_paths(struct vl1 *vl1, enum inet_scope scope, uint8_t family, int64_t now_ms)
+static void reset_paths(struct vl1 *vl1, const struct surface *report, enum inet_scope scope,
+                        int64_t now_ms)
 {
     for (struct hmap_node *n = hmap_each(&vl1->peers, NULL); n != NULL;
          n = hmap_each(&vl1->peers, n)) {
@@ -278,8 +280,11 @@ static void reset_paths(struct vl1 *vl1, enum inet_scope scope, uint8_t family, 
         for (size_t i = 0; i < peer->path_count; i++) {
             struct path *path = &peer->paths[i];
 
-            if (path->remote.family == family && inetaddr_scope(&path->remote) == scope &&
-                path->last_in_ms < now_ms) {
+            /* The path the news came by is alive. */
+            if (path->remote.family == report->mine.family &&
+                inetaddr_scope(&path->remote) == scope &&
+                (path->socket != report->socket ||
+                 !inetaddr_equal(&path->remote, &report->reporter_at))) {
                 path->lost = PROBE_LOST_MAX;
                 path_probe(peer, path, now_ms);
             }
@@ -300,7 +305,7 @@ static void surface_changed(struct vl1 *vl1, const struct surface *report, enum 
             vl1->surfaces[i] = vl1->surfaces[--vl1->surface_count];
         }
     }
-    reset_paths(vl1, scope, report->mine.family, report->at_ms);
+    reset_paths(vl1, report, scope, report->at_ms);
     env->event(env->ctx, EVENT_SURFACE_ADDRESS, 0, NULL, 0);
 }
 
@@ -310,6 +315,8 @@ void surface_report(struct peer *reporter, const struct arrival *at, const struc
     enum inet_scope scope = inetaddr_scope(mine);
     struct surface report = {reporter->identity.address, at->socket, at->from, *mine, at->now_ms};
     struct surface *slot = NULL;
+    struct surface *oldest = NULL; /* of the same reporter */
+    unsigned same = 0;
 
     if (scope != inetaddr_scope(&at->from) || scope == INET_SCOPE_NONE ||
         scope == INET_SCOPE_LOOPBACK || scope == INET_SCOPE_MULTICAST || mine->port == 0) {
@@ -324,6 +331,10 @@ void surface_report(struct peer *reporter, const struct arrival *at, const struc
             inetaddr_scope(&s->mine) == scope) {
             slot = s;
         }
+        if (s->reporter == report.reporter) {
+            same++;
+            oldest = oldest == NULL || s->at_ms < oldest->at_ms ? s : oldest;
+        }
     }
     if (slot != NULL) {
         bool moved = peer_is_upstream(reporter) && !inetaddr_ip_equal(&slot->mine, mine);
@@ -334,7 +345,9 @@ void surface_report(struct peer *reporter, const struct arrival *at, const struc
         }
         return;
     }
-    if (vl1->surface_count == SURFACE_MAX) {
+    if (same >= SURFACE_REPORTER_MAX && !peer_is_upstream(reporter)) {
+        *oldest = report; /* nobody fills the table alone */
+    } else if (vl1->surface_count == SURFACE_MAX) {
         /* Reports of upstreams are the ones worth keeping: a leaf's never push them out. */
         slot = &vl1->surfaces[0];
         for (size_t i = 1; i < SURFACE_MAX; i++) {

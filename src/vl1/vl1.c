@@ -409,7 +409,12 @@ static enum vl1_verdict handle_echo(struct peer *peer, struct opened *packet)
     struct out_packet out;
 
     if (path == NULL) {
-        gate = peer_probe_gate(peer, packet->at.socket, &packet->at.from);
+        gate = peer_probe_gate(peer, packet->at.socket, &packet->at.from, packet->at.now_ms);
+        if (gate == NULL) {
+            vl1_count(vl1, VL1_DROP_RATE);
+            return VL1_DROP;
+        }
+        gate->used_ms = packet->at.now_ms;
     }
     last = path != NULL ? &path->last_echo_ms : &gate->echo_ms;
     if (*last != TIME_NEVER && packet->at.now_ms - *last < ECHO_GATE_MS) {

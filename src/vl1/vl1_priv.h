@@ -59,7 +59,7 @@ enum {
 enum {
     PEERS_MAX = 65536,
     PEER_PATHS_MAX = 64,
-    PEER_PROBES = 8, /* remembered gates for unknown paths */
+    PEER_PROBES = 16, /* gates for unknown paths: as many are answered and probed in a second */
     SOCKETS_MAX = 256,
     MOONS_MAX = 64,
     PHYSICAL_MAX = 32,
@@ -76,6 +76,7 @@ enum {
     ASKERS_MAX = 256,           /* WHOIS of others for addresses not known yet */
     RENDEZVOUS_PENDING_MAX = 32,
     SURFACE_MAX = 64,
+    SURFACE_REPORTER_MAX = 4, /* by one leaf */
     VALIDATE_JOBS_MAX = 32,
     VALIDATE_COPIES = 4,   /* of one HELLO, by different paths */
     VALIDATE_BURST = 16,   /* identity checks per source block before the rate applies */
@@ -90,6 +91,7 @@ enum {
     REPLAY_WAYS = 4,
     PUSH_PER_CLASS = 8, /* addresses tried per scope and family of one push */
     PUSH_BURST = 8,
+    INTRODUCTIONS_PER_SECOND = 512,
     PROBES_PER_SECOND = 256, /* to addresses chosen by others */
     PUSH_UNTRUSTED_MAX = 4,  /* addresses tried of a push without shared membership */
 };
@@ -124,6 +126,7 @@ struct peer_live {
 /* Gate for an address that is not a path (yet). */
 struct probe_gate {
     uint64_t key;      /* of socket and address */
+    int64_t used_ms;   /* last of: made, the two below */
     int64_t probed_ms; /* HELLO or ECHO sent */
     int64_t echo_ms;   /* ECHO answered */
 };
@@ -164,7 +167,6 @@ struct peer {
     int64_t last_save_ms;
     int64_t last_worlds_ms; /* worlds given in an OK(HELLO) */
     struct probe_gate probes[PEER_PROBES];
-    unsigned probe_next;
     struct timer timer;
 };
 
@@ -316,6 +318,7 @@ struct vl1 {
     size_t upstream_count;
     uint64_t relay; /* upstream in use, 0 none */
     struct timer online_timer;
+    struct timer seed_timer; /* asks again for seeds of moons */
 
     struct list tx_queue;
     size_t tx_count;
@@ -342,6 +345,8 @@ struct vl1 {
 
     int64_t probe_second; /* probes that others made us send: counted per second */
     unsigned probe_count;
+    int64_t introduce_second; /* introductions by us, the same */
+    unsigned introduce_count;
     unsigned depth;              /* nesting of inputs and upcalls */
     uint8_t wire[PACKET_MAX];    /* packet being sealed */
     uint8_t open[PACKET_MAX];    /* packet being opened */
@@ -384,6 +389,7 @@ void peer_contact_now(struct peer *peer, int64_t now_ms);
 /* ---- path.c ---- */
 struct path *path_find(struct peer *peer, uint32_t socket, const struct inetaddr *remote);
 struct path *path_best(struct peer *peer, int64_t now_ms);
+int64_t path_patience(const struct path *path);
 bool path_is_usable(const struct path *path, int64_t now_ms);
 bool path_is_expired(const struct path *path, int64_t now_ms);
 bool path_is_allowed(struct vl1 *vl1, const struct peer *peer, const struct inetaddr *remote);
@@ -395,7 +401,8 @@ void path_latency(struct path *path, int64_t sample_ms);
 void path_settle(struct peer *peer, int64_t now_ms);
 void peer_probe_address(struct peer *peer, uint32_t socket, const struct inetaddr *to,
                         bool force_hello, int64_t now_ms);
-struct probe_gate *peer_probe_gate(struct peer *peer, uint32_t socket, const struct inetaddr *to);
+struct probe_gate *peer_probe_gate(struct peer *peer, uint32_t socket, const struct inetaddr *to,
+                                   int64_t now_ms);
 void paths_apply_policy(struct vl1 *vl1);
 
 /* ---- send.c ---- */
