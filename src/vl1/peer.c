@@ -170,21 +170,54 @@ struct armor_keys *peer_keys(struct peer *peer)
 
 /* ---- duplicate filter ---- */
 
+enum {
+    REPLAY_TICK_MS = 256,
+    REPLAY_AGE = 40, /* ticks a packet is remembered */
+};
+
 static uint16_t replay_time(int64_t now_ms)
 {
-    return (uint16_t)(now_ms / 256); /* wraps after 4.6 hours; window is 40 of these */
+    return (uint16_t)(now_ms / REPLAY_TICK_MS); /* wraps after 4.6 hours */
 }
 
-static void replay_grow(struct peer_live *live, size_t sets)
+/* The set of a hash is chosen by bits that its word keeps, so that words can move when the table
+ * grows. */
+static uint64_t *replay_set(const struct peer_live *live, uint64_t hash)
 {
+    return &live->replay[(hash >> 48 & (live->replay_sets - 1)) * REPLAY_WAYS];
+}
+
+/* Enter a word in the place of the oldest of its set. */
+static void replay_note(const struct peer_live *live, uint64_t word, uint16_t now)
+{
+    uint64_t *set = replay_set(live, word);
+    size_t oldest = 0;
+
+    for (size_t i = 0; i < REPLAY_WAYS && set[oldest] != 0; i++) {
+        if (set[i] == 0 || (uint16_t)(now - set[i]) > (uint16_t)(now - set[oldest])) {
+            oldest = i;
+        }
+    }
+    set[oldest] = word;
+}
+
+static void replay_grow(struct peer_live *live, size_t sets, uint16_t now)
+{
+    uint64_t *old = live->replay;
+    size_t old_count = live->replay_sets * REPLAY_WAYS;
     uint64_t *words = calloc(sets * REPLAY_WAYS, sizeof(*words));
 
     if (words == NULL) {
         return; /* the smaller one goes on */
     }
-    free(live->replay);
     live->replay = words;
     live->replay_sets = sets;
+    for (size_t i = 0; i < old_count; i++) {
+        if (old[i] != 0) {
+            replay_note(live, old[i], now);
+        }
+    }
+    free(old);
 }
 
 /* True if this very packet (wire ID and MAC) was accepted in the last ten seconds; notes it. */
@@ -192,9 +225,8 @@ bool peer_is_replay(struct peer *peer, const uint8_t *pkt, int64_t now_ms)
 {
     struct peer_live *live = peer->live;
     uint64_t hash = hash_mix(packet_id(pkt) ^ be64_get(pkt + PACKET_AT_MAC), peer->vl1->seed);
-    uint64_t *set;
-    size_t oldest = 0;
     uint16_t now = replay_time(now_ms);
+    const uint64_t *set;
 
     if (live == NULL) {
         return false; /* trusted path only: nothing authenticates the copy anyway */
@@ -204,26 +236,20 @@ bool peer_is_replay(struct peer *peer, const uint8_t *pkt, int64_t now_ms)
         live->replay_count = 0;
     }
     if (live->replay == NULL) {
-        replay_grow(live, REPLAY_SETS_SMALL);
+        replay_grow(live, REPLAY_SETS_SMALL, now);
     } else if (++live->replay_count == 50 && live->replay_sets < REPLAY_SETS_LARGE) {
-        replay_grow(live, REPLAY_SETS_LARGE);
+        replay_grow(live, REPLAY_SETS_LARGE, now);
     }
     if (live->replay == NULL) {
         return false;
     }
-    set = &live->replay[(hash & (live->replay_sets - 1)) * REPLAY_WAYS];
+    set = replay_set(live, hash);
     for (size_t i = 0; i < REPLAY_WAYS; i++) {
-        uint16_t age = (uint16_t)(now - (uint16_t)set[i]);
-        uint16_t oldest_age = (uint16_t)(now - (uint16_t)set[oldest]);
-
-        if (set[i] != 0 && (set[i] ^ hash) >> 16 == 0 && age <= 40) {
+        if (set[i] != 0 && (set[i] ^ hash) >> 16 == 0 && (uint16_t)(now - set[i]) <= REPLAY_AGE) {
             return true;
         }
-        if (set[i] == 0 || (set[oldest] != 0 && age > oldest_age)) {
-            oldest = i;
-        }
     }
-    set[oldest] = (hash & ~(uint64_t)0xffff) | now;
+    replay_note(live, (hash & ~(uint64_t)0xffff) | now, now);
     return false;
 }
 
