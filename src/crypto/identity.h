@@ -33,7 +33,7 @@ typedef void (*random_fn)(void *ctx, void *out, size_t len);
 bool address_is_reserved(uint64_t address);
 
 /* Digest of the memory-hard hash over a public key. scratch: ADDRESS_HASH_MEMORY bytes, 64-byte
- * aligned, contents irrelevant. About 10 ms. Pure, any thread. Source: spec 01 section 2.2. */
+ * aligned, contents irrelevant. 2 to 10 ms. Pure, any thread. Source: spec 01 section 2.2. */
 void address_hash(const uint8_t pub[IDENTITY_PUBLIC_LEN], void *scratch, uint8_t ret_digest[64]);
 
 /* Try count key pairs (random from rnd) for a new identity. Meant to be run on several threads at
