@@ -57,7 +57,7 @@ static void introduce(struct vl1 *vl1, struct peer *a, struct peer *b, int64_t n
 {
     static const uint8_t families[] = {INETADDR_V6, INETADDR_V4};
 
-    for (int scope = INET_SCOPE_PRIVATE; scope > INET_SCOPE_NONE; scope--) {
+    for (enum inet_scope scope = INET_SCOPE_PRIVATE; scope > INET_SCOPE_NONE; scope--) {
         for (size_t f = 0; f < COUNT_OF(families); f++) {
             const struct path *pa = best_of_class(a, scope, families[f], now_ms);
             const struct path *pb = best_of_class(b, scope, families[f], now_ms);
