@@ -1,0 +1,55 @@
+/* Loads the SQLite library at run time. */
+#include "controller/sqlite_lib.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+static const struct {
+    const char *name;
+    size_t offset; /* of the function pointer in struct sqlite_lib */
+} symbols[] = {
+    {"sqlite3_open_v2", offsetof(struct sqlite_lib, open_v2)},
+    {"sqlite3_close_v2", offsetof(struct sqlite_lib, close_v2)},
+    {"sqlite3_exec", offsetof(struct sqlite_lib, exec)},
+    {"sqlite3_prepare_v2", offsetof(struct sqlite_lib, prepare_v2)},
+    {"sqlite3_finalize", offsetof(struct sqlite_lib, finalize)},
+    {"sqlite3_reset", offsetof(struct sqlite_lib, reset)},
+    {"sqlite3_step", offsetof(struct sqlite_lib, step)},
+    {"sqlite3_bind_text", offsetof(struct sqlite_lib, bind_text)},
+    {"sqlite3_column_text", offsetof(struct sqlite_lib, column_text)},
+    {"sqlite3_column_int64", offsetof(struct sqlite_lib, column_int64)},
+    {"sqlite3_errmsg", offsetof(struct sqlite_lib, errmsg)},
+    {"sqlite3_extended_errcode", offsetof(struct sqlite_lib, extended_errcode)},
+    {"sqlite3_busy_timeout", offsetof(struct sqlite_lib, busy_timeout)},
+};
+
+int sqlite_lib_load(struct sqlite_lib *ret, char *why, size_t cap)
+{
+    struct sqlite_lib lib = {.handle = dlopen("libsqlite3.so.0", RTLD_NOW | RTLD_LOCAL)};
+    if (lib.handle == NULL) {
+        snprintf(why, cap, "the SQLite library libsqlite3.so.0 cannot be loaded: %s", dlerror());
+        return -ENOENT;
+    }
+    for (size_t i = 0; i < COUNT_OF(symbols); i++) {
+        void *fn = dlsym(lib.handle, symbols[i].name);
+        if (fn == NULL) {
+            snprintf(why, cap, "the SQLite library lacks %s", symbols[i].name);
+            dlclose(lib.handle);
+            return -ENOENT;
+        }
+        memcpy((char *)&lib + symbols[i].offset, &fn, sizeof(fn));
+    }
+    *ret = lib;
+    return 0;
+}
+
+void sqlite_lib_unload(struct sqlite_lib *lib)
+{
+    if (lib->handle != NULL) {
+        dlclose(lib->handle);
+        lib->handle = NULL;
+    }
+}

@@ -1,0 +1,104 @@
+/* Durable state of a controller: one thread of its own runs a backend, so that no statement is on
+ * the path of a request. Everything is loaded at start; later only changes go down, grouped in
+ * transactions, and their completions come back up.
+ *
+ * What is stored are documents (JSON text, owned by the controller) under a kind and a key; the
+ * backend looks into none of them. One writer per controller identity keeps addresses unique (in
+ * memory), so a backend shared by several instances has to make sure of the one writer (lease and
+ * epoch, spec 04 section 5.2) and nothing else. Source: spec 04 sections 3 and 5. */
+#pragma once
+
+#include "base/attr.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Documents in the order in which they are loaded. */
+enum store_kind {
+    STORE_CONTROLLER, /* per identity: node = its address, nwid 0 */
+    STORE_NETWORK,    /* nwid; deleting it deletes all that is below it */
+    STORE_MEMBER,     /* nwid, node */
+    STORE_RUNTIME,    /* nwid, node: what was seen of the member; losing it is harmless */
+    STORE_REVOCATION, /* nwid, node; outlives its network */
+    STORE_KINDS,
+};
+
+/* One document wanted or gone. */
+struct store_change {
+    struct store_change *next;
+    enum store_kind kind;
+    uint64_t nwid;
+    uint64_t node;
+    char *text; /* NULL: delete */
+};
+
+/* Takes one stored document while loading; called on the store's thread. text: borrowed. */
+typedef void (*store_load_fn)(void *ctx, enum store_kind kind, uint64_t nwid, uint64_t node,
+                              const char *text);
+
+/* A way of storing. All functions are called on the store's thread only, except destroy. */
+struct store_backend {
+    /* Open, check and hand every document to load. Returns 0, or a negative errno with a text
+     * for people in why (cap bytes). Never repairs or removes anything. */
+    int (*open)(struct store_backend *b, store_load_fn load, void *ctx, char *why, size_t cap);
+
+    /* Apply the list in order as one transaction, durable on return. Returns 0, or a negative
+     * errno with nothing changed and a text in why. */
+    int (*apply)(struct store_backend *b, const struct store_change *changes, char *why,
+                 size_t cap);
+
+    /* Close and release the backend, opened or not. Called when the thread has ended. */
+    void (*destroy)(struct store_backend *b);
+};
+
+struct store;
+
+enum store_state { STORE_LOADING, STORE_READY, STORE_FAILED };
+
+/* How a transaction ended: 0 committed; negative errno: not committed yet (it is tried again until
+ * it is) or, with -ECANCELED, the store was closed before. */
+typedef void (*store_done_fn)(void *ctx, int error);
+
+/* Start a store: backend is taken (also on failure), load is called on its thread. wake: called on
+ * its thread when there is something to poll. Returns NULL out of memory, no thread. */
+struct store *store_new(struct store_backend *backend, store_load_fn load, void *load_ctx,
+                        void (*wake)(void *ctx), void *wake_ctx);
+
+/* Try all that is queued once more, stop the thread, run the remaining completions. Returns 0 if
+ * everything was committed, else the error of the last try. */
+int store_free(struct store *s);
+
+/* State; *ret_why (may be NULL): reason when FAILED, last write error while writes fail, or NULL;
+ * valid until the next call. */
+enum store_state store_get_state(struct store *s, const char **ret_why);
+
+/* A transaction being put together. */
+struct store_tx;
+
+/* Returns NULL out of memory. */
+struct store_tx *store_tx_new(void);
+
+/* Add a change at the end; text (malloc'd) is taken in every case, NULL deletes.
+ * Returns 0; -ENOMEM. */
+MUST_CHECK int store_tx_put(struct store_tx *tx, enum store_kind kind, uint64_t nwid, uint64_t node,
+                            char *text);
+
+/* Give it up. Accepts NULL. */
+void store_tx_free(struct store_tx *tx);
+
+/* Queue it (taken). All its changes commit together, after those queued before. done may be NULL;
+ * it is called by store_poll or store_free on their thread. */
+void store_submit(struct store *s, struct store_tx *tx, store_done_fn done, void *ctx);
+
+/* Changes queued and not committed. */
+size_t store_backlog(struct store *s);
+
+/* Commits that failed so far. */
+uint64_t store_failures(struct store *s);
+
+/* Run completions. Returns true if the state changed since the last call. */
+bool store_poll(struct store *s);
+
+/* Block until store_poll has something to do, at most timeout_ms. Returns true if it has. */
+bool store_wait(struct store *s, int timeout_ms);
