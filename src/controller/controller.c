@@ -1,0 +1,504 @@
+/* Life of a controller: loading, the clock, saving, ticks. */
+#include "controller/controller.h"
+
+#include "controller/controller_priv.h"
+#include "controller/member_doc.h"
+#include "controller/network_doc.h"
+
+#include <errno.h>
+#include <sodium.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    CLOCK_BACK_WARN_MS = 60000,  /* wall clock behind what was issued: say so */
+    PRESUMED_ONLINE_MS = 900000, /* seen within this before the start: pushes are tried */
+    LOADER_STALE_MAX = 10000,    /* stored revocations removed per start */
+};
+
+/* What the store's thread builds while loading; nobody else touches it until it is done. */
+struct loader {
+    struct model model;
+    struct identity signer;
+    uint64_t wall_ms;
+    bool no_memory;
+    unsigned bad; /* documents that are no JSON object */
+    struct stale {
+        uint64_t nwid;
+        uint64_t node;
+    } * stale; /* stored revocations of no more use */
+    size_t stale_count;
+};
+
+/* ---- small things ---- */
+
+int64_t controller_wall(const struct controller *c, int64_t now_ms)
+{
+    return now_ms + c->wall_offset_ms;
+}
+
+void controller_log(const struct controller *c, enum log_level level, const char *fmt, ...)
+{
+    if (level > c->env.log_level) {
+        return;
+    }
+    char text[400];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof(text), fmt, args);
+    va_end(args);
+    c->env.log(c->env.ctx, level, text);
+}
+
+void controller_event(const struct controller *c, enum controller_event event, uint64_t nwid,
+                      uint64_t member)
+{
+    if (c->env.event != NULL) {
+        c->env.event(c->env.ctx, event, nwid, member);
+    }
+}
+
+bool member_is_online(const struct cmember *m, int64_t now_ms)
+{
+    return m->last_request_ms != INT64_MIN && now_ms - m->last_request_ms < CONTROLLER_ONLINE_MS;
+}
+
+/* ---- saving ---- */
+
+int controller_put_network(struct store_tx *tx, const struct cnetwork *net)
+{
+    char *text = doc_text(net->doc);
+    return text != NULL ? store_tx_put(tx, STORE_NETWORK, net->nwid, 0, text) : -ENOMEM;
+}
+
+int controller_put_member(struct store_tx *tx, const struct cmember *m)
+{
+    json_t *doc = member_to_json(m);
+    char *text = doc != NULL ? doc_text(doc) : NULL;
+    json_decref(doc);
+    return text != NULL ? store_tx_put(tx, STORE_MEMBER, m->net->nwid, m->address, text) : -ENOMEM;
+}
+
+void controller_commit(struct controller *c, struct store_tx *tx, store_done_fn done, void *ctx)
+{
+    if (c->store == NULL) {
+        store_tx_free(tx);
+        if (done != NULL) {
+            done(ctx, 0);
+        }
+        return;
+    }
+    store_submit(c->store, tx, done, ctx);
+}
+
+/* Store the highest time stamp that may be issued before the next such write. */
+static void save_timestamp(struct controller *c, uint64_t ts)
+{
+    struct store_tx *tx = c->store != NULL ? store_tx_new() : NULL;
+    char *text = tx != NULL ? malloc(48) : NULL;
+    if (text == NULL) {
+        store_tx_free(tx);
+        return;
+    }
+    snprintf(text, 48, "{\"lastTs\":%llu}", (unsigned long long)ts);
+    if (store_tx_put(tx, STORE_CONTROLLER, 0, c->identity.address, text) != 0) {
+        store_tx_free(tx);
+        return;
+    }
+    c->saved_ts = ts;
+    controller_commit(c, tx, NULL, NULL);
+}
+
+uint64_t controller_timestamp(struct controller *c, int64_t now_ms)
+{
+    int64_t wall = controller_wall(c, now_ms);
+    uint64_t ts = wall > 0 ? (uint64_t)wall : 0;
+    if (ts < c->last_ts) {
+        if (c->last_ts - ts > CLOCK_BACK_WARN_MS && !c->clock_warned) {
+            c->clock_warned = true;
+            controller_log(c, LOG_LEVEL_ERROR,
+                           "controller: the clock is %llu s behind time stamps issued before; "
+                           "correct it",
+                           (unsigned long long)((c->last_ts - ts) / 1000));
+        }
+        ts = c->last_ts;
+    } else {
+        c->clock_warned = false;
+    }
+    c->last_ts = ts;
+    if (ts + CONTROLLER_TS_RESERVE_MS / 3 > c->saved_ts) {
+        save_timestamp(c, ts + CONTROLLER_TS_RESERVE_MS);
+    }
+    return ts;
+}
+
+void controller_forget(struct controller *c, struct cmember *m)
+{
+    member_free(&c->model, m);
+}
+
+/* ---- loading ---- */
+
+static void load_network(struct loader *l, uint64_t nwid, json_t *doc)
+{
+    struct cnetwork *net = NULL;
+    if (network_doc_complete(doc, nwid, 0) != 0 ||
+        network_new(&l->model, nwid, json_incref(doc), &net) != 0) {
+        l->no_memory = true;
+    }
+}
+
+static void load_member(struct loader *l, uint64_t nwid, uint64_t node, const json_t *doc)
+{
+    struct cnetwork *net = model_find(&l->model, nwid);
+    struct cmember *m = NULL;
+    if (net == NULL) {
+        l->bad++;
+        return;
+    }
+    if (member_new(&l->model, net, node, &m) != 0 || member_from_json(m, doc) != 0) {
+        l->no_memory = true;
+        return;
+    }
+    member_file_stranger(m);
+}
+
+static void load_runtime(struct loader *l, uint64_t nwid, uint64_t node, const json_t *doc)
+{
+    struct cnetwork *net = model_find(&l->model, nwid);
+    struct cmember *m = net != NULL ? network_member(net, node) : NULL;
+    if (m != NULL) {
+        member_runtime_load(m, doc);
+    }
+}
+
+static void load_revocation(struct loader *l, uint64_t nwid, uint64_t node, const json_t *doc)
+{
+    if (revoke_load(&l->model, &l->signer, nwid, node, doc, l->wall_ms) ||
+        l->stale_count == LOADER_STALE_MAX) {
+        return;
+    }
+    if ((l->stale_count & (l->stale_count - 1)) == 0) {
+        size_t cap = l->stale_count == 0 ? 1 : l->stale_count * 2;
+        struct stale *grown = realloc(l->stale, cap * sizeof(*grown));
+        if (grown == NULL) {
+            return;
+        }
+        l->stale = grown;
+    }
+    l->stale[l->stale_count++] = (struct stale){.nwid = nwid, .node = node};
+}
+
+/* Runs on the store's thread. */
+static void load_document(void *ctx, enum store_kind kind, uint64_t nwid, uint64_t node,
+                          const char *text)
+{
+    struct loader *l = ctx;
+    json_t *doc = json_loads(text, 0, NULL);
+    if (!json_is_object(doc)) {
+        l->bad++;
+        json_decref(doc);
+        return;
+    }
+    switch (kind) {
+    case STORE_CONTROLLER:
+        if (node == l->signer.address) {
+            l->model.last_ts = coerce_u64(json_object_get(doc, "lastTs"), 0);
+        }
+        break;
+    case STORE_NETWORK:
+        load_network(l, nwid, doc);
+        break;
+    case STORE_MEMBER:
+        load_member(l, nwid, node, doc);
+        break;
+    case STORE_RUNTIME:
+        load_runtime(l, nwid, node, doc);
+        break;
+    default:
+        load_revocation(l, nwid, node, doc);
+        break;
+    }
+    json_decref(doc);
+}
+
+static void loader_free(struct loader *l)
+{
+    if (l != NULL) {
+        model_done(&l->model);
+        identity_wipe(&l->signer);
+        free(l->stale);
+        free(l);
+    }
+}
+
+/* Members seen shortly before the start count as online, so that changes reach them at once. */
+static void presume_online(struct controller *c, int64_t now_ms)
+{
+    int64_t horizon = controller_wall(c, now_ms) - PRESUMED_ONLINE_MS;
+    struct hmap_node *net_it = NULL;
+    while ((net_it = hmap_each(&c->model.networks, net_it)) != NULL) {
+        struct cnetwork *net = CONTAINER_OF(net_it, struct cnetwork, node);
+        struct hmap_node *it = NULL;
+        while ((it = hmap_each(&net->members, it)) != NULL) {
+            struct cmember *m = CONTAINER_OF(it, struct cmember, node);
+            if (m->seen_ms > horizon) {
+                m->last_request_ms = now_ms - CONTROLLER_REQUEST_GAP_MS - 1;
+            }
+        }
+    }
+}
+
+static void remove_stale(struct controller *c, const struct loader *l)
+{
+    struct store_tx *tx = l->stale_count > 0 ? store_tx_new() : NULL;
+    bool good = tx != NULL;
+    for (size_t i = 0; good && i < l->stale_count; i++) {
+        good = store_tx_put(tx, STORE_REVOCATION, l->stale[i].nwid, l->stale[i].node, NULL) == 0;
+    }
+    if (good) {
+        controller_commit(c, tx, NULL, NULL);
+    } else {
+        store_tx_free(tx);
+    }
+}
+
+/* The requests that came too early, in order. */
+static void serve_waiting(struct controller *c, int64_t now_ms)
+{
+    struct list *link;
+    while ((link = list_first(&c->waiting)) != NULL) {
+        struct ask *ask = CONTAINER_OF(link, struct ask, link);
+        list_remove(link);
+        if (c->state == CONTROLLER_RUNNING) {
+            request_serve(c, ask, now_ms);
+        }
+        sodium_memzero(ask->meta, sizeof(ask->meta));
+        free(ask);
+    }
+    c->waiting_count = 0;
+}
+
+static void fail_load(struct controller *c, const char *why)
+{
+    c->state = CONTROLLER_FAILED;
+    snprintf(c->reason, sizeof(c->reason), "%s", why != NULL ? why : "unknown");
+    controller_log(c, LOG_LEVEL_ERROR, "controller: does not start: %s", c->reason);
+    controller_event(c, CONTROLLER_STORE_FAILED, 0, 0);
+}
+
+/* The store's thread has ended its part of loading. */
+static void finish_load(struct controller *c, int64_t now_ms)
+{
+    const char *why = NULL;
+    enum store_state state = store_get_state(c->store, &why);
+    struct loader *l = c->loader;
+    if (state == STORE_LOADING || l == NULL) {
+        return;
+    }
+    c->loader = NULL;
+    if (state == STORE_FAILED) {
+        fail_load(c, why);
+    } else if (l->no_memory) {
+        fail_load(c, "out of memory while loading");
+    } else {
+        struct model empty = c->model;
+        c->model = l->model;
+        l->model = empty;
+        c->last_ts = c->model.last_ts;
+        c->saved_ts = c->model.last_ts;
+        c->state = CONTROLLER_RUNNING;
+        presume_online(c, now_ms);
+        remove_stale(c, l);
+        if (l->bad > 0) {
+            controller_log(c, LOG_LEVEL_ERROR,
+                           "controller: %u stored documents are unusable and were left alone",
+                           l->bad);
+        }
+        controller_log(c, LOG_LEVEL_INFO, "controller: running networks=%zu members=%llu",
+                       c->model.networks.count, (unsigned long long)c->model.members);
+        controller_event(c, CONTROLLER_READY, 0, 0);
+    }
+    loader_free(l);
+    serve_waiting(c, now_ms);
+}
+
+void controller_poll(struct controller *c, int64_t now_ms)
+{
+    c->now_ms = now_ms;
+    if (c->store == NULL) {
+        return;
+    }
+    bool news = store_poll(c->store);
+    if (c->loader != NULL) {
+        finish_load(c, now_ms);
+        return;
+    }
+    const char *why = NULL;
+    if (!news || store_get_state(c->store, &why) != STORE_READY) {
+        return;
+    }
+    bool broken = why != NULL;
+    if (broken != c->store_broken) {
+        c->store_broken = broken;
+        controller_log(c, broken ? LOG_LEVEL_ERROR : LOG_LEVEL_WARN, "controller: %s%s",
+                       broken ? "changes cannot be stored, trying again: "
+                              : "changes are stored "
+                                "again",
+                       broken ? why : "");
+        controller_event(c, broken ? CONTROLLER_STORE_FAILED : CONTROLLER_STORE_RECOVERED, 0, 0);
+    }
+}
+
+/* ---- life ---- */
+
+static struct loader *loader_new(struct controller *c, int64_t now_ms)
+{
+    struct loader *l = calloc(1, sizeof(*l));
+    if (l != NULL) {
+        model_init(&l->model, c->seed);
+        l->signer = c->identity;
+        int64_t wall = controller_wall(c, now_ms);
+        l->wall_ms = wall > 0 ? (uint64_t)wall : 0;
+    }
+    return l;
+}
+
+struct controller *controller_new(const struct controller_env *env, const struct identity *identity,
+                                  struct store_backend *backend, int64_t wall_offset_ms,
+                                  int64_t now_ms)
+{
+    struct controller *c = calloc(1, sizeof(*c));
+    if (c == NULL) {
+        if (backend != NULL) {
+            backend->destroy(backend);
+        }
+        return NULL;
+    }
+    c->env = *env;
+    c->identity = *identity;
+    c->wall_offset_ms = wall_offset_ms;
+    c->now_ms = now_ms;
+    c->push_refill_ms = now_ms;
+    env->random(env->ctx, &c->seed, sizeof(c->seed));
+    model_init(&c->model, c->seed);
+    hmap_init(&c->outboxes, hash_mix(1, c->seed));
+    timers_init(&c->timers);
+    list_init(&c->waiting);
+    list_init(&c->changed);
+    list_init(&c->push_queue);
+    list_init(&c->farewells);
+    list_init(&c->repeats);
+    c->state = CONTROLLER_RUNNING;
+    if (backend == NULL) {
+        return c;
+    }
+    c->state = CONTROLLER_LOADING;
+    c->loader = loader_new(c, now_ms);
+    if (c->loader == NULL) {
+        backend->destroy(backend);
+        controller_free(c, now_ms);
+        return NULL;
+    }
+    c->store = store_new(backend, load_document, c->loader, env->wake, env->ctx);
+    if (c->store == NULL) {
+        controller_free(c, now_ms);
+        return NULL;
+    }
+    return c;
+}
+
+/* Write what the next start profits from: when members were last seen, the exact time stamp. */
+static void save_last(struct controller *c, int64_t now_ms)
+{
+    struct hmap_node *net_it = NULL;
+    while ((net_it = hmap_each(&c->model.networks, net_it)) != NULL) {
+        struct cnetwork *net = CONTAINER_OF(net_it, struct cnetwork, node);
+        struct hmap_node *it = NULL;
+        while ((it = hmap_each(&net->members, it)) != NULL) {
+            struct cmember *m = CONTAINER_OF(it, struct cmember, node);
+            if (m->authorized && m->last_request_ms != INT64_MIN &&
+                m->last_request_ms > m->runtime_saved_ms) {
+                request_save_runtime(c, m, now_ms);
+            }
+        }
+    }
+    if (c->last_ts > 0) {
+        save_timestamp(c, c->last_ts);
+    }
+}
+
+void controller_free(struct controller *c, int64_t now_ms)
+{
+    if (c == NULL) {
+        return;
+    }
+    c->now_ms = now_ms;
+    if (c->store != NULL) {
+        if (c->state == CONTROLLER_RUNNING) {
+            save_last(c, now_ms);
+        }
+        c->stopping = true;
+        int error = store_free(c->store);
+        if (error != 0 && c->state == CONTROLLER_RUNNING) {
+            controller_log(c, LOG_LEVEL_ERROR, "controller: last changes were not stored: %s",
+                           strerror(-error));
+        }
+        c->store = NULL;
+    }
+    c->state = CONTROLLER_FAILED;
+    serve_waiting(c, now_ms);
+    loader_free(c->loader);
+    revoke_done(c);
+    timers_done(&c->timers);
+    model_done(&c->model);
+    identity_wipe(&c->identity);
+    free(c);
+}
+
+void controller_set_wall_offset(struct controller *c, int64_t wall_offset_ms)
+{
+    c->wall_offset_ms = wall_offset_ms;
+}
+
+enum controller_state controller_get_state(const struct controller *c, const char **ret_reason)
+{
+    if (ret_reason != NULL) {
+        *ret_reason = c->state == CONTROLLER_FAILED ? c->reason : NULL;
+    }
+    return c->state;
+}
+
+bool controller_wait(struct controller *c, int timeout_ms)
+{
+    return c->store != NULL && store_wait(c->store, timeout_ms);
+}
+
+int64_t controller_tick(struct controller *c, int64_t now_ms)
+{
+    c->now_ms = now_ms;
+    timers_run(&c->timers, now_ms);
+    push_run(c, now_ms);
+    return controller_deadline(c);
+}
+
+int64_t controller_deadline(const struct controller *c)
+{
+    int64_t timer = timers_next(&c->timers);
+    int64_t push = push_deadline(c);
+    if (timer < 0 || push < 0) {
+        return timer < 0 ? push : timer;
+    }
+    return timer < push ? timer : push;
+}
+
+void controller_get_counts(const struct controller *c, struct controller_counts *ret)
+{
+    *ret = c->counts;
+    ret->networks = c->model.networks.count;
+    ret->members = c->model.members;
+    ret->store_failures = c->store != NULL ? store_failures(c->store) : 0;
+    ret->store_backlog = c->store != NULL ? store_backlog(c->store) : 0;
+}

@@ -1,0 +1,144 @@
+/* Shared by the parts of the controller: the struct itself and what they ask of each other. */
+#pragma once
+
+#include "base/timers.h"
+#include "controller/controller.h"
+#include "controller/model.h"
+#include "controller/store.h"
+
+enum {
+    CONTROLLER_LIMIT_SLOTS = 4096,       /* rate limit of strangers to our tables */
+    CONTROLLER_WAITING_MAX = 256,        /* requests kept while loading */
+    CONTROLLER_BACKLOG_MAX = 20000,      /* changes in the store's queue before requests that would
+                                            add to it are dropped */
+    CONTROLLER_TS_RESERVE_MS = 15000,    /* stored time stamp is ahead by up to this */
+    CONTROLLER_RUNTIME_GAP_MS = 10000,   /* between two writes of what was seen of a member */
+    CONTROLLER_RUNTIME_IDLE_MS = 600000, /* the same when only the time of a request changed */
+    CONTROLLER_REVOCATIONS_KEPT = 1024,  /* per network, handed out later */
+    CONTROLLER_REVOCATION_QUEUE = 1024,  /* per destination, the oldest goes first */
+    CONTROLLER_REVOCATION_PACKETS_S = 2000, /* when many destinations get the same one */
+    CONTROLLER_REVOCATION_GAP_MS = 1000,    /* MUST: reference receivers drop faster ones */
+    CONTROLLER_FAREWELL_COPIES = 90, /* destinations told of each member of a deleted network */
+    CONTROLLER_META_MAX = NETCONF_META_MAX,
+};
+
+struct loader;
+
+/* A rate-limited stranger. */
+struct limit_slot {
+    uint64_t key;
+    int64_t at_ms;
+};
+
+/* One request, copied when it has to wait. */
+struct ask {
+    struct list link; /* in controller.waiting */
+    struct controller *c;
+    uint64_t nwid;
+    uint64_t request_id;
+    struct inetaddr from;
+    struct identity identity; /* public half */
+    size_t meta_len;
+    uint8_t meta[CONTROLLER_META_MAX];
+};
+
+struct controller {
+    struct controller_env env;
+    struct identity identity;
+    struct model model;
+    struct store *store;   /* NULL: nothing is kept */
+    struct loader *loader; /* while loading */
+    enum controller_state state;
+    char reason[512]; /* of CONTROLLER_FAILED */
+    int64_t wall_offset_ms;
+    int64_t now_ms;    /* of the input being handled, for completions */
+    uint64_t last_ts;  /* highest time stamp issued; never issue a lower one */
+    uint64_t saved_ts; /* as stored or queued */
+    bool clock_warned;
+    bool store_broken; /* writes fail at present */
+    bool stopping;
+    struct controller_counts counts;
+    struct list waiting; /* struct ask while loading */
+    size_t waiting_count;
+    struct list changed;    /* struct cnetwork by push_link, oldest first */
+    struct list push_queue; /* struct cmember by push_link */
+    int64_t push_credit;    /* pushes allowed now */
+    int64_t push_refill_ms;
+    struct timers timers;
+    struct hmap outboxes;  /* struct outbox by destination */
+    struct list farewells; /* struct farewell, running */
+    struct list repeats;   /* struct repeat */
+    struct limit_slot limits[CONTROLLER_LIMIT_SLOTS];
+    uint64_t seed;
+};
+
+/* ---- controller.c ---- */
+
+int64_t controller_wall(const struct controller *c, int64_t now_ms);
+
+/* A time stamp for credentials: the wall clock, but never below one issued before, over restarts
+ * too. */
+uint64_t controller_timestamp(struct controller *c, int64_t now_ms);
+
+void controller_log(const struct controller *c, enum log_level level, const char *fmt, ...)
+    PRINTF_LIKE(3, 4);
+void controller_event(const struct controller *c, enum controller_event event, uint64_t nwid,
+                      uint64_t member);
+
+/* Put the present document of a network, of a member into a transaction. Return 0; -ENOMEM. */
+MUST_CHECK int controller_put_network(struct store_tx *tx, const struct cnetwork *net);
+MUST_CHECK int controller_put_member(struct store_tx *tx, const struct cmember *m);
+
+/* Queue a transaction (taken; NULL: nothing to write) and call done (may be NULL) when it is
+ * committed: from controller_poll, or at once without a store. */
+void controller_commit(struct controller *c, struct store_tx *tx, store_done_fn done, void *ctx);
+
+/* Remove a member from memory and its queues. */
+void controller_forget(struct controller *c, struct cmember *m);
+
+/* True if it asked lately. */
+bool member_is_online(const struct cmember *m, int64_t now_ms);
+
+/* ---- config.c ---- */
+
+/* Build, sign and send the configuration of an authorized member with a pinned key. request_id 0
+ * is a push, which is left out when nothing but time stamps would differ from what it got last.
+ * Returns 1 sent, 0 left out; negative errno. */
+int config_send(struct controller *c, struct cmember *m, uint64_t request_id, int64_t now_ms);
+
+/* ---- request.c ---- */
+
+/* Handle a request whose rate limit has been checked. */
+void request_serve(struct controller *c, const struct ask *ask, int64_t now_ms);
+
+/* Write what was seen of a member. */
+void request_save_runtime(struct controller *c, struct cmember *m, int64_t now_ms);
+
+/* ---- push.c ---- */
+
+void push_network(struct controller *c, struct cnetwork *net, int64_t now_ms);
+void push_member(struct controller *c, struct cmember *m, int64_t now_ms);
+void push_run(struct controller *c, int64_t now_ms);
+int64_t push_deadline(const struct controller *c);
+
+/* ---- revoke.c ---- */
+
+/* Revoke the membership of an address that was authorized: sign, keep, store (into tx) and send to
+ * whoever is online. Returns 0; -ENOMEM. */
+MUST_CHECK int revoke_member(struct controller *c, struct cnetwork *net, uint64_t address,
+                             struct store_tx *tx, int64_t now_ms);
+
+/* Give a member the revocations it has not got; after a configuration was sent to it. */
+void revoke_hand_out(struct controller *c, struct cmember *m, int64_t now_ms);
+
+/* A stored revocation while loading. Returns true if it is still of use and was kept. */
+bool revoke_load(struct model *model, const struct identity *signer, uint64_t nwid, uint64_t node,
+                 const json_t *doc, uint64_t wall_ms);
+
+/* Members of a network that is about to be deleted: they will be told one of another. */
+struct farewell;
+struct farewell *farewell_new(struct controller *c, const struct cnetwork *net, int64_t now_ms);
+void farewell_start(struct farewell *f, int64_t now_ms);
+void farewell_free(struct farewell *f);
+
+void revoke_done(struct controller *c);
