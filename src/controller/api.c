@@ -1,0 +1,367 @@
+/* Routing, bodies and answers of the controller's JSON API. Source: spec 04 sections 2.1, 2.2. */
+#include "controller/api.h"
+
+#include "base/hex.h"
+#include "controller/api_priv.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* An answer that waits for its commit. */
+struct pending_answer {
+    struct controller *c;
+    controller_api_done done;
+    void *ctx;
+    char *body;
+    struct after after;
+};
+
+/* ---- answers ---- */
+
+void api_empty(const struct call *call, unsigned status)
+{
+    call->done(call->ctx, status, "", 0);
+}
+
+void api_answer(const struct call *call, unsigned status, json_t *obj)
+{
+    static const char no_memory[] = "{\"description\":\"out of memory\",\"error\":500}";
+    char *text = obj != NULL ? doc_text(obj) : NULL;
+    json_decref(obj);
+    if (text == NULL) {
+        call->done(call->ctx, 500, no_memory, sizeof(no_memory) - 1);
+        return;
+    }
+    call->done(call->ctx, status, text, strlen(text));
+    free(text);
+}
+
+void api_error(const struct call *call, unsigned status, const char *text)
+{
+    json_t *obj = json_pack("{sisO*}", "error", (int)status, "warnings", call->edit.warnings);
+    json_t *description = json_string(text);
+    if (obj != NULL && description != NULL) {
+        json_object_set_new(obj, "description", description);
+    }
+    api_answer(call, status, obj);
+}
+
+void api_add_warnings(const struct call *call, json_t *obj)
+{
+    if (call->edit.warnings != NULL) {
+        json_object_set(obj, "warnings", call->edit.warnings);
+    }
+}
+
+bool api_refused(const struct call *call)
+{
+    if (call->edit.status != 0) {
+        api_error(call, call->strict && call->edit.status == 500 ? 400 : call->edit.status,
+                  call->edit.error);
+        return true;
+    }
+    if (call->strict && call->edit.dropped > 0) {
+        api_error(call, 400, "the request has errors and strict was asked for; nothing changed");
+        return true;
+    }
+    return false;
+}
+
+static void run_after(struct controller *c, const struct after *after)
+{
+    struct cnetwork *net = model_find(&c->model, after->nwid);
+    if (after->farewell != NULL) {
+        farewell_start(after->farewell, c->now_ms);
+    }
+    if (net != NULL && after->push_network) {
+        push_network(c, net, c->now_ms);
+    }
+    if (net != NULL && after->push_member) {
+        struct cmember *m = network_member(net, after->node);
+        if (m != NULL) {
+            push_member(c, m, c->now_ms);
+        }
+    }
+}
+
+static void committed(void *ctx, int error)
+{
+    struct pending_answer *p = ctx;
+    static const char failed[] =
+        "{\"description\":\"the change is in force but could not be stored; it is tried again\","
+        "\"error\":503}";
+    if (!p->c->stopping) {
+        run_after(p->c, &p->after);
+    } else {
+        farewell_free(p->after.farewell);
+    }
+    if (error == 0) {
+        p->done(p->ctx, 200, p->body, strlen(p->body));
+    } else {
+        p->done(p->ctx, 503, failed, sizeof(failed) - 1);
+    }
+    free(p->body);
+    free(p);
+}
+
+void api_commit(const struct call *call, struct store_tx *tx, json_t *obj,
+                const struct after *after)
+{
+    struct pending_answer *p = calloc(1, sizeof(*p));
+    if (obj != NULL) {
+        api_add_warnings(call, obj);
+    }
+    char *body = obj != NULL ? doc_text(obj) : NULL;
+    json_decref(obj);
+    if (p == NULL || body == NULL) {
+        free(p);
+        free(body);
+        controller_commit(call->c, tx, NULL, NULL);
+        run_after(call->c, after);
+        api_error(call, 500, "out of memory; the change is in force");
+        return;
+    }
+    p->c = call->c;
+    p->done = call->done;
+    p->ctx = call->ctx;
+    p->body = body;
+    p->after = *after;
+    controller_commit(call->c, tx, committed, p);
+}
+
+/* ---- requests ---- */
+
+bool api_parse_body(struct call *call)
+{
+    json_error_t error;
+    call->body = json_loadb(call->text, call->text_len, JSON_DECODE_ANY, &error);
+    if (call->body == NULL && json_error_code(&error) == json_error_numeric_overflow) {
+        size_t flags = JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL;
+        call->body = json_loadb(call->text, call->text_len, flags, &error);
+    }
+    if (call->body != NULL) {
+        return true;
+    }
+    unsigned status = call->strict ? 400 : 500;
+    json_t *obj =
+        json_pack("{sisisi}", "error", (int)status, "line", error.line, "column", error.column);
+    json_t *text = json_sprintf("body is not JSON: %s (line %d, column %d)", error.text, error.line,
+                                error.column);
+    if (obj != NULL) {
+        json_object_set_new(obj, "description",
+                            text != NULL ? text : json_string("body is not JSON"));
+    }
+    api_answer(call, status, obj);
+    return false;
+}
+
+static unsigned hex_digit(char c)
+{
+    uint64_t v = 0;
+    return hex_to_u64(&c, 1, 1, &v) == 0 ? (unsigned)v : 16;
+}
+
+bool api_query(const struct call *call, const char *name, char *out, size_t cap)
+{
+    size_t name_len = strlen(name);
+    for (const char *p = call->query; *p != '\0';) {
+        size_t len = strcspn(p, "&");
+        if (len > name_len && strncmp(p, name, name_len) == 0 && p[name_len] == '=') {
+            size_t n = 0;
+            for (size_t i = name_len + 1; i < len && n < cap - 1; i++) {
+                bool escaped = p[i] == '%' && i + 2 < len && hex_digit(p[i + 1]) < 16 &&
+                               hex_digit(p[i + 2]) < 16;
+                out[n++] = escaped ? (char)(hex_digit(p[i + 1]) << 4 | hex_digit(p[i + 2]))
+                                   : (char)(p[i] == '+' ? ' ' : p[i]);
+                i += escaped ? 2 : 0;
+            }
+            out[n] = '\0';
+            return true;
+        }
+        p += len + (p[len] == '&' ? 1 : 0);
+    }
+    return false;
+}
+
+bool controller_api_owns(const char *path)
+{
+    static const char *const roots[] = {"/controller", "/unstable/controller"};
+    for (size_t i = 0; i < COUNT_OF(roots); i++) {
+        size_t len = strlen(roots[i]);
+        if (strncmp(path, roots[i], len) == 0 && (path[len] == '\0' || path[len] == '/')) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Cut the path at its slashes. Returns false if it cannot match anything. */
+static bool split(struct call *call, const char *path)
+{
+    while (*path == '/') {
+        size_t len = strcspn(++path, "/");
+        if (len == 0 || call->segment_count == API_SEGMENTS_MAX) {
+            return false;
+        }
+        call->segments[call->segment_count++] = (struct segment){.text = path, .len = len};
+        path += len;
+    }
+    return *path == '\0' && call->segment_count > 0;
+}
+
+static bool segment_is(const struct segment *s, const char *word)
+{
+    return s->len == strlen(word) && memcmp(s->text, word, s->len) == 0;
+}
+
+/* Exactly that many hex digits. */
+static bool segment_hex(const struct segment *s, unsigned digits, uint64_t *ret)
+{
+    return s->len == digits && hex_to_u64(s->text, s->len, digits, ret) == 0;
+}
+
+static void get_status(struct call *call)
+{
+    struct controller *c = call->c;
+    const char *reason = NULL;
+    bool ready = controller_get_state(c, &reason) == CONTROLLER_RUNNING;
+    json_t *obj =
+        json_pack("{sbsisIsb}", "controller", 1, "apiVersion", 4, "clock",
+                  (json_int_t)controller_wall(c, call->now_ms), "databaseReady", (int)ready);
+    if (obj != NULL && reason != NULL) {
+        json_object_set_new(obj, "reason", json_string(reason));
+    }
+    api_answer(call, ready ? 200 : 503, obj);
+}
+
+/* <own address>______ creates a network with a random number. Returns true if answered. */
+static bool create_by_address(struct call *call, const struct segment *s)
+{
+    char own[11];
+    if (s->len != 16 || memcmp(s->text + 10, "______", 6) != 0 || !call->write) {
+        return false;
+    }
+    uint64_t address;
+    if (hex_to_u64(s->text, 10, 10, &address) != 0) {
+        return false;
+    }
+    hex_from_u64(call->c->identity.address, 10, own);
+    if (memcmp(s->text, own, 10) != 0) {
+        api_empty(call, 400);
+    } else {
+        api_network_create(call);
+    }
+    return true;
+}
+
+/* Below /controller/network/<id>. */
+static void route_network(struct call *call, const struct segment *s, size_t count)
+{
+    uint64_t nwid;
+    uint64_t address;
+    if (count == 1 && segment_is(s, "default") && call->write) {
+        api_network_default(call);
+        return;
+    }
+    if (count == 1 && create_by_address(call, s)) {
+        return;
+    }
+    if (!segment_hex(s, 16, &nwid)) {
+        api_empty(call, 404);
+        return;
+    }
+    struct cnetwork *net = model_find(&call->c->model, nwid);
+    if (count == 1) {
+        api_network(call, nwid);
+    } else if (net == NULL) {
+        api_empty(call, 404);
+    } else if (count == 2 && segment_is(&s[1], "member") && call->read) {
+        api_member_list(call, net);
+    } else if (count == 3 && segment_is(&s[1], "member") && segment_hex(&s[2], 10, &address)) {
+        api_member(call, net, address);
+    } else if (count == 2 && segment_is(&s[1], "invite-token") && !call->remove) {
+        api_invite_tokens(call, net);
+    } else if (count == 3 && segment_is(&s[1], "invite-token") && call->remove) {
+        api_invite_token(call, net, s[2].text); /* the last segment, so it ends with the path */
+    } else {
+        api_empty(call, 404);
+    }
+}
+
+static void route_unstable(struct call *call, const struct segment *s, size_t count)
+{
+    uint64_t nwid;
+    if (count == 1 && call->read) {
+        api_network_list_full(call);
+        return;
+    }
+    struct cnetwork *net =
+        count == 3 && call->read && segment_is(&s[2], "member") && segment_hex(&s[1], 16, &nwid)
+            ? model_find(&call->c->model, nwid)
+            : NULL;
+    if (net == NULL) {
+        api_empty(call, 404);
+    } else {
+        api_member_list_full(call, net);
+    }
+}
+
+static void route(struct call *call)
+{
+    const struct segment *s = call->segments;
+    size_t n = call->segment_count;
+    bool unstable = segment_is(s, "unstable");
+    if (unstable) {
+        s++;
+        n--;
+    }
+    if (n == 0 || !segment_is(s, "controller") ||
+        (n > 1 ? !segment_is(&s[1], "network") : unstable || !call->read)) {
+        api_empty(call, 404);
+    } else if (n == 1) {
+        get_status(call);
+    } else if (call->c->state != CONTROLLER_RUNNING) {
+        api_error(call, 503, "the controller is not ready, see /controller");
+    } else if (unstable) {
+        route_unstable(call, s + 1, n - 1);
+    } else if (n > 2) {
+        route_network(call, s + 2, n - 2);
+    } else if (call->read) {
+        api_network_list(call);
+    } else if (call->write) {
+        api_network_create(call);
+    } else {
+        api_empty(call, 404);
+    }
+}
+
+void controller_api(struct controller *c, const char *method, const char *path, const char *query,
+                    const char *body, size_t body_len, int64_t now_ms, controller_api_done done,
+                    void *ctx)
+{
+    struct call call = {
+        .c = c,
+        .done = done,
+        .ctx = ctx,
+        .query = query != NULL ? query : "",
+        .text = body != NULL ? body : "",
+        .text_len = body != NULL ? body_len : 0,
+        .now_ms = now_ms,
+        .read = strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0,
+        .write = strcmp(method, "POST") == 0 || strcmp(method, "PUT") == 0,
+        .remove = strcmp(method, "DELETE") == 0,
+    };
+    char strict[8];
+    call.strict = api_query(&call, "strict", strict, sizeof(strict)) && strcmp(strict, "1") == 0;
+    c->now_ms = now_ms;
+    if (body_len > CONTROLLER_API_BODY_MAX) {
+        api_empty(&call, 413);
+    } else if (!split(&call, path)) {
+        api_empty(&call, 404);
+    } else {
+        route(&call);
+    }
+    edit_done(&call.edit);
+    json_decref(call.body);
+}

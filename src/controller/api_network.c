@@ -1,0 +1,435 @@
+/* Networks and join tokens in the JSON API. Source: spec 04 sections 2.2, 2.4. */
+#include "base/cursor.h"
+#include "base/hex.h"
+#include "controller/api_priv.h"
+#include "wire/mac.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    NETWORK_ID_TRIES = 100000,
+    SUBNET_TRIES = 4096,
+    TOKEN_LEN = 20,      /* of a random token: 100 bits */
+    TOKEN_LEN_MAX = 200, /* fits the meta-data of a request with "token:" */
+    LIST_LIMIT_MAX = 1000,
+};
+
+static int compare_u64(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a;
+    uint64_t y = *(const uint64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* Network IDs in ascending order, malloc'd; *ret_count of them. NULL out of memory. */
+static uint64_t *sorted_ids(const struct controller *c, size_t *ret_count)
+{
+    uint64_t *ids = calloc(c->model.networks.count + 1, sizeof(*ids));
+    size_t n = 0;
+    struct hmap_node *it = NULL;
+    while (ids != NULL && (it = hmap_each(&c->model.networks, it)) != NULL) {
+        ids[n++] = it->key;
+    }
+    if (ids != NULL) {
+        qsort(ids, n, sizeof(*ids), compare_u64);
+    }
+    *ret_count = n;
+    return ids;
+}
+
+void api_network_list(struct call *call)
+{
+    size_t n = 0;
+    uint64_t *ids = sorted_ids(call->c, &n);
+    json_t *array = ids != NULL ? json_array() : NULL;
+    for (size_t i = 0; i < n && array != NULL; i++) {
+        char text[17];
+        hex_from_u64(ids[i], 16, text);
+        json_array_append_new(array, json_string(text));
+    }
+    free(ids);
+    api_answer(call, 200, array);
+}
+
+void api_network_list_full(struct call *call)
+{
+    size_t n = 0;
+    char text[32];
+    uint64_t cursor = 0;
+    uint64_t *ids = sorted_ids(call->c, &n);
+    bool has_cursor = api_query(call, "cursor", text, sizeof(text)) &&
+                      hex_to_u64(text, strlen(text), 16, &cursor) == 0;
+    size_t limit = SIZE_MAX;
+    if (api_query(call, "limit", text, sizeof(text))) {
+        limit = strtoul(text, NULL, 10);
+        limit = limit < 1 ? 1 : (limit > LIST_LIMIT_MAX ? LIST_LIMIT_MAX : limit);
+    }
+    json_t *data = json_array();
+    json_t *next = NULL;
+    for (size_t i = 0; ids != NULL && i < n; i++) {
+        if (has_cursor && ids[i] <= cursor) {
+            continue;
+        }
+        if (json_array_size(data) == limit) {
+            const json_t *last = json_array_get(data, limit - 1);
+            next = json_incref(json_object_get(last, "id"));
+            break;
+        }
+        const struct cnetwork *net = model_find(&call->c->model, ids[i]);
+        json_t *obj = json_copy(net->doc);
+        json_t *meta = json_pack("{sIsI}", "totalMemberCount", (json_int_t)net->members.count,
+                                 "authorizedMemberCount", (json_int_t)net->authorized);
+        json_object_set_new(obj, "meta", meta);
+        json_array_append_new(data, obj);
+    }
+    free(ids);
+    api_answer(call, 200,
+               json_pack("{sos{sIso*}}", "data", data, "meta", "networkCount", (json_int_t)n,
+                         "nextCursor", next));
+}
+
+/* ---- create, read, update ---- */
+
+/* A number that no network of ours has. Returns 0 if none was found. */
+static uint64_t free_network_id(struct controller *c)
+{
+    for (int i = 0; i < NETWORK_ID_TRIES; i++) {
+        uint8_t bytes[3];
+        c->env.random(c->env.ctx, bytes, sizeof(bytes));
+        uint32_t number = (uint32_t)bytes[0] << 16 | (uint32_t)bytes[1] << 8 | bytes[2];
+        uint64_t nwid = network_id_make(c->identity.address, number == 0 ? 1 : number);
+        if (model_find(&c->model, nwid) == NULL) {
+            return nwid;
+        }
+    }
+    return 0;
+}
+
+/* Make a changed document (taken) the network's and store it; answer it. */
+static void put_network(struct call *call, struct cnetwork *net, uint64_t nwid, json_t *doc)
+{
+    struct controller *c = call->c;
+    struct after after = {.push_network = true, .nwid = nwid};
+    struct store_tx *tx = store_tx_new();
+    char *text = doc_bump(doc) == 0 ? doc_text(doc) : NULL;
+    json_t *answer = json_copy(doc);
+    int error = tx == NULL || text == NULL || answer == NULL ? -ENOMEM : 0;
+    if (error == 0) {
+        error = store_tx_put(tx, STORE_NETWORK, nwid, 0, text);
+    } else {
+        free(text);
+    }
+    if (error == 0) {
+        error = net != NULL ? network_set_doc(net, json_incref(doc))
+                            : network_new(&c->model, nwid, json_incref(doc), &net);
+    }
+    json_decref(doc);
+    if (error != 0) {
+        store_tx_free(tx);
+        json_decref(answer);
+        api_error(call, 500, "out of memory");
+        return;
+    }
+    c->counts.network_changes++;
+    controller_event(c, CONTROLLER_NETWORK_CHANGED, nwid, 0);
+    api_commit(call, tx, answer, &after);
+}
+
+/* Apply call->body to a network that may not exist yet. */
+static void edit_network(struct call *call, uint64_t nwid)
+{
+    struct controller *c = call->c;
+    struct cnetwork *net = model_find(&c->model, nwid);
+    json_t *doc = net != NULL ? json_deep_copy(net->doc) : json_object();
+    if (doc == NULL || network_doc_complete(doc, nwid, controller_wall(c, call->now_ms)) != 0) {
+        json_decref(doc);
+        api_error(call, 500, "out of memory");
+        return;
+    }
+    network_doc_edit(&call->edit, doc, call->body);
+    if (api_refused(call)) {
+        json_decref(doc);
+    } else if (net != NULL && doc_equal(net->doc, doc)) {
+        api_add_warnings(call, doc);
+        api_answer(call, 200, doc);
+    } else {
+        put_network(call, net, nwid, doc);
+    }
+}
+
+static void create(struct call *call)
+{
+    uint64_t nwid = free_network_id(call->c);
+    if (nwid == 0) {
+        api_empty(call, 503);
+    } else {
+        edit_network(call, nwid);
+    }
+}
+
+void api_network_create(struct call *call)
+{
+    if (api_parse_body(call)) {
+        create(call);
+    }
+}
+
+static void delete_network(struct call *call, struct cnetwork *net)
+{
+    struct controller *c = call->c;
+    struct after after = {.nwid = net->nwid};
+    struct store_tx *tx = store_tx_new();
+    if (tx == NULL || store_tx_put(tx, STORE_NETWORK, net->nwid, 0, NULL) != 0) {
+        store_tx_free(tx);
+        api_error(call, 500, "out of memory");
+        return;
+    }
+    json_t *doc = json_incref(net->doc);
+    after.farewell = farewell_new(c, net, call->now_ms);
+    network_free(&c->model, net);
+    c->counts.network_changes++;
+    controller_event(c, CONTROLLER_NETWORK_DELETED, after.nwid, 0);
+    api_commit(call, tx, doc, &after);
+}
+
+void api_network(struct call *call, uint64_t nwid)
+{
+    struct cnetwork *net = model_find(&call->c->model, nwid);
+    if (call->write) {
+        if (api_parse_body(call)) {
+            edit_network(call, nwid);
+        }
+    } else if (net == NULL || !(call->read || call->remove)) {
+        api_empty(call, 404);
+    } else if (call->read) {
+        api_answer(call, 200, json_incref(net->doc));
+    } else {
+        delete_network(call, net);
+    }
+}
+
+/* ---- a network that works at once ---- */
+
+static bool nets_overlap(const struct inetaddr *a, const struct inetaddr *b)
+{
+    return inetaddr_in_net(a, b) || inetaddr_in_net(b, a);
+}
+
+/* True if no network of ours and no prefix of the list touches it. */
+static bool subnet_is_free(const struct controller *c, const json_t *avoid,
+                           const struct inetaddr *net)
+{
+    for (size_t i = 0; i < json_array_size(avoid); i++) {
+        const char *text = json_string_value(json_array_get(avoid, i));
+        struct inetaddr other;
+        if (text != NULL && inetaddr_parse(text, strlen(text), &other) == 0 &&
+            nets_overlap(net, &other)) {
+            return false;
+        }
+    }
+    struct hmap_node *it = NULL;
+    while ((it = hmap_each(&c->model.networks, it)) != NULL) {
+        const struct plan *plan = &CONTAINER_OF(it, struct cnetwork, node)->plan;
+        for (size_t i = 0; i < plan->route_count; i++) {
+            const struct inetaddr *target = &plan->routes[i].target;
+            if (target->port > 0 && nets_overlap(net, target)) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+/* A /24 from the middle of 10.0.0.0/8, away from what home routers and clouds like to use. */
+static bool pick_subnet(struct controller *c, const json_t *avoid, struct inetaddr *ret)
+{
+    for (int i = 0; i < SUBNET_TRIES; i++) {
+        uint8_t bytes[2];
+        c->env.random(c->env.ctx, bytes, sizeof(bytes));
+        struct inetaddr net = {.family = INETADDR_V4, .port = 24};
+        net.ip[0] = 10;
+        net.ip[1] = (uint8_t)(64 + bytes[0] % 176); /* 64..239 */
+        net.ip[2] = bytes[1];
+        if (subnet_is_free(c, avoid, &net)) {
+            *ret = net;
+            return true;
+        }
+    }
+    return false;
+}
+
+void api_network_default(struct call *call)
+{
+    if (!api_parse_body(call)) {
+        return;
+    }
+    struct inetaddr net;
+    if (!pick_subnet(call->c, json_object_get(call->body, "avoid"), &net)) {
+        api_error(call, 503, "no free subnet was found");
+        return;
+    }
+    char target[INETADDR_TEXT_LEN];
+    char first[INETADDR_TEXT_LEN];
+    char last[INETADDR_TEXT_LEN];
+    inetaddr_print(&net, target);
+    net.ip[3] = 1;
+    inetaddr_print_ip(&net, first);
+    net.ip[3] = 254;
+    inetaddr_print_ip(&net, last);
+    char buf[COERCE_TEXT_LEN];
+    const char *name = coerce_text(json_object_get(call->body, "name"), buf, "");
+    json_t *body = json_pack("{sssbs{sb}s[{ss}]s[{ssss}]}", "name", name, "private", 1,
+                             "v4AssignMode", "zt", 1, "routes", "target", target,
+                             "ipAssignmentPools", "ipRangeStart", first, "ipRangeEnd", last);
+    if (body == NULL) {
+        api_error(call, 500, "out of memory");
+        return;
+    }
+    json_decref(call->body);
+    call->body = body;
+    create(call);
+}
+
+/* ---- join tokens ---- */
+
+static json_t *token_json(const struct cnetwork *net, const char *token)
+{
+    char nwid[17];
+    hex_from_u64(net->nwid, 16, nwid);
+    const json_t *uses = json_object_get(net->doc, "authTokenUses");
+    const json_t *expires = json_object_get(json_object_get(net->doc, "authTokens"), token);
+    return json_pack("{sssIsIss}", "token", token, "expires", (json_int_t)coerce_u64(expires, 0),
+                     "uses", (json_int_t)coerce_u64(json_object_get(uses, token), 0), "nwid", nwid);
+}
+
+static void random_token(struct controller *c, char out[TOKEN_LEN + 1])
+{
+    static const char letters[] = "abcdefghijkmnpqrstuvwxyz23456789";
+    uint8_t bytes[TOKEN_LEN];
+    c->env.random(c->env.ctx, bytes, sizeof(bytes));
+    for (size_t i = 0; i < TOKEN_LEN; i++) {
+        out[i] = letters[bytes[i] & 31];
+    }
+    out[TOKEN_LEN] = '\0';
+}
+
+static bool token_is_good(const char *token)
+{
+    size_t len = strlen(token);
+    for (size_t i = 0; i < len; i++) {
+        if (token[i] <= ' ' || token[i] > '~' || token[i] == '/') {
+            return false;
+        }
+    }
+    return len > 0 && len <= TOKEN_LEN_MAX;
+}
+
+/* Tokens that have expired go whenever a new one comes. Returns 0; -ENOMEM. */
+static int prune_tokens(json_t *doc, int64_t wall_ms)
+{
+    json_t *tokens = json_object_get(doc, "authTokens");
+    json_t *old = json_is_object(tokens) ? json_copy(tokens) : json_object();
+    const char *key;
+    json_t *value;
+    int error = old != NULL ? 0 : -ENOMEM;
+    json_object_foreach(old, key, value)
+    {
+        json_int_t expiry = (json_int_t)coerce_u64(value, 0);
+        if (error == 0 && expiry != 0 && expiry <= wall_ms) {
+            error = network_doc_token_remove(doc, key);
+        }
+    }
+    json_decref(old);
+    return error;
+}
+
+/* Store a changed document (taken) and answer obj (taken) after it. */
+static void put_tokens(struct call *call, struct cnetwork *net, json_t *doc, json_t *obj)
+{
+    struct controller *c = call->c;
+    struct after after = {.nwid = net->nwid};
+    struct store_tx *tx = store_tx_new();
+    int error = tx != NULL && doc_bump(doc) == 0 ? network_set_doc(net, json_incref(doc)) : -ENOMEM;
+    if (error == 0) {
+        error = controller_put_network(tx, net);
+    }
+    json_decref(doc);
+    if (error != 0) {
+        store_tx_free(tx);
+        json_decref(obj);
+        api_error(call, 500, "out of memory");
+        return;
+    }
+    c->counts.network_changes++;
+    api_commit(call, tx, obj, &after);
+}
+
+static void create_token(struct call *call, struct cnetwork *net)
+{
+    char fresh[TOKEN_LEN + 1];
+    random_token(call->c, fresh);
+    const char *token = fresh;
+    const json_t *posted = json_object_get(call->body, "token");
+    if (posted != NULL && !json_is_null(posted)) {
+        token = json_is_string(posted) ? json_string_value(posted) : "";
+    }
+    uint64_t uses = coerce_u64(json_object_get(call->body, "uses"), 0);
+    uint64_t expires = coerce_u64(json_object_get(call->body, "expires"), 0);
+    int64_t wall = controller_wall(call->c, call->now_ms);
+    if (!token_is_good(token) || uses > INT32_MAX || expires > INT64_MAX) {
+        api_error(call, 400,
+                  "token must be 1 to 200 printable characters without slash, uses and "
+                  "expires must not be negative");
+        return;
+    }
+    json_t *doc = json_deep_copy(net->doc);
+    if (doc == NULL || prune_tokens(doc, wall) != 0 ||
+        network_doc_token_set(doc, token, (int64_t)expires, uses) != 0) {
+        json_decref(doc);
+        api_error(call, 500, "out of memory");
+        return;
+    }
+    char nwid[17];
+    hex_from_u64(net->nwid, 16, nwid);
+    json_t *obj = json_pack("{sssIsIss}", "token", token, "expires", (json_int_t)expires, "uses",
+                            (json_int_t)uses, "nwid", nwid);
+    put_tokens(call, net, doc, obj);
+}
+
+void api_invite_tokens(struct call *call, struct cnetwork *net)
+{
+    if (call->write) {
+        if (api_parse_body(call)) {
+            create_token(call, net);
+        }
+        return;
+    }
+    json_t *data = json_array();
+    const char *key;
+    json_t *value;
+    json_object_foreach(json_object_get(net->doc, "authTokens"), key, value)
+    {
+        json_array_append_new(data, token_json(net, key));
+    }
+    api_answer(call, 200, json_pack("{so}", "data", data));
+}
+
+void api_invite_token(struct call *call, struct cnetwork *net, const char *token)
+{
+    json_t *doc = json_deep_copy(net->doc);
+    json_t *obj = token_json(net, token);
+    int error = doc != NULL && obj != NULL ? network_doc_token_remove(doc, token) : -ENOMEM;
+    if (error != 0) {
+        json_decref(doc);
+        json_decref(obj);
+        if (error == -ENOENT) {
+            api_empty(call, 404);
+        } else {
+            api_error(call, 500, "out of memory");
+        }
+        return;
+    }
+    put_tokens(call, net, doc, obj);
+}

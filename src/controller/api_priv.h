@@ -1,0 +1,90 @@
+/* Shared by the files of the controller's JSON API. */
+#pragma once
+
+#include "controller/api.h"
+#include "controller/coerce.h"
+#include "controller/controller_priv.h"
+#include "controller/member_doc.h"
+#include "controller/network_doc.h"
+
+#include <jansson.h>
+
+enum { API_SEGMENTS_MAX = 8 };
+
+/* A segment of the path, borrowed. */
+struct segment {
+    const char *text;
+    size_t len;
+};
+
+/* One request on its way through the API. */
+struct call {
+    struct controller *c;
+    controller_api_done done;
+    void *ctx;
+    const char *query; /* "" if none */
+    const char *text;  /* body */
+    size_t text_len;
+    json_t *body; /* parsed, for methods that have one */
+    struct edit edit;
+    int64_t now_ms;
+    bool read;   /* GET, HEAD */
+    bool write;  /* POST, PUT */
+    bool remove; /* DELETE */
+    bool strict;
+    struct segment segments[API_SEGMENTS_MAX];
+    size_t segment_count;
+};
+
+/* What follows a committed change. */
+struct after {
+    bool push_network;
+    bool push_member;
+    uint64_t nwid;
+    uint64_t node;
+    struct farewell *farewell; /* taken, may be NULL */
+};
+
+/* ---- api.c ---- */
+
+/* Answer without body. */
+void api_empty(const struct call *call, unsigned status);
+
+/* Answer with an object (taken; NULL: out of memory). */
+void api_answer(const struct call *call, unsigned status, json_t *obj);
+
+/* Answer with an error object. */
+void api_error(const struct call *call, unsigned status, const char *text);
+
+/* Answer an object (taken) with the warnings of the edit, after tx (taken) is committed; then do
+ * what follows. */
+void api_commit(const struct call *call, struct store_tx *tx, json_t *obj,
+                const struct after *after);
+
+/* Refuse if the edit failed, or had warnings and is strict. Returns true if answered. */
+bool api_refused(const struct call *call);
+
+/* Add the warnings of the edit to an object. */
+void api_add_warnings(const struct call *call, json_t *obj);
+
+/* Parse the body. Returns false after having answered. */
+bool api_parse_body(struct call *call);
+
+/* Parameter of the query, decoded, in out (cut to cap - 1 bytes). Returns false if absent. */
+bool api_query(const struct call *call, const char *name, char *out, size_t cap);
+
+/* ---- api_network.c ---- */
+
+void api_network_list(struct call *call);
+void api_network_create(struct call *call);
+void api_network_default(struct call *call);
+void api_network(struct call *call, uint64_t nwid);
+void api_network_list_full(struct call *call);
+void api_invite_tokens(struct call *call, struct cnetwork *net);
+void api_invite_token(struct call *call, struct cnetwork *net, const char *token);
+
+/* ---- api_member.c ---- */
+
+void api_member_list(struct call *call, const struct cnetwork *net);
+void api_member(struct call *call, struct cnetwork *net, uint64_t address);
+void api_member_list_full(struct call *call, const struct cnetwork *net);
