@@ -166,9 +166,12 @@ static bool handle_peer(struct api_call *call, const char *path)
         api_reply_json(call, 200, peer_array(call->svc));
         return true;
     }
+    if (strncmp(path, "/peer/", strlen("/peer/")) != 0) {
+        return false;
+    }
     const char *digits = path + strlen("/peer/");
-    if (strncmp(path, "/peer/", strlen("/peer/")) != 0 || strlen(digits) != ADDRESS_DIGITS ||
-        hex_to_u64(digits, ADDRESS_DIGITS, ADDRESS_DIGITS, &address) < 0) {
+    size_t len = strlen(digits);
+    if (len != ADDRESS_DIGITS || hex_to_u64(digits, len, ADDRESS_DIGITS, &address) < 0) {
         return false;
     }
     api_reply_json(call, 200, peer_object(call->svc, address));
