@@ -1,7 +1,10 @@
 /* The command "panlan": the same service and commands under plain names. Source: issue and design
  * section 5. */
 #include "cli/cli.h"
+#include "cli/own.h"
+#include "cli/spawn.h"
 
+#include "daemon/invitation.h"
 #include "daemon/service.h"
 
 #include <errno.h>
@@ -15,13 +18,18 @@ static int help(FILE *out)
         out,
         "Panlan %s: one LAN for the planet\n"
         "Usage: panlan [--home DIR] [--json] COMMAND [ARGS]\n\n"
+        "  up [--root IP/PORT] [--name NAME] own planet, controller and network on this machine\n"
+        "  down                              stop the service in the background\n"
         "  service [--port N]                run the service in the foreground\n"
         "  status                            this node: address, version, state\n"
-        "  join NETWORK                      join a network\n"
+        "  join INVITATION | NETWORK         join a network, starting the service if need be\n"
         "  leave NETWORK                     leave a network\n"
         "  networks, peers, moons            what this node knows\n"
         "  get NETWORK NAME                  one property of a network\n"
         "  set NETWORK NAME=VALUE            allowManaged allowGlobal allowDefault allowDNS\n"
+        "  invite NETWORK [--uses N] [--expires 30m|12h|7d|never]\n"
+        "  net list|create|show|set|delete   networks of this machine's controller\n"
+        "  member list|show|authorize|deauthorize|delete|set NETWORK [NODE]\n"
         "  orbit MOON SEED, deorbit MOON     add or remove a set of roots\n"
         "  identity COMMAND                  identities and worlds, offline\n"
         "  dump                              collect facts for a helper\n"
@@ -78,6 +86,18 @@ static int cmd_service(struct cli *cli)
     return service_run(&options);
 }
 
+/* panlan join INVITATION | NETWORK */
+static int cmd_join(struct cli *cli)
+{
+    if (cli->arg_count >= 1 && invitation_looks_like(cli->args[0])) {
+        return invite_join(cli, cli->args[0]);
+    }
+    uint64_t nwid;
+    int status = own_nwid(cli, 0, &nwid);
+    status = status != 0 ? status : spawn_service(cli);
+    return status != 0 ? status : commands_run(cli);
+}
+
 static int cmd_identity(struct cli *cli)
 {
     return idtool_run(cli->arg_count, cli->args);
@@ -121,7 +141,9 @@ int panlan_main(int argc, char **argv)
     static const struct {
         const char *name;
         int (*run)(struct cli *cli);
-    } table[] = {{"service", cmd_service}, {"identity", cmd_identity}};
+    } table[] = {{"service", cmd_service}, {"identity", cmd_identity}, {"up", up_run},
+                 {"down", spawn_stop},     {"invite", invite_run},     {"join", cmd_join},
+                 {"net", net_run},         {"member", member_run}};
     struct cli cli = {.name = "panlan", .client = {.host = "127.0.0.1"}};
     const char *home = NULL;
     int status = parse_words(&cli, argc, argv, &home);
@@ -134,7 +156,9 @@ int panlan_main(int argc, char **argv)
     }
     for (size_t i = 0; i < COUNT_OF(table); i++) {
         if (strcmp(table[i].name, cli.command) == 0) {
-            return table[i].run(&cli);
+            status = table[i].run(&cli);
+            client_close(&cli.client);
+            return status;
         }
     }
     status = commands_run(&cli);
