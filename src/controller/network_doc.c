@@ -108,7 +108,7 @@ static bool clear_host_bits(struct inetaddr *net)
     bool changed = false;
     for (unsigned i = 0; i < inetaddr_ip_len(net); i++) {
         unsigned bits = net->port > 8 * i ? net->port - 8 * i : 0;
-        uint8_t mask = bits >= 8 ? 0xff : (uint8_t)(0xff00 >> bits);
+        uint8_t mask = (uint8_t)(bits >= 8 ? 0xff : 0xff00 >> bits);
         changed |= (net->ip[i] & ~mask) != 0;
         net->ip[i] &= mask;
     }
