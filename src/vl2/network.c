@@ -230,6 +230,7 @@ enum vl1_verdict network_error(struct vl2 *vl2, const struct in_packet *in, int6
         break;
     case ERROR_NETWORK_AUTHENTICATION_REQUIRED:
         if (sso_from_error(payload, &net->sso) == 0) {
+            net->shown = NETWORK_CLIENT_TOO_OLD; /* never set: the host is told of a new URL too */
             network_set_failure(net, NETWORK_AUTHENTICATION_REQUIRED, now_ms);
         }
         break;
