@@ -20,7 +20,7 @@ builds() { # builds DIR CC ARGS...: configure once, build; ends the run if it fa
     local dir=$1 cc=$2
     shift 2
     if [ ! -f "$dir/build.ninja" ]; then
-        CC=$cc meson setup "$dir" -Dwerror=true "$@" >"$dir.log" 2>&1 || { tail -n 30 "$dir.log"; return 1; }
+        CC=$cc meson setup "$dir" "$@" >"$dir.log" 2>&1 || { tail -n 30 "$dir.log"; return 1; }
     fi
     ninja -C "$dir" >"$dir.log" 2>&1 || { grep -E 'error|warning|FAILED' "$dir.log" | head -n 40; return 1; }
 }
@@ -66,16 +66,16 @@ for part in $parts; do
     case $part in
     style)
         tools/check-includes; one $? "include order and file sizes"
-        builds build-clang clang-14 -Dfuzz=true; one $? "builds with clang 14 without warnings"
+        builds build-clang clang-14 -Dwerror=true -Dfuzz=true; one $? "builds with clang 14 without warnings"
         ;;
     unit) suite $san unit 4 ;;
     sim)
-        builds build-rel gcc -Dbuildtype=release; one $? "release build without warnings"
+        builds build-rel gcc -Dwerror=true -Dbuildtype=release; one $? "release build without warnings"
         suite build-rel sim 4
         ;;
     fuzz)
         suite $san fuzz 4
-        builds build-clang clang-14 -Dfuzz=true >/dev/null
+        builds build-clang clang-14 -Dwerror=true -Dfuzz=true >/dev/null
         for target in build-clang/test/fuzz/fuzz_*; do
             [ -x "$target" ] && [ -f "$target" ] || continue
             name=$(basename "$target")
