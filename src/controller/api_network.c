@@ -188,7 +188,7 @@ static void delete_network(struct call *call, struct cnetwork *net)
     }
     json_t *doc = json_incref(net->doc);
     after.farewell = farewell_new(c, net, call->now_ms);
-    network_free(&c->model, net);
+    cnetwork_free(&c->model, net);
     c->counts.network_changes++;
     controller_event(c, CONTROLLER_NETWORK_DELETED, after.nwid, 0);
     api_commit(call, tx, doc, &after);

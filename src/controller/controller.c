@@ -136,7 +136,7 @@ uint64_t controller_timestamp(struct controller *c, int64_t now_ms)
 
 void controller_forget(struct controller *c, struct cmember *m)
 {
-    member_free(&c->model, m);
+    cmember_free(&c->model, m);
 }
 
 /* ---- loading ---- */

@@ -17,7 +17,7 @@ void model_done(struct model *model)
 {
     struct hmap_node *it;
     while ((it = hmap_each(&model->networks, NULL)) != NULL) {
-        network_free(model, CONTAINER_OF(it, struct cnetwork, node));
+        cnetwork_free(model, CONTAINER_OF(it, struct cnetwork, node));
     }
     hmap_done(&model->networks);
 }
@@ -70,11 +70,11 @@ int network_new(struct model *model, uint64_t nwid, json_t *doc, struct cnetwork
     return 0;
 }
 
-void network_free(struct model *model, struct cnetwork *net)
+void cnetwork_free(struct model *model, struct cnetwork *net)
 {
     struct hmap_node *it;
     while ((it = hmap_each(&net->members, NULL)) != NULL) {
-        member_free(model, CONTAINER_OF(it, struct cmember, node));
+        cmember_free(model, CONTAINER_OF(it, struct cmember, node));
     }
     hmap_done(&net->members);
     hmap_done(&net->ips);
@@ -136,7 +136,7 @@ static void drop_ips(struct cmember *m)
     m->ip_count = 0;
 }
 
-void member_free(struct model *model, struct cmember *m)
+void cmember_free(struct model *model, struct cmember *m)
 {
     member_set_authorized(m, false);
     drop_ips(m);

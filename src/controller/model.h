@@ -198,14 +198,14 @@ MUST_CHECK int network_new(struct model *model, uint64_t nwid, json_t *doc, stru
 MUST_CHECK int network_set_doc(struct cnetwork *net, json_t *doc);
 
 /* Remove a network with all its members. They must be in no push queue. */
-void network_free(struct model *model, struct cnetwork *net);
+void cnetwork_free(struct model *model, struct cnetwork *net);
 
 struct cmember *network_member(const struct cnetwork *net, uint64_t address);
 
 /* Add a member with the defaults of spec 04 section 2.8. Returns 0; -ENOMEM. */
 MUST_CHECK int member_new(struct model *model, struct cnetwork *net, uint64_t address,
                           struct cmember **ret);
-void member_free(struct model *model, struct cmember *m);
+void cmember_free(struct model *model, struct cmember *m);
 
 void member_set_authorized(struct cmember *m, bool authorized);
 void member_set_bridge(struct cmember *m, bool bridge);
