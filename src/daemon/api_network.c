@@ -182,9 +182,11 @@ bool api_moon_handle(struct api_call *call, const char *path)
         api_reply_json(call, 200, moon_array(svc));
         return true;
     }
+    if (strncmp(path, prefix, strlen(prefix)) != 0) {
+        return false;
+    }
     const char *digits = path + strlen(prefix);
-    if (strncmp(path, prefix, strlen(prefix)) != 0 ||
-        (strlen(digits) != 10 && strlen(digits) != 16) ||
+    if ((strlen(digits) != 10 && strlen(digits) != 16) ||
         hex_to_u64(digits, strlen(digits), 16, &id) < 0) {
         return false;
     }

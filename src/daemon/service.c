@@ -187,6 +187,13 @@ static void on_deadline(uv_timer_t *timer)
     struct service *svc = timer->data;
     svc->deadline_ms = -1;
     (void)node_tick(svc->node, service_now());
+    ctl_tick(&svc->ctl, service_now());
+}
+
+/* The earlier of two deadlines; -1 is none. */
+static int64_t earlier(int64_t a, int64_t b)
+{
+    return a < 0 || (b >= 0 && b < a) ? b : a;
 }
 
 /* Before each wait: carry out what the engine announced, set the timer to its deadline. */
@@ -194,7 +201,7 @@ static void on_settle(uv_prepare_t *prepare)
 {
     struct service *svc = prepare->data;
     ports_settle(&svc->ports);
-    int64_t deadline_ms = node_deadline(svc->node);
+    int64_t deadline_ms = earlier(node_deadline(svc->node), ctl_deadline(&svc->ctl));
     if (deadline_ms == svc->deadline_ms) {
         return;
     }
@@ -227,6 +234,7 @@ static void on_clock_changed(void *ctx, bool slept)
     if (llabs(offset_ms - svc->wall_offset_ms) > WALL_STEP_MS) {
         svc->wall_offset_ms = offset_ms;
         node_set_wall_offset(svc->node, offset_ms);
+        ctl_set_wall_offset(&svc->ctl, offset_ms);
     }
     if (slept) {
         log_write(LOG_LEVEL_INFO, "service", "woke up");
@@ -610,6 +618,10 @@ static int start_parts(struct service *svc)
         (void)fatal("cannot open the local API: %s", strerror(-err));
         return 255;
     }
+    err = ctl_init(&svc->ctl, svc);
+    if (err < 0) {
+        log_write(LOG_LEVEL_ERROR, "controller", "does not run error=\"%s\"", strerror(-err));
+    }
     service_rebind(svc);
     restore_networks(svc);
     ports_settle(&svc->ports);
@@ -641,6 +653,7 @@ static void stop_parts(struct service *svc)
 {
     char path[STATE_PATH_MAX];
     (void)uv_prepare_stop(&svc->settle);
+    ctl_stop(&svc->ctl); /* answers what the API still waits for */
     http_stop(svc->http);
     svc->http = NULL;
     jobs_stop(&svc->jobs);

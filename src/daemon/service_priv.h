@@ -3,6 +3,7 @@
 
 #include "daemon/clockwatch.h"
 #include "daemon/config.h"
+#include "daemon/ctl.h"
 #include "daemon/http.h"
 #include "daemon/jobs.h"
 #include "daemon/ports.h"
@@ -19,7 +20,7 @@ struct service {
     struct service_options options;
     uv_loop_t loop;
     uv_prepare_t settle;      /* runs before each wait */
-    uv_timer_t deadline;      /* the engine's next deadline */
+    uv_timer_t deadline;      /* the next deadline of engine and controller */
     uv_signal_t signals[4];   /* INT, TERM, QUIT, HUP */
     uv_fs_event_t conf_watch; /* the home directory, for local.conf */
     uv_timer_t conf_delay;    /* a change is read a moment later, when it is complete */
@@ -44,6 +45,7 @@ struct service {
     struct ports ports;
     struct jobs jobs;
     struct clockwatch clockwatch;
+    struct ctl ctl;
     struct http *http;
     uint16_t primary_port;
     uint16_t secondary_port; /* 0 = none */

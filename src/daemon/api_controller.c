@@ -1,0 +1,42 @@
+/* /controller and below: handed to the controller, whose answer may come after a commit.
+ * Source: spec 05 section 3.4, spec 04 section 2; SV-36, SV-39. */
+#include "controller/api.h"
+#include "daemon/api_priv.h"
+#include "daemon/service_priv.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void on_answer(void *ctx, unsigned status, const char *body, size_t len)
+{
+    struct http_request *request = ctx;
+    struct http_reply reply = {.status = status};
+    if (len > 0) {
+        reply.body = malloc(len);
+        if (reply.body == NULL) {
+            http_answer(request, &(struct http_reply){.status = 500});
+            return;
+        }
+        memcpy(reply.body, body, len);
+        reply.len = len;
+        reply.type = "application/json";
+    }
+    http_answer(request, &reply);
+}
+
+bool api_controller_handle(struct api_call *call, const char *path)
+{
+    struct http_request *request = call->request;
+    struct ctl *ctl = &call->svc->ctl;
+    if (!controller_api_owns(path)) {
+        return false;
+    }
+    if (ctl_start(ctl) < 0) {
+        api_reply_empty(call, 503);
+        return true;
+    }
+    const char *method = strcmp(request->method, "HEAD") == 0 ? "GET" : request->method;
+    controller_api(ctl->controller, method, path, request->query, request->body, request->body_len,
+                   service_now(), on_answer, request);
+    return true;
+}

@@ -1,0 +1,231 @@
+/* The controller as a part of the daemon. Source: spec 04 sections 3, 4. */
+#include "daemon/ctl.h"
+
+#include "controller/controller.h"
+#include "controller/store_sqlite.h"
+#include "daemon/ctl_import.h"
+#include "daemon/log.h"
+#include "daemon/service_priv.h"
+#include "os/file.h"
+#include "os/random.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+enum {
+    PATH_LEN = STATE_PATH_MAX + CONFIG_TEXT_LEN,
+    LOAD_WAIT_MS = 2000, /* how long the first API request waits for a store being opened */
+};
+
+#define STORE_NAME "controller.sqlite"
+
+/* ---- effects ---- */
+
+static int send_config(void *ctx, uint64_t nwid, uint64_t dest, uint64_t request_id,
+                       const char *dict, size_t len, int64_t now_ms)
+{
+    struct ctl *ctl = ctx;
+    return node_config_send(ctl->svc->node, nwid, dest, request_id, dict, len, now_ms);
+}
+
+static void send_error(void *ctx, uint64_t nwid, uint64_t dest, uint64_t request_id,
+                       enum error_code code, const void *data, size_t len, int64_t now_ms)
+{
+    struct ctl *ctl = ctx;
+    node_config_error(ctl->svc->node, nwid, dest, request_id, code, data, len, now_ms);
+}
+
+static int send_revocations(void *ctx, uint64_t dest, const struct revocation *revocations,
+                            size_t count, int64_t now_ms)
+{
+    struct ctl *ctl = ctx;
+    return node_revocations_send(ctl->svc->node, dest, revocations, count, now_ms);
+}
+
+static void fill_random(void *ctx, void *out, size_t len)
+{
+    struct ctl *ctl = ctx;
+    random_source_fill(ctl->svc->random, out, len);
+}
+
+static void write_log(void *ctx, enum log_level level, const char *text)
+{
+    (void)ctx;
+    log_write(level, "controller", "%s", text);
+}
+
+static void note_event(void *ctx, enum controller_event event, uint64_t nwid, uint64_t member)
+{
+    static const char *const names[] = {
+        [CONTROLLER_MEMBER_PENDING] = "member asks for access",
+        [CONTROLLER_MEMBER_AUTHORIZED] = "member authorized",
+        [CONTROLLER_MEMBER_DEAUTHORIZED] = "member deauthorized",
+        [CONTROLLER_MEMBER_DELETED] = "member deleted",
+        [CONTROLLER_NETWORK_CHANGED] = "network changed",
+        [CONTROLLER_NETWORK_DELETED] = "network deleted",
+        [CONTROLLER_IDENTITY_MISMATCH] = "member with another key than before",
+        [CONTROLLER_POOL_EXHAUSTED] = "no address left",
+        [CONTROLLER_READY] = "ready",
+        [CONTROLLER_STORE_FAILED] = "the store fails",
+        [CONTROLLER_STORE_RECOVERED] = "the store works again",
+    };
+    bool bad = event == CONTROLLER_IDENTITY_MISMATCH || event == CONTROLLER_POOL_EXHAUSTED ||
+               event == CONTROLLER_STORE_FAILED;
+    (void)ctx;
+    log_write(bad ? LOG_LEVEL_WARN : LOG_LEVEL_INFO, "controller",
+              "%s network=%016" PRIx64 " member=%010" PRIx64, names[event], nwid, member);
+}
+
+/* Any thread. */
+static void wake_loop(void *ctx)
+{
+    struct ctl *ctl = ctx;
+    (void)uv_async_send(&ctl->wake);
+}
+
+static void on_wake(uv_async_t *async)
+{
+    struct ctl *ctl = async->data;
+    if (ctl->controller != NULL) {
+        controller_poll(ctl->controller, service_now());
+    }
+}
+
+static void on_request(void *ctx, uint64_t nwid, const struct inetaddr *from, uint64_t request_id,
+                       const struct identity *identity, const void *meta, size_t meta_len,
+                       int64_t now_ms)
+{
+    struct ctl *ctl = ctx;
+    controller_request(ctl->controller, nwid, from, request_id, identity, meta, meta_len, now_ms);
+}
+
+/* ---- life ---- */
+
+/* Directory of the store: controllerDbPath, or controller.d in the home. */
+static void store_dir(const struct ctl *ctl, char out[STATE_PATH_MAX])
+{
+    const char *path = ctl->svc->config->controller_db;
+    if (path[0] != '\0' && strncmp(path, "postgres:", strlen("postgres:")) != 0) {
+        (void)snprintf(out, STATE_PATH_MAX, "%s", path);
+        return;
+    }
+    state_path(&ctl->svc->state, "controller.d", out);
+}
+
+static bool exists(const char *dir, const char *name)
+{
+    char path[PATH_LEN];
+    struct file_stamp stamp;
+    (void)snprintf(path, sizeof(path), "%s/%s", dir, name);
+    return file_stat(path, &stamp) == 0;
+}
+
+/* Data of the reference and no store of ours: take it over. */
+static void import_once(const char *dir, const char *path)
+{
+    if (exists(dir, STORE_NAME) || !exists(dir, "network")) {
+        return;
+    }
+    struct store_backend *backend = store_sqlite_new(path);
+    if (backend == NULL) {
+        return;
+    }
+    int count = ctl_import(dir, backend);
+    backend->destroy(backend);
+    if (count > 0) {
+        log_write(LOG_LEVEL_INFO, "controller", "imported networks=%d directory=%s", count, dir);
+    }
+}
+
+int ctl_start(struct ctl *ctl)
+{
+    char dir[STATE_PATH_MAX];
+    char path[PATH_LEN];
+    struct service *svc = ctl->svc;
+    if (ctl->controller != NULL) {
+        return 0;
+    }
+    store_dir(ctl, dir);
+    int err = file_make_dirs(dir, 0700);
+    if (err < 0) {
+        log_write(LOG_LEVEL_ERROR, "controller", "cannot make directory=%s error=\"%s\"", dir,
+                  strerror(-err));
+        return err;
+    }
+    (void)snprintf(path, sizeof(path), "%s/%s", dir, STORE_NAME);
+    import_once(dir, path);
+    struct controller_env env = {
+        .send_config = send_config,
+        .send_error = send_error,
+        .send_revocations = send_revocations,
+        .random = fill_random,
+        .log = write_log,
+        .event = note_event,
+        .wake = wake_loop,
+        .ctx = ctl,
+        .log_level = log_get_level(),
+    };
+    struct store_backend *backend = store_sqlite_new(path);
+    if (backend == NULL) {
+        return -ENOMEM;
+    }
+    ctl->controller =
+        controller_new(&env, &svc->identity, backend, svc->wall_offset_ms, service_now());
+    if (ctl->controller == NULL) {
+        return -ENOMEM;
+    }
+    struct node_controller handler = {.ctx = ctl, .request = on_request};
+    node_set_controller(svc->node, &handler);
+    if (controller_wait(ctl->controller, LOAD_WAIT_MS)) {
+        controller_poll(ctl->controller, service_now());
+    }
+    return 0;
+}
+
+int ctl_init(struct ctl *ctl, struct service *svc)
+{
+    char dir[STATE_PATH_MAX];
+    *ctl = (struct ctl){.svc = svc};
+    int err = uv_async_init(&svc->loop, &ctl->wake, on_wake);
+    if (err < 0) {
+        return err;
+    }
+    ctl->wake.data = ctl;
+    ctl->wake_open = true;
+    store_dir(ctl, dir);
+    return exists(dir, STORE_NAME) || exists(dir, "network") ? ctl_start(ctl) : 0;
+}
+
+void ctl_stop(struct ctl *ctl)
+{
+    if (ctl->controller != NULL) {
+        node_set_controller(ctl->svc->node, NULL);
+        controller_free(ctl->controller, service_now());
+        ctl->controller = NULL;
+    }
+    if (ctl->wake_open) {
+        uv_close((uv_handle_t *)&ctl->wake, NULL);
+        ctl->wake_open = false;
+    }
+}
+
+int64_t ctl_deadline(const struct ctl *ctl)
+{
+    return ctl->controller == NULL ? -1 : controller_deadline(ctl->controller);
+}
+
+void ctl_tick(struct ctl *ctl, int64_t now_ms)
+{
+    if (ctl->controller != NULL) {
+        (void)controller_tick(ctl->controller, now_ms);
+    }
+}
+
+void ctl_set_wall_offset(struct ctl *ctl, int64_t wall_offset_ms)
+{
+    if (ctl->controller != NULL) {
+        controller_set_wall_offset(ctl->controller, wall_offset_ms);
+    }
+}
