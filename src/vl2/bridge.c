@@ -60,7 +60,7 @@ void bridge_learn(struct network *net, uint64_t mac, uint64_t address, int64_t n
     struct bridge_route *route = route_find(net, mac);
     struct bridge *bridge;
 
-    if (mac_is_member(net->id, mac) && member_find(net, mac_member_address(net->id, mac)) != NULL) {
+    if (mac_is_member(net->id, mac) && member_exists(net, mac_member_address(net->id, mac))) {
         return;
     }
     if (route != NULL && route->bridge->node.key == address) {

@@ -22,6 +22,13 @@ struct member *member_find(const struct network *net, uint64_t address)
     return n != NULL ? CONTAINER_OF(n, struct member, node) : NULL;
 }
 
+bool member_exists(const struct network *net, uint64_t address)
+{
+    const struct member *m = member_find(net, address);
+
+    return m != NULL && (m->com != NULL || m->heard);
+}
+
 static struct member *of_lru(struct list *link)
 {
     return CONTAINER_OF(link, struct member, lru);
@@ -195,6 +202,7 @@ bool member_gate(struct network *net, const struct in_packet *in, struct member 
         m = member_get(net, in->source, now_ms);
     }
     if (m != NULL) {
+        m->heard = true;
         member_touch(m, now_ms);
         announce_to_member(m, now_ms);
     }

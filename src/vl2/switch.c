@@ -219,7 +219,7 @@ static uint64_t bridge_of(struct network *net, uint64_t mac, int64_t now_ms)
     if (via == 0 || via == net->vl2->self || !network_is_bridge(net, via)) {
         return 0;
     }
-    if (mac_is_member(net->id, mac) && member_find(net, mac_member_address(net->id, mac)) != NULL) {
+    if (mac_is_member(net->id, mac) && member_exists(net, mac_member_address(net->id, mac))) {
         return 0;
     }
     return via;

@@ -107,6 +107,7 @@ struct member {
     int64_t last_used_ms;
     uint32_t solicit_wait_ms; /* until it is asked again, doubles */
     bool allowed;             /* meaningful if judged is current */
+    bool heard;               /* passed the gate: somebody is there */
 };
 
 /* A revocation that holds (spec 03 sections 6.5, 7.2). */
@@ -389,6 +390,9 @@ void assembly_timeout(struct timer *timer, int64_t now_ms);
 /* ---- member.c: records and access ---- */
 
 struct member *member_find(const struct network *net, uint64_t address);
+
+/* Is somebody behind this address, to our knowledge? A record alone may come from our own push. */
+bool member_exists(const struct network *net, uint64_t address);
 
 /* Find or make; NULL out of memory. */
 struct member *member_get(struct network *net, uint64_t address, int64_t now_ms);
