@@ -31,6 +31,7 @@ static int follow_up(struct controller *c, struct cmember *m, bool was_authorize
     if (m->authorized == was_authorized) {
         return 0;
     }
+    m->sent_hash = 0; /* it needs a certificate above the threshold, whatever else is the same */
     if (m->authorized) {
         c->counts.member_auths++;
         controller_event(c, CONTROLLER_MEMBER_AUTHORIZED, m->net->nwid, m->address);

@@ -297,6 +297,7 @@ static void refuse(struct controller *c, struct cmember *m, const struct ask *as
     if (ch->record && save(c, m, ask, ch, false) != 0) {
         controller_log(c, LOG_LEVEL_WARN, "controller: out of memory, a member is not stored");
     }
+    m->sent_hash = 0;
     member_file_stranger(m);
     if (is_new) {
         controller_event(c, CONTROLLER_MEMBER_PENDING, m->net->nwid, m->address);

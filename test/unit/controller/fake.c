@@ -110,7 +110,7 @@ static void load_identity(struct identity *ret)
     json_decref(doc);
 }
 
-static void start(struct fake *f)
+void fake_start(struct fake *f)
 {
     struct controller_env env = {
         .send_config = on_config,
@@ -130,6 +130,10 @@ static void start(struct fake *f)
     }
     f->c = controller_new(&env, &f->identity, backend, f->wall_offset_ms, f->now_ms);
     assert_non_null(f->c);
+}
+
+void fake_wait_loaded(struct fake *f)
+{
     while (controller_get_state(f->c, NULL) == CONTROLLER_LOADING) {
         controller_wait(f->c, 5000);
         controller_poll(f->c, f->now_ms);
@@ -144,13 +148,15 @@ void fake_init(struct fake *f, const char *path)
     f->now_ms = 5000;
     f->wall_offset_ms = INT64_C(1700000000000);
     f->random = 1;
-    start(f);
+    fake_start(f);
+    fake_wait_loaded(f);
 }
 
 void fake_restart(struct fake *f)
 {
     controller_free(f->c, f->now_ms);
-    start(f);
+    fake_start(f);
+    fake_wait_loaded(f);
 }
 
 void fake_done(struct fake *f)

@@ -50,6 +50,10 @@ struct fake {
  */
 void fake_init(struct fake *f, const char *path);
 
+/* The two halves of that, for a fake whose controller was freed. */
+void fake_start(struct fake *f);
+void fake_wait_loaded(struct fake *f);
+
 /* End the controller and start it again on the same database. */
 void fake_restart(struct fake *f);
 void fake_done(struct fake *f);
