@@ -428,6 +428,7 @@ void sim_stop(struct sim_node *node, bool abrupt)
         }
     }
     (void)abrupt;
+    sim_controller_stop(node);
     node_free(node->node, sim->now_ms);
     node->node = NULL;
     node->life++;
@@ -508,10 +509,12 @@ bool sim_is_direct(struct sim_node *node, const struct sim_node *other)
     return direct;
 }
 
-void sim_set_hook(struct sim_node *node, void (*hook)(void *ctx, int64_t now_ms), void *ctx)
+bool sim_network_ok(struct sim_node *node, uint64_t nwid)
 {
-    node->hook = hook;
-    node->hook_ctx = ctx;
+    struct node_network_info info;
+
+    return node_network_get(node->node, nwid, &info) == 0 && info.config != NULL &&
+           info.status == NETWORK_OK;
 }
 
 /* ---- time passes ---- */
@@ -544,10 +547,16 @@ static void run_event(struct sim *sim, struct sim_event *event)
         trace_add(sim, event);
         node_receive(node->node, 1, &event->from, event->data, event->len, sim->now_ms);
     }
-    if (node->hook != NULL) {
-        node->hook(node->hook_ctx, sim->now_ms);
-    }
     event_delete(event);
+}
+
+/* The next deadline of a node and of the controller on it, or -1. */
+static int64_t deadline_of(const struct sim_node *node)
+{
+    int64_t at = node->node != NULL ? node_deadline(node->node) : -1;
+    int64_t c = node->controller != NULL ? controller_deadline(node->controller) : -1;
+
+    return at < 0 || (c >= 0 && c < at) ? c : at;
 }
 
 /* Earliest thing to happen at or before limit. */
@@ -560,7 +569,7 @@ static int64_t next_time(const struct sim *sim, int64_t limit)
     }
     for (size_t i = 0; i < sim->node_count; i++) {
         const struct sim_node *node = sim->nodes[i];
-        int64_t at = node->node != NULL ? node_deadline(node->node) : -1;
+        int64_t at = deadline_of(node);
 
         if (at >= 0 && at < next) {
             next = at;
@@ -573,13 +582,13 @@ static void run_deadlines(struct sim *sim)
 {
     for (size_t i = 0; i < sim->node_count; i++) {
         struct sim_node *node = sim->nodes[i];
-        int64_t at = node->node != NULL ? node_deadline(node->node) : -1;
+        int64_t at = deadline_of(node);
 
         if (at >= 0 && at <= sim->now_ms) {
             node->wakeups++;
             (void)node_tick(node->node, sim->now_ms);
-            if (node->hook != NULL) {
-                node->hook(node->hook_ctx, sim->now_ms);
+            if (node->controller != NULL) {
+                (void)controller_tick(node->controller, sim->now_ms);
             }
         }
     }

@@ -96,5 +96,15 @@ bool sim_is_direct(struct sim_node *node, const struct sim_node *other);
 /* Let time pass. until: true ends early; checked after each event. Returns true if it did. */
 bool sim_run(struct sim *sim, int64_t ms, bool (*until)(void *ctx), void *ctx);
 
-/* Function for controllers hosted by a test: called after each input of the node. */
-void sim_set_hook(struct sim_node *node, void (*hook)(void *ctx, int64_t now_ms), void *ctx);
+/* Make a running node a controller that stores nothing. It ends with sim_stop. */
+void sim_controller(struct sim_node *node);
+
+/* Create a network on it from JSON settings of the controller API; its ID. */
+uint64_t sim_create_network(struct sim_node *node, const char *json);
+
+/* Change a member by JSON settings of the controller API, for example {"authorized":true}. */
+void sim_set_member(struct sim_node *node, uint64_t nwid, const struct sim_node *member,
+                    const char *json);
+
+/* True if node has a configuration of the network and status OK. */
+bool sim_network_ok(struct sim_node *node, uint64_t nwid);

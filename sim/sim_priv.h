@@ -3,6 +3,7 @@
 
 #include "sim.h"
 
+#include "controller/controller.h"
 #include "wire/world.h"
 
 #include <errno.h>
@@ -64,8 +65,7 @@ struct sim_node {
     unsigned frames_from[SIM_NODES_MAX];
     uint32_t frame_serial;
     uint64_t wakeups;
-    void (*hook)(void *ctx, int64_t now_ms);
-    void *hook_ctx;
+    struct controller *controller; /* NULL: none */
 };
 
 struct sim_cut {
@@ -99,3 +99,5 @@ void sim_place(struct sim_node *node, enum sim_nat_kind kind);
 void sim_transmit(struct sim_node *from, const struct inetaddr *to, const void *data, size_t len,
                   unsigned ttl);
 void sim_set_sockets(struct sim_node *node);
+void sim_controller_start(struct sim_node *node);
+void sim_controller_stop(struct sim_node *node);
