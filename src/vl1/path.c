@@ -278,6 +278,7 @@ static void path_add(struct peer *peer, const struct opened *packet)
         path_latency(path, now_ms - packet->request_sent_ms);
     }
     peer->attempts = 0;
+    peer->confirm_left = 0;
     if (vl1->env.log_level >= LOG_LEVEL_DEBUG) {
         char text[INETADDR_TEXT_LEN];
 
@@ -293,6 +294,20 @@ static void path_add(struct peer *peer, const struct opened *packet)
         tx_flush(vl1, peer->identity.address, now_ms);
     }
     peer_schedule(peer, now_ms);
+}
+
+/* HELLO to an address that should become a path. While the peer has none, a lost datagram must not
+ * cost seconds: it is sent again a few times. */
+void path_confirm(struct peer *peer, uint32_t socket, const struct inetaddr *to, int64_t now_ms)
+{
+    hello_send(peer, socket, to, now_ms);
+    if (path_best(peer, now_ms) == NULL) {
+        peer->confirm_to = *to;
+        peer->confirm_socket = socket;
+        peer->confirm_left = CONFIRM_TRIES;
+        peer->confirm_ms = now_ms + CONFIRM_FIRST_MS;
+        peer_schedule(peer, now_ms);
+    }
 }
 
 void path_learn(struct peer *peer, const struct opened *packet)
@@ -331,7 +346,7 @@ void path_learn(struct peer *peer, const struct opened *packet)
         if (gate != NULL && (gate->probed_ms == TIME_NEVER ||
                              packet->at.now_ms - gate->probed_ms >= PROBE_GATE_MS)) {
             gate->probed_ms = gate->used_ms = packet->at.now_ms;
-            hello_send(peer, packet->at.socket, &packet->at.from, packet->at.now_ms);
+            path_confirm(peer, packet->at.socket, &packet->at.from, packet->at.now_ms);
         }
     }
 }

@@ -443,7 +443,25 @@ void peer_schedule(struct peer *peer, int64_t now_ms)
     } else if (peer->live != NULL) {
         at = now_ms + PEER_KEYS_IDLE_MS < at ? now_ms + PEER_KEYS_IDLE_MS : at;
     }
+    if (peer->confirm_left > 0 && peer->confirm_ms < at) {
+        at = peer->confirm_ms;
+    }
     (void)!timers_arm(&peer->vl1->timers, &peer->timer, time_max(at, now_ms + 1));
+}
+
+/* The HELLO that should prove a path got no answer: again. */
+static void confirm_again(struct peer *peer, int64_t now_ms)
+{
+    if (peer->confirm_left == 0 || peer->confirm_ms > now_ms) {
+        return;
+    }
+    peer->confirm_left--;
+    peer->confirm_ms = now_ms + ((int64_t)CONFIRM_FIRST_MS << (CONFIRM_TRIES - peer->confirm_left));
+    if (has_usable_path(peer, now_ms) || !probe_allowance(peer->vl1, now_ms)) {
+        peer->confirm_left = 0;
+    } else {
+        hello_send(peer, peer->confirm_socket, &peer->confirm_to, now_ms);
+    }
 }
 
 static void peer_timer(struct timer *timer, int64_t now_ms)
@@ -462,6 +480,7 @@ static void peer_timer(struct timer *timer, int64_t now_ms)
     if (peer->path_count > 0 && (is_kept(peer) || is_active(peer, now_ms))) {
         heartbeat(peer, now_ms);
     }
+    confirm_again(peer, now_ms);
     if (is_kept(peer) && !has_usable_path(peer, now_ms)) {
         contact_round(peer, now_ms);
     } else if (silent && !is_active(peer, now_ms)) {

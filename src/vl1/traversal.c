@@ -31,7 +31,7 @@ static void rendezvous_act(struct peer *peer, uint32_t socket, const struct inet
     /* Opens our own NAT without reaching the other side. */
     vl1->env.random(vl1->env.ctx, junk, sizeof(junk));
     vl1_emit(vl1, socket, to, junk, sizeof(junk), to->family == INETADDR_V4 ? 2 : 0);
-    peer_probe_address(peer, socket, to, false, now_ms);
+    path_confirm(peer, socket, to, now_ms);
 }
 
 enum vl1_verdict rendezvous_receive(struct peer *peer, struct opened *packet)

@@ -35,6 +35,7 @@ enum {
     PROBE_AGAIN_MS = 500,       /* between probes of a silent path */
     PROBE_DEAD_MS = 5000,       /* between probes of a path given up, while traffic flows */
     PROBE_LOST_MAX = 2,         /* unanswered probes until a path is not used any more */
+    CONFIRM_FIRST_MS = 200,     /* HELLO to the address of a peer without a path: again, doubling */
     PROBE_GATE_MS = 1000,       /* probes of one unknown path (PP-3) */
     ECHO_GATE_MS = 166,         /* answers to ECHO over one path */
     WHOIS_RETRY_MS = 500,       /* per wanted address (TX-3) */
@@ -59,13 +60,14 @@ enum {
 enum {
     PEERS_MAX = 65536,
     PEER_PATHS_MAX = 64,
-    PEER_PROBES = 16, /* gates for unknown paths: as many are answered and probed in a second */
+    CONFIRM_TRIES = 4, /* repetitions of the HELLO that should prove a path */
+    PEER_PROBES = 16,  /* gates for unknown paths: as many are answered and probed in a second */
     SOCKETS_MAX = 256,
     MOONS_MAX = 64,
     PHYSICAL_MAX = 32,
     VIRTUAL_MAX = 1024,
     MAPPED_MAX = 16,
-    TX_QUEUE_MAX = 128,
+    TX_QUEUE_MAX = 512,
     TX_QUEUE_PEER_MAX = 32,
     RX_QUEUE_MAX = 64,
     RX_QUEUE_SOURCE_MAX = 16,
@@ -167,6 +169,10 @@ struct peer {
     int64_t last_save_ms;
     int64_t last_worlds_ms; /* worlds given in an OK(HELLO) */
     struct probe_gate probes[PEER_PROBES];
+    struct inetaddr confirm_to; /* address that is tried while there is no path */
+    uint32_t confirm_socket;
+    unsigned confirm_left; /* tries left, 0 = none */
+    int64_t confirm_ms;    /* next try */
     struct timer timer;
 };
 
@@ -395,6 +401,7 @@ bool path_is_expired(const struct path *path, int64_t now_ms);
 bool path_is_allowed(struct vl1 *vl1, const struct peer *peer, const struct inetaddr *remote);
 void path_learn(struct peer *peer, const struct opened *packet);
 void path_sent(struct peer *peer, struct path *path, int64_t now_ms);
+void path_confirm(struct peer *peer, uint32_t socket, const struct inetaddr *to, int64_t now_ms);
 void path_probe(struct peer *peer, struct path *path, int64_t now_ms);
 void path_remove(struct peer *peer, struct path *path);
 void path_latency(struct path *path, int64_t sample_ms);
