@@ -728,6 +728,18 @@ void actor_meet(struct actor *a, struct host *h, const char *from, uint8_t proto
     assert_non_null(path_find(peer, at.family == INETADDR_V6 ? SOCK_V6 : SOCK, &at));
 }
 
+void actor_run(struct actor *a, struct host *h, const char *at, int64_t ms, uint8_t protocol)
+{
+    int64_t end = h->now_ms + ms;
+
+    while (h->now_ms < end) {
+        size_t since = h->sent_count;
+
+        host_run(h, end - h->now_ms < 50 ? end - h->now_ms : 50);
+        (void)actor_answer(a, h, at, since, protocol);
+    }
+}
+
 /* Join the datagrams of the packet that begins at d. Returns its length. */
 static size_t join_sent(struct host *h, const struct datagram *d, uint8_t pkt[PACKET_MAX],
                         unsigned *ret_datagrams)

@@ -199,6 +199,9 @@ void actor_meet(struct actor *a, struct host *h, const char *from, uint8_t proto
 unsigned actor_answer(struct actor *a, struct host *h, const char *at, size_t since,
                       uint8_t protocol);
 
+/* Let time pass while the actor answers what is sent to it at that address. */
+void actor_run(struct actor *a, struct host *h, const char *at, int64_t ms, uint8_t protocol);
+
 /* First packet to the actor from index `since` on with this verb (any: -1). */
 struct opened_packet *actor_find(struct actor *a, struct host *h, int verb, size_t since);
 
