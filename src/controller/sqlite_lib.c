@@ -30,14 +30,13 @@ int sqlite_lib_load(struct sqlite_lib *ret, char *why, size_t cap)
 {
     struct sqlite_lib lib = {.handle = dlopen("libsqlite3.so.0", RTLD_NOW | RTLD_LOCAL)};
     if (lib.handle == NULL) {
-        (void)snprintf(why, cap, "the SQLite library libsqlite3.so.0 cannot be loaded: %s",
-                       dlerror());
+        snprintf(why, cap, "the SQLite library libsqlite3.so.0 cannot be loaded: %s", dlerror());
         return -ENOENT;
     }
     for (size_t i = 0; i < COUNT_OF(symbols); i++) {
         void *fn = dlsym(lib.handle, symbols[i].name);
         if (fn == NULL) {
-            (void)snprintf(why, cap, "the SQLite library lacks %s", symbols[i].name);
+            snprintf(why, cap, "the SQLite library lacks %s", symbols[i].name);
             dlclose(lib.handle);
             return -ENOENT;
         }

@@ -6,6 +6,7 @@
 #include "daemon/api_json.h"
 #include "daemon/keygen.h"
 #include "daemon/log.h"
+#include "daemon/notify.h"
 #include "daemon/service_priv.h"
 #include "os/clock.h"
 #include "os/file.h"
@@ -21,6 +22,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 enum {
@@ -29,10 +31,10 @@ enum {
     CONF_DELAY_MS = 50,   /* editors write in several steps */
     SWEEP_FIRST_MS = 60000,
     SWEEP_MS = 24 * 3600 * 1000,
-    RANDOM_PORT_TRIES = 256,
     COLLISIONS_MAX = 3, /* new identities an hour */
     NETWORKS_MAX = 4096,
     MOONS_MAX = 64,
+    RENEW_MS = 120000, /* offline for so long: another secondary port */
     WALL_STEP_MS = 20, /* smaller differences of the clocks are rounding */
 };
 
@@ -64,6 +66,35 @@ static int fatal(const char *fmt, ...)
     va_end(args);
     (void)fputc('\n', stderr);
     return 1;
+}
+
+/* A random port, or 0 if none is free. */
+static uint16_t random_port(bool with_tcp)
+{
+    uint16_t start;
+    random_bytes(&start, sizeof(start));
+    int port = udp_port_search(start, with_tcp);
+    return port > 0 ? (uint16_t)port : 0;
+}
+
+/* Long offline: a box in between may have taken a dislike to our secondary port. */
+static void on_renew(uv_timer_t *timer)
+{
+    struct service *svc = timer->data;
+    svc->secondary_port = random_port(false);
+    log_write(LOG_LEVEL_INFO, "udp", "still offline, new secondary port=%u", svc->secondary_port);
+    service_rebind(svc);
+}
+
+/* The secondary port is renewed while we are offline, if it is ours to choose. */
+static void watch_offline(struct service *svc)
+{
+    bool random = svc->config->allow_secondary_port && svc->config->secondary_port == 0;
+    if (svc->online || !random) {
+        (void)uv_timer_stop(&svc->renew);
+    } else {
+        (void)uv_timer_start(&svc->renew, on_renew, RENEW_MS, RENEW_MS);
+    }
 }
 
 /* ---- engine upcalls ---- */
@@ -135,6 +166,7 @@ static void env_event(void *ctx, enum event_kind kind, uint64_t id, const void *
         svc->online = kind == EVENT_ONLINE;
         log_write(LOG_LEVEL_INFO, "node", "%s", svc->online ? "online" : "offline");
         ports_resync(&svc->ports); /* default routes depend on it */
+        watch_offline(svc);
         break;
     case EVENT_IDENTITY_COLLISION:
         svc->collided = true;
@@ -464,9 +496,7 @@ static int choose_ports(struct service *svc)
     int wanted = c->primary_port >= 0 ? c->primary_port : svc->options.primary_port;
     wanted = wanted < 0 ? CONFIG_PRIMARY_PORT : wanted;
     if (wanted == 0) {
-        uint16_t start;
-        random_bytes(&start, sizeof(start));
-        wanted = udp_port_search(start, true);
+        wanted = random_port(true);
     } else if (!udp_port_is_free((uint16_t)wanted, true)) {
         return fatal("cannot bind to port %d: UDP or TCP is taken by another program", wanted);
     }
@@ -476,10 +506,7 @@ static int choose_ports(struct service *svc)
     svc->primary_port = (uint16_t)wanted;
     svc->secondary_port = c->allow_secondary_port ? c->secondary_port : 0;
     if (c->allow_secondary_port && c->secondary_port == 0) {
-        uint16_t start;
-        random_bytes(&start, sizeof(start));
-        int port = udp_port_search(start, false);
-        svc->secondary_port = port > 0 ? (uint16_t)port : 0;
+        svc->secondary_port = random_port(false);
     }
     char text[8];
     int len = snprintf(text, sizeof(text), "%u", svc->primary_port);
@@ -494,7 +521,8 @@ static int start_loop(struct service *svc)
     if (err < 0) {
         return err;
     }
-    uv_timer_t *timers[] = {&svc->deadline, &svc->conf_delay, &svc->sweep, &svc->net_delay};
+    uv_timer_t *timers[] = {&svc->deadline, &svc->conf_delay, &svc->sweep, &svc->net_delay,
+                            &svc->renew};
     for (size_t i = 0; i < COUNT_OF(timers); i++) {
         (void)uv_timer_init(&svc->loop, timers[i]);
         timers[i]->data = svc;
@@ -540,17 +568,26 @@ static void start_watches(struct service *svc)
                   uv_strerror(err));
     }
     (void)uv_timer_start(&svc->sweep, on_sweep, SWEEP_FIRST_MS, SWEEP_MS);
+    watch_offline(svc);
 }
 
 static int start_node(struct service *svc)
 {
     struct engine_env env = make_env(svc);
+    struct utsname system;
+    char platform[sizeof(system.sysname) + sizeof(system.machine)] = "";
     int version[3];
     api_version(version);
+    if (uname(&system) == 0) {
+        (void)snprintf(platform, sizeof(platform), "%s/%s",
+                       strcmp(system.sysname, "Linux") == 0 ? "linux" : system.sysname,
+                       system.machine);
+    }
     struct node_options options = {
         .wall_offset_ms = clock_wall_ms() - clock_mono_ms(),
         .version = {(uint16_t)version[0], (uint16_t)version[1], (uint16_t)version[2]},
         .low_bandwidth = svc->config->low_bandwidth,
+        .platform = platform,
     };
     svc->wall_offset_ms = options.wall_offset_ms;
     svc->node = node_new(&env, &svc->identity, &options, service_now());
@@ -589,6 +626,7 @@ static void announce_ready(struct service *svc)
         (void)close(svc->options.ready_fd);
         svc->options.ready_fd = -1;
     }
+    notify_manager("READY=1");
     log_write(LOG_LEVEL_INFO, "service",
               "started address=%010" PRIx64 " version=%s port=%u "
               "home=%s",
@@ -652,6 +690,7 @@ static void close_handle(uv_handle_t *handle, void *ctx)
 static void stop_parts(struct service *svc)
 {
     char path[STATE_PATH_MAX];
+    notify_manager("STOPPING=1");
     (void)uv_prepare_stop(&svc->settle);
     ctl_stop(&svc->ctl); /* answers what the API still waits for */
     http_stop(svc->http);

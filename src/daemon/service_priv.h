@@ -27,6 +27,7 @@ struct service {
     uv_timer_t sweep;         /* daily look at old peer files */
     uv_poll_t net_poll;       /* changes of the system's network configuration */
     uv_timer_t net_delay;     /* a burst of changes is handled once */
+    uv_timer_t renew;         /* of the secondary port, while offline */
     bool net_poll_open;       /* net_poll is initialised */
     int64_t deadline_ms;      /* what the deadline timer is set for, -1 = not running */
     int64_t wall_offset_ms;   /* wall clock minus monotonic clock, as told to the engine */
