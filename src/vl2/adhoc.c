@@ -79,7 +79,7 @@ static int ports_config(uint64_t nwid, uint64_t self, struct netconf *conf)
     if (lists(conf, ADHOC_V6_RULES, 1) != 0) {
         return -ENOMEM;
     }
-    snprintf(conf->name, sizeof(conf->name), "adhoc-%04x-%04x", first, last);
+    (void)snprintf(conf->name, sizeof(conf->name), "adhoc-%04x-%04x", first, last);
     conf->addresses[0] = network_6plane(nwid, self);
     v6_rules(conf->rules, first, last);
     return 0;
@@ -93,7 +93,7 @@ static int v4_config(uint64_t nwid, uint64_t self, struct netconf *conf)
     if (lists(conf, 1, 2) != 0) {
         return -ENOMEM;
     }
-    snprintf(conf->name, sizeof(conf->name), "adhoc-%u.0.0.0", net);
+    (void)snprintf(conf->name, sizeof(conf->name), "adhoc-%u.0.0.0", net);
     conf->multicast_limit = ADHOC_V4_MULTICAST_LIMIT;
     conf->addresses[0] = network_6plane(nwid, self);
     conf->addresses[1] = (struct inetaddr){

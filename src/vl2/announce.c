@@ -97,7 +97,8 @@ static void send_likes(struct network *net, const struct multicast_group *groups
                        const uint64_t *to, size_t n, int64_t now_ms)
 {
     size_t per_packet =
-        vl2_payload_limit(net->vl2, MULTICAST_LIKES_MAX * MULTICAST_LIKE_LEN) / MULTICAST_LIKE_LEN;
+        vl2_payload_limit(net->vl2, (size_t)MULTICAST_LIKES_MAX * MULTICAST_LIKE_LEN) /
+        MULTICAST_LIKE_LEN;
     struct out_packet out;
 
     for (size_t first = 0; n > 0 && first < count; first += per_packet) {

@@ -4,14 +4,19 @@
 
 #include <stdlib.h>
 
+/* The bridge stays, perhaps without routes: bridge_release. */
 static void route_free(struct network *net, struct bridge_route *route)
 {
-    struct bridge *bridge = route->bridge;
-
+    route->bridge->count--;
     hmap_remove(&net->routes, &route->node);
     list_remove(&route->link);
     free(route);
-    if (--bridge->count == 0) {
+}
+
+/* Forget a bridge that has no routes. */
+static void bridge_release(struct network *net, struct bridge *bridge)
+{
+    if (bridge->count == 0) {
         hmap_remove(&net->bridges, &bridge->node);
         free(bridge);
     }
@@ -70,15 +75,17 @@ void bridge_learn(struct network *net, uint64_t mac, uint64_t address, int64_t n
         return;
     }
     if (route != NULL) {
+        struct bridge *former = route->bridge;
+
         route_free(net, route);
+        bridge_release(net, former);
     }
     bridge = bridge_get(net, address);
     route = bridge != NULL ? calloc(1, sizeof(*route)) : NULL;
     if (route == NULL || hmap_insert(&net->routes, &route->node, mac) != 0) {
         free(route);
-        if (bridge != NULL && bridge->count == 0) {
-            hmap_remove(&net->bridges, &bridge->node);
-            free(bridge);
+        if (bridge != NULL) {
+            bridge_release(net, bridge);
         }
         vl2_count(net->vl2, COUNT_NO_MEMORY);
         return;
@@ -98,7 +105,10 @@ uint64_t bridge_find(struct network *net, uint64_t mac, int64_t now_ms)
         return 0;
     }
     if (now_ms - route->seen_ms >= BEHIND_MS) {
+        struct bridge *former = route->bridge;
+
         route_free(net, route);
+        bridge_release(net, former);
         return 0;
     }
     return route->bridge->node.key;

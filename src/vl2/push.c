@@ -14,10 +14,15 @@ enum {
     REQUEST_MS = 1000, /* least age of the last push that is repeated on request */
 };
 
-/* Copies of credentials that are being sent in several packets. */
+/* Copies of credentials that are being sent, perhaps in several packets. */
 struct push_batch {
-    struct credentials_set set; /* arrays owned */
+    struct credentials_set set; /* views of the arrays below */
     size_t next;                /* first item not sent yet */
+    struct com *coms;
+    struct capability **capabilities;
+    struct tag *tags;
+    struct ownership *ownerships;
+    struct revocation *revocations;
 };
 
 static struct push_link *of_order(struct list *link)
@@ -29,65 +34,49 @@ static struct push_link *of_order(struct list *link)
 
 static void batch_free(struct push_batch *batch)
 {
-    struct credentials_set *s;
-
     if (batch == NULL) {
         return;
     }
-    s = &batch->set;
-    for (size_t i = 0; s->capabilities != NULL && i < s->capability_count; i++) {
-        capability_free(s->capabilities[i]);
+    for (size_t i = 0; i < batch->set.capability_count; i++) {
+        capability_free(batch->capabilities[i]);
     }
-    free((void *)(uintptr_t)s->coms);
-    free((void *)(uintptr_t)s->capabilities);
-    free((void *)(uintptr_t)s->tags);
-    free((void *)(uintptr_t)s->revocations);
-    free((void *)(uintptr_t)s->ownerships);
+    free(batch->coms);
+    free(batch->capabilities);
+    free(batch->tags);
+    free(batch->ownerships);
+    free(batch->revocations);
     free(batch);
 }
 
-struct room {
-    struct com *coms;
-    struct capability **capabilities;
-    struct tag *tags;
-    struct ownership *ownerships;
-};
-
-static void batch_add_network(struct push_batch *batch, const struct room *room,
-                              const struct netconf *conf)
+static void batch_add_network(struct push_batch *batch, const struct netconf *conf)
 {
     struct credentials_set *s = &batch->set;
 
     if (conf->com != NULL) {
-        room->coms[s->com_count++] = *conf->com;
+        batch->coms[s->com_count++] = *conf->com;
     }
     for (size_t i = 0; i < conf->capability_count; i++) {
         struct capability *copy = capability_dup(conf->capabilities[i]);
 
         if (copy != NULL) {
-            room->capabilities[s->capability_count++] = copy;
+            batch->capabilities[s->capability_count++] = copy;
         }
     }
     for (size_t i = 0; i < conf->tag_count; i++) {
-        room->tags[s->tag_count++] = conf->tags[i];
+        batch->tags[s->tag_count++] = conf->tags[i];
     }
     for (size_t i = 0; i < conf->ownership_count; i++) {
-        room->ownerships[s->ownership_count++] = conf->ownerships[i];
+        batch->ownerships[s->ownership_count++] = conf->ownerships[i];
     }
 }
 
-/* Copy what waits on a link. NULL out of memory. */
-static struct push_batch *batch_make(struct vl2 *vl2, struct push_link *link)
+/* Room for what waits on a link. False: out of memory. */
+static bool batch_alloc(struct vl2 *vl2, struct push_batch *batch, const struct push_link *link)
 {
-    struct push_batch *batch = calloc(1, sizeof(*batch));
     size_t capabilities = 1;
     size_t tags = 1;
     size_t ownerships = 1;
-    struct room room;
 
-    if (batch == NULL) {
-        return NULL;
-    }
     for (size_t i = 0; i < link->network_count; i++) {
         const struct network *net = vl2_find(vl2, link->networks[i]);
 
@@ -97,22 +86,24 @@ static struct push_batch *batch_make(struct vl2 *vl2, struct push_link *link)
             ownerships += net->conf.ownership_count;
         }
     }
-    room.coms = calloc(link->network_count + 1, sizeof(*room.coms));
-    room.capabilities = calloc(capabilities, sizeof(struct capability *));
-    room.tags = calloc(tags, sizeof(*room.tags));
-    room.ownerships = calloc(ownerships, sizeof(*room.ownerships));
-    batch->set = (struct credentials_set){
-        .coms = room.coms,
-        .capabilities = room.capabilities,
-        .tags = room.tags,
-        .ownerships = room.ownerships,
-        .revocations = link->revocations,
-        .revocation_count = link->revocation_count,
-    };
-    link->revocations = NULL;
-    link->revocation_count = 0;
-    if (room.coms == NULL || room.capabilities == NULL || room.tags == NULL ||
-        room.ownerships == NULL) {
+    batch->coms = calloc(link->network_count + 1, sizeof(*batch->coms));
+    batch->capabilities = calloc(capabilities, sizeof(struct capability *));
+    batch->tags = calloc(tags, sizeof(*batch->tags));
+    batch->ownerships = calloc(ownerships, sizeof(*batch->ownerships));
+    batch->set.coms = batch->coms;
+    batch->set.capabilities = batch->capabilities;
+    batch->set.tags = batch->tags;
+    batch->set.ownerships = batch->ownerships;
+    return batch->coms != NULL && batch->capabilities != NULL && batch->tags != NULL &&
+           batch->ownerships != NULL;
+}
+
+/* Take what waits on a link. NULL out of memory: it goes on waiting. */
+static struct push_batch *batch_make(struct vl2 *vl2, struct push_link *link)
+{
+    struct push_batch *batch = calloc(1, sizeof(*batch));
+
+    if (batch == NULL || !batch_alloc(vl2, batch, link)) {
         batch_free(batch);
         return NULL;
     }
@@ -120,9 +111,14 @@ static struct push_batch *batch_make(struct vl2 *vl2, struct push_link *link)
         const struct network *net = vl2_find(vl2, link->networks[i]);
 
         if (net != NULL) {
-            batch_add_network(batch, &room, &net->conf);
+            batch_add_network(batch, &net->conf);
         }
     }
+    batch->revocations = link->revocations;
+    batch->set.revocations = link->revocations;
+    batch->set.revocation_count = link->revocation_count;
+    link->revocations = NULL;
+    link->revocation_count = 0;
     link->network_count = 0;
     return batch;
 }

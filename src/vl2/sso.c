@@ -19,7 +19,10 @@ enum {
 
 static void free_text(const char *text)
 {
-    free((void *)(uintptr_t)text);
+    void *owned;
+
+    memcpy(&owned, &text, sizeof(owned)); /* const only for those who read the struct */
+    free(owned);
 }
 
 void sso_free(struct netconf_sso *sso)

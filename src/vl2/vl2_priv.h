@@ -320,8 +320,8 @@ struct vl2 {
 struct network *vl2_find(const struct vl2 *vl2, uint64_t nwid);
 void vl2_count(struct vl2 *vl2, enum vl2_count what);
 
-/* Next number of the generator in vl2->random; a number below n (n > 0). */
-uint32_t vl2_draw(void *vl2);
+/* Next number of the generator in struct vl2 *ctx; a number below n (n > 0). */
+uint32_t vl2_draw(void *ctx);
 uint64_t vl2_random_below(struct vl2 *vl2, uint64_t n);
 
 /* True and noted if key did not pass during the last period_ms. */
