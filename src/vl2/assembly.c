@@ -294,7 +294,9 @@ enum vl1_verdict assembly_chunk(struct vl2 *vl2, const struct in_packet *in, int
     if (!vl1_peer_is_validated(vl2->vl1, controller, now_ms)) {
         return VL1_LATER;
     }
-    if (config_chunk_verify(&chunk, peer_identity(controller)) != 0) {
+    if (rate_gate_is_recent(&vl2->forger_gate, in->source, BAD_SIGNATURE_MS, now_ms) ||
+        config_chunk_verify(&chunk, peer_identity(controller)) != 0) {
+        (void)rate_gate_pass(&vl2->forger_gate, in->source, BAD_SIGNATURE_MS, now_ms);
         vl2_count(vl2, COUNT_CHUNK_REFUSED);
         return VL1_DONE;
     }

@@ -124,6 +124,17 @@ enum add_result credential_add_com(struct network *net, const struct com *com, u
     return ADD_NEW;
 }
 
+void credential_add_inline(struct network *net, const struct com *com, uint64_t source,
+                           int64_t now_ms)
+{
+    struct rate_gate *gate = &net->vl2->forger_gate;
+
+    if (!rate_gate_is_recent(gate, source, BAD_SIGNATURE_MS, now_ms) &&
+        credential_add_com(net, com, source, now_ms) == ADD_REJECTED) {
+        (void)rate_gate_pass(gate, source, BAD_SIGNATURE_MS, now_ms);
+    }
+}
+
 /* ---- tags ---- */
 
 enum add_result credential_add_tag(struct network *net, const struct tag *tag, int64_t now_ms)

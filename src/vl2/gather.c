@@ -127,7 +127,7 @@ enum vl1_verdict gather_request_in(struct vl2 *vl2, const struct in_packet *in, 
     }
     net = vl2_find(vl2, gather.network_id);
     if (net != NULL && gather.com != NULL) {
-        (void)credential_add_com(net, gather.com, in->source, now_ms);
+        credential_add_inline(net, gather.com, in->source, now_ms);
     }
     if (authorized(vl2, net, in, gather.network_id, &gate, now_ms) && gather.limit > 0) {
         answer(vl2, in, gather.network_id, &gather.group, gather.limit, now_ms);
@@ -156,7 +156,7 @@ enum vl1_verdict gather_result_in(struct vl2 *vl2, const struct in_packet *in, i
         return VL1_DONE;
     }
     if (in->re_verb == VERB_MULTICAST_FRAME && result.com != NULL) {
-        (void)credential_add_com(net, result.com, in->source, now_ms);
+        credential_add_inline(net, result.com, in->source, now_ms);
     }
     for (size_t i = 0; i < result.count; i++) {
         group_learn(vl2, net->id, &result.group, be40_get(result.addresses + i * ADDRESS_LEN),

@@ -254,6 +254,9 @@ static int replace(struct network *net, struct netconf *conf, const char *text, 
                    "present=%llu",
                    (unsigned long long)net->id, (unsigned long long)conf->timestamp,
                    (unsigned long long)net->conf.timestamp);
+        /* The controller's clock was set back: certificates of others from before would for ever
+         * count as newer than the ones they have now. */
+        members_clear(net);
     }
     err = take_conf(net, conf, now_ms);
     if (err != 0) {

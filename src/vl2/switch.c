@@ -432,7 +432,7 @@ enum vl1_verdict switch_ext_frame_in(struct vl2 *vl2, const struct in_packet *in
         return no_network(vl2);
     }
     if (ext.com != NULL) {
-        (void)credential_add_com(net, ext.com, in->source, now_ms);
+        credential_add_inline(net, ext.com, in->source, now_ms);
     }
     if (!member_gate(net, in, &member, now_ms)) {
         return member_gate_failed(net, in, now_ms);
@@ -498,7 +498,7 @@ enum vl1_verdict switch_multicast_in(struct vl2 *vl2, const struct in_packet *in
         return no_network(vl2);
     }
     if (mf.com != NULL) {
-        (void)credential_add_com(net, mf.com, in->source, now_ms);
+        credential_add_inline(net, mf.com, in->source, now_ms);
     }
     if (!member_gate(net, in, &member, now_ms)) {
         return member_gate_failed(net, in, now_ms);

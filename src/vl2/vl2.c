@@ -24,6 +24,7 @@ struct vl2 *vl2_new(struct vl1 *vl1, int64_t now_ms)
     vl2->random = random[1];
     vl2->credentials_gate.seed = random[2];
     vl2->need_com_gate.seed = random[2];
+    vl2->forger_gate.seed = random[2];
     hmap_init(&vl2->networks, vl2->seed);
     hmap_init(&vl2->helped, vl2->seed);
     list_init(&vl2->helped_order);
@@ -231,15 +232,28 @@ uint64_t vl2_random_below(struct vl2 *vl2, uint64_t n)
     return (high << 32 | vl2_draw(vl2)) % n;
 }
 
+/* A slot never used must not match key 0. */
+static uint64_t gate_tag(uint64_t key)
+{
+    return key | UINT64_C(1) << 63;
+}
+
+bool rate_gate_is_recent(const struct rate_gate *gate, uint64_t key, int64_t period_ms,
+                         int64_t now_ms)
+{
+    size_t i = hash_mix(key, gate->seed) % COUNT_OF(gate->slots);
+
+    return gate->slots[i].key == gate_tag(key) && now_ms - gate->slots[i].at_ms < period_ms;
+}
+
 bool rate_gate_pass(struct rate_gate *gate, uint64_t key, int64_t period_ms, int64_t now_ms)
 {
     size_t i = hash_mix(key, gate->seed) % COUNT_OF(gate->slots);
-    uint64_t tagged = key | UINT64_C(1) << 63; /* a slot never used does not match key 0 */
 
-    if (gate->slots[i].key == tagged && now_ms - gate->slots[i].at_ms < period_ms) {
+    if (rate_gate_is_recent(gate, key, period_ms, now_ms)) {
         return false;
     }
-    gate->slots[i].key = tagged;
+    gate->slots[i].key = gate_tag(key);
     gate->slots[i].at_ms = now_ms;
     return true;
 }

@@ -30,6 +30,7 @@ enum {
     PUSH_SPACING_MS = 1100,         /* two NETWORK_CREDENTIALS to one peer */
     CREDENTIALS_GATE_MS = 1000,     /* one NETWORK_CREDENTIALS of a peer is looked at */
     NEED_COM_MS = 1000,             /* ERROR 6 to one peer and network */
+    BAD_SIGNATURE_MS = 1000,        /* a peer whose signature failed is not verified again */
     CREDENTIALS_PAYLOAD_MAX = 9676, /* payload that 7 fragments carry at every mtu */
     PORT_GROUPS_MAX = 1024,
     PORT_ADDRESSES_MAX = 64,
@@ -305,6 +306,7 @@ struct vl2 {
     struct pushes pushes;
     struct rate_gate credentials_gate; /* by sender */
     struct rate_gate need_com_gate;    /* by sender and network */
+    struct rate_gate forger_gate;      /* by sender: failed signatures outside 7.6 */
     struct node_controller controller;
     bool has_controller;
     struct hmap helped; /* helper rule of 11.3: members that got a configuration from us */
@@ -326,6 +328,10 @@ uint64_t vl2_random_below(struct vl2 *vl2, uint64_t n);
 
 /* True and noted if key did not pass during the last period_ms. */
 bool rate_gate_pass(struct rate_gate *gate, uint64_t key, int64_t period_ms, int64_t now_ms);
+
+/* True if key passed during the last period_ms; nothing is noted. */
+bool rate_gate_is_recent(const struct rate_gate *gate, uint64_t key, int64_t period_ms,
+                         int64_t now_ms);
 
 /* Largest payload a packet should have now, at most max. */
 size_t vl2_payload_limit(const struct vl2 *vl2, size_t max);
@@ -438,6 +444,11 @@ enum add_result credential_add_com(struct network *net, const struct com *com, u
 enum add_result credential_add_tag(struct network *net, const struct tag *tag, int64_t now_ms);
 enum add_result credential_add_ownership(struct network *net, const struct ownership *own,
                                          int64_t now_ms);
+
+/* A certificate inside a packet of another kind: the same, but senders of bad ones are not
+ * listened to for a second, because these packets have no rate limit. */
+void credential_add_inline(struct network *net, const struct com *com, uint64_t source,
+                           int64_t now_ms);
 
 /* cap is taken if the result is ADD_NEW. */
 enum add_result credential_add_capability(struct network *net, struct capability *cap,

@@ -132,10 +132,15 @@ static void test_any_altered_byte_drops_a_chunk(void **state)
     net = vl2_find(b->vl2, BENCH_NWID);
     for (size_t i = 0; i < len; i += i < 10 || i > len - 140 ? 1 : 7) {
         packet[i] ^= 0x10;
+        b->now += BAD_SIGNATURE_MS;
         (void)bench_in(b, bench_id(b, 'B'), VERB_NETWORK_CONFIG, packet, len);
         assert_false(net->has_conf);
         packet[i] ^= 0x10;
     }
+    /* Who just sent a bad signature is not worth another check; others are. */
+    (void)bench_in(b, bench_id(b, 'B'), VERB_NETWORK_CONFIG, packet, len);
+    assert_false(net->has_conf);
+    b->now += BAD_SIGNATURE_MS;
     assert_int_equal(bench_in(b, bench_id(b, 'B'), VERB_NETWORK_CONFIG, packet, len), VL1_DONE);
     assert_true(net->has_conf);
     free(text);
@@ -293,14 +298,16 @@ static void test_an_older_configuration_is_taken_only_as_answer(void **state)
         assert_int_equal(b->vl1.sent_count, 0);
         free(text);
     }
-    for (size_t i = 0; i < 1; i++) {
+    {
         size_t total;
         char *text = bench_config(b, &older, &total);
         size_t len =
             bench_chunk(b, BENCH_NWID, update++, text, total, 0, total, 0, packet, sizeof(packet));
 
+        bench_member(b, 'B');
         (void)bench_in_ok(b, bench_id(b, 'C'), VERB_NETWORK_CONFIG_REQUEST, packet, len);
         assert_int_equal(net->conf.revision, 8);
+        bench_member(b, 'B'); /* its certificate of before, newer by the clock, does not stay */
         free(text);
     }
 }
