@@ -275,7 +275,7 @@ static int report(const json_t *network, const struct invitation *inv)
     } else if (strcmp(state, "NOT_FOUND") == 0) {
         why = "the network does not exist any more";
     } else if (strcmp(state, "PORT_ERROR") == 0) {
-        why = "no virtual device could be made here (is /dev/net/tun "
+        why = "member of the network, but no virtual device could be made here (is /dev/net/tun "
               "there, do you have the right?)";
     }
     (void)fprintf(stderr, "panlan: network %016llx: %s\n", nwid, why);

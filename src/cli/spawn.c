@@ -178,11 +178,7 @@ int spawn_stop(struct cli *cli)
         return CLI_FAILED;
     }
     for (int waited = 0; waited < STOP_TIMEOUT_MS; waited += STEP_MS) {
-        int lock = home_lock(cli->home); /* free as soon as the process is gone */
-        if (lock != -EBUSY) {
-            if (lock >= 0) {
-                (void)close(lock);
-            }
+        if (kill(pid, 0) < 0) {
             (void)printf("stopped\n");
             return CLI_OK;
         }

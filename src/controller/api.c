@@ -156,10 +156,23 @@ bool api_parse_body(struct call *call)
     return false;
 }
 
-static unsigned hex_digit(char c)
+/* Undo URL encoding of len characters; what does not fit out is cut. */
+static void url_decode(const char *text, size_t len, char *out, size_t cap)
 {
-    uint64_t v = 0;
-    return hex_to_u64(&c, 1, 1, &v) == 0 ? (unsigned)v : 16;
+    size_t n = 0;
+    for (size_t i = 0; i < len && n < cap - 1; i++) {
+        uint8_t byte;
+        if (text[i] == '%' && i + 2 < len && hex_decode(text + i + 1, 2, &byte, 1) == 0) {
+            memcpy(&out[n++], &byte, 1);
+            i += 2;
+        } else {
+            out[n++] = text[i];
+            if (text[i] == '+') {
+                out[n - 1] = ' ';
+            }
+        }
+    }
+    out[n] = '\0';
 }
 
 bool api_query(const struct call *call, const char *name, char *out, size_t cap)
@@ -168,15 +181,7 @@ bool api_query(const struct call *call, const char *name, char *out, size_t cap)
     for (const char *p = call->query; *p != '\0';) {
         size_t len = strcspn(p, "&");
         if (len > name_len && strncmp(p, name, name_len) == 0 && p[name_len] == '=') {
-            size_t n = 0;
-            for (size_t i = name_len + 1; i < len && n < cap - 1; i++) {
-                bool escaped = p[i] == '%' && i + 2 < len && hex_digit(p[i + 1]) < 16 &&
-                               hex_digit(p[i + 2]) < 16;
-                out[n++] = escaped ? (char)(hex_digit(p[i + 1]) << 4 | hex_digit(p[i + 2]))
-                                   : (char)(p[i] == '+' ? ' ' : p[i]);
-                i += escaped ? 2 : 0;
-            }
-            out[n] = '\0';
+            url_decode(p + name_len + 1, len - name_len - 1, out, cap);
             return true;
         }
         p += len + (p[len] == '&' ? 1 : 0);
@@ -274,13 +279,17 @@ static void route_network(struct call *call, const struct segment *s, size_t cou
     struct cnetwork *net = model_find(&call->c->model, nwid);
     if (count == 1) {
         api_network(call, nwid);
-    } else if (net == NULL) {
+        return;
+    }
+    if (net == NULL) {
         api_empty(call, 404);
-    } else if (count == 2 && segment_is(&s[1], "member") && call->read) {
+        return;
+    }
+    if (count == 2 && segment_is(&s[1], "member") && call->read) {
         api_member_list(call, net);
     } else if (count == 3 && segment_is(&s[1], "member") && segment_hex(&s[2], 10, &address)) {
         api_member(call, net, address);
-    } else if (count == 2 && segment_is(&s[1], "invite-token") && !call->remove) {
+    } else if (count == 2 && segment_is(&s[1], "invite-token") && (call->read || call->write)) {
         api_invite_tokens(call, net);
     } else if (count == 3 && segment_is(&s[1], "invite-token") && call->remove) {
         api_invite_token(call, net, s[2].text); /* the last segment, so it ends with the path */
@@ -319,7 +328,9 @@ static void route(struct call *call)
     if (n == 0 || !segment_is(s, "controller") ||
         (n > 1 ? !segment_is(&s[1], "network") : unstable || !call->read)) {
         api_empty(call, 404);
-    } else if (n == 1) {
+        return;
+    }
+    if (n == 1) {
         get_status(call);
     } else if (call->c->state != CONTROLLER_RUNNING) {
         api_error(call, 503, "the controller is not ready, see /controller");

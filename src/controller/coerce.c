@@ -90,10 +90,10 @@ const char *coerce_text(const json_t *v, char buf[COERCE_TEXT_LEN], const char *
     case JSON_FALSE:
         return "0";
     case JSON_INTEGER:
-        snprintf(buf, COERCE_TEXT_LEN, "%" JSON_INTEGER_FORMAT, json_integer_value(v));
+        (void)snprintf(buf, COERCE_TEXT_LEN, "%" JSON_INTEGER_FORMAT, json_integer_value(v));
         return buf;
     case JSON_REAL:
-        snprintf(buf, COERCE_TEXT_LEN, "%" PRIu64, real_to_u64(json_real_value(v)));
+        (void)snprintf(buf, COERCE_TEXT_LEN, "%" PRIu64, real_to_u64(json_real_value(v)));
         return buf;
     case JSON_STRING:
         return json_string_value(v);
@@ -139,7 +139,7 @@ void edit_warn(struct edit *e, const char *fmt, ...)
     char text[200];
     va_list args;
     va_start(args, fmt);
-    vsnprintf(text, sizeof(text), fmt, args);
+    (void)vsnprintf(text, sizeof(text), fmt, args);
     va_end(args);
     e->dropped++;
     add_warning(e, text);
@@ -150,7 +150,7 @@ void edit_note(struct edit *e, const char *fmt, ...)
     char text[200];
     va_list args;
     va_start(args, fmt);
-    vsnprintf(text, sizeof(text), fmt, args);
+    (void)vsnprintf(text, sizeof(text), fmt, args);
     va_end(args);
     add_warning(e, text);
 }
@@ -160,7 +160,7 @@ void edit_fail(struct edit *e, unsigned status, const char *fmt, ...)
     if (e->status == 0) {
         va_list args;
         va_start(args, fmt);
-        vsnprintf(e->error, sizeof(e->error), fmt, args);
+        (void)vsnprintf(e->error, sizeof(e->error), fmt, args);
         va_end(args);
         e->status = status;
     }

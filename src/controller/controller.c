@@ -47,7 +47,7 @@ void controller_log(const struct controller *c, enum log_level level, const char
     char text[400];
     va_list args;
     va_start(args, fmt);
-    vsnprintf(text, sizeof(text), fmt, args);
+    (void)vsnprintf(text, sizeof(text), fmt, args);
     va_end(args);
     c->env.log(c->env.ctx, level, text);
 }
@@ -102,7 +102,7 @@ static void save_timestamp(struct controller *c, uint64_t ts)
         store_tx_free(tx);
         return;
     }
-    snprintf(text, 48, "{\"lastTs\":%llu}", (unsigned long long)ts);
+    (void)snprintf(text, 48, "{\"lastTs\":%llu}", (unsigned long long)ts);
     if (store_tx_put(tx, STORE_CONTROLLER, 0, c->identity.address, text) != 0) {
         store_tx_free(tx);
         return;
@@ -284,7 +284,7 @@ static void serve_waiting(struct controller *c, int64_t now_ms)
 static void fail_load(struct controller *c, const char *why)
 {
     c->state = CONTROLLER_FAILED;
-    snprintf(c->reason, sizeof(c->reason), "%s", why != NULL ? why : "unknown");
+    (void)snprintf(c->reason, sizeof(c->reason), "%s", why != NULL ? why : "unknown");
     controller_log(c, LOG_LEVEL_ERROR, "controller: does not start: %s", c->reason);
     controller_event(c, CONTROLLER_STORE_FAILED, 0, 0);
 }

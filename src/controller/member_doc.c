@@ -373,7 +373,8 @@ static void scalars_from_json(struct cmember *m, const json_t *doc)
     }
     const json_t *target = json_object_get(doc, "remoteTraceTarget");
     bool good = json_string_length(target) == MODEL_TRACE_TARGET_LEN;
-    snprintf(m->trace_target, sizeof(m->trace_target), "%s", good ? json_string_value(target) : "");
+    (void)snprintf(m->trace_target, sizeof(m->trace_target), "%s",
+                   good ? json_string_value(target) : "");
     m->trace_level = (uint32_t)coerce_u64(json_object_get(doc, "remoteTraceLevel"), 0);
     m->cred_kind =
         (uint8_t)cred_kind_from_json(json_object_get(doc, "lastAuthorizedCredentialType"));

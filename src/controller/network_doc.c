@@ -44,9 +44,8 @@ bool doc_equal(const json_t *a, const json_t *b)
 int doc_bump(json_t *doc)
 {
     uint64_t revision = coerce_u64(json_object_get(doc, "revision"), 0);
-    return json_object_set_new(doc, "revision", json_integer((json_int_t)(revision + 1))) == 0
-               ? 0
-               : -ENOMEM;
+    json_t *next = json_integer((json_int_t)revision + 1);
+    return json_object_set_new(doc, "revision", next) == 0 ? 0 : -ENOMEM;
 }
 
 char *doc_text(const json_t *doc)

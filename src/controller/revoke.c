@@ -70,6 +70,18 @@ static void outbox_free(struct outbox *o)
     free(o);
 }
 
+/* Forget the oldest n. */
+static void outbox_drop(struct outbox *o, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        shared_unref(o->queue[i]);
+    }
+    o->count -= n;
+    for (size_t i = 0; i < o->count; i++) {
+        o->queue[i] = o->queue[i + n];
+    }
+}
+
 static void outbox_send(struct outbox *o, int64_t now_ms)
 {
     struct revocation packet[CONTROLLER_REVOCATIONS_PER_PACKET];
@@ -82,11 +94,7 @@ static void outbox_send(struct outbox *o, int64_t now_ms)
     if (c->env.send_revocations(c->env.ctx, o->node.key, packet, n, now_ms) == 0) {
         c->counts.revocation_packets++;
     }
-    for (size_t i = 0; i < n; i++) {
-        shared_unref(o->queue[i]);
-    }
-    o->count -= n;
-    memmove(o->queue, o->queue + n, o->count * sizeof(*o->queue));
+    outbox_drop(o, n);
 }
 
 static void outbox_fire(struct timer *timer, int64_t now_ms)
@@ -145,13 +153,12 @@ static void outbox_add(struct controller *c, uint64_t dest, struct shared_revoca
         return;
     }
     if (o->count == CONTROLLER_REVOCATION_QUEUE) {
-        shared_unref(o->queue[0]);
-        o->count--;
-        memmove(o->queue, o->queue + 1, o->count * sizeof(*o->queue));
+        outbox_drop(o, 1);
     }
     if (o->count == o->cap) {
         size_t cap = o->cap == 0 ? 4 : o->cap * 2;
-        struct shared_revocation **queue = realloc(o->queue, cap * sizeof(*queue));
+        struct shared_revocation **queue =
+            realloc(o->queue, cap * sizeof(struct shared_revocation *));
         if (queue == NULL) {
             return;
         }

@@ -220,14 +220,14 @@ int rule_from_json(const json_t *obj, struct rule *ret)
 static json_t *address_json(uint64_t address)
 {
     char text[11];
-    snprintf(text, sizeof(text), "%010" PRIx64, address & UINT64_C(0xffffffffff));
+    (void)snprintf(text, sizeof(text), "%010" PRIx64, address & UINT64_C(0xffffffffff));
     return json_string(text);
 }
 
 static json_t *hex16_json(uint64_t v)
 {
     char text[17];
-    snprintf(text, sizeof(text), "%016" PRIx64, v);
+    (void)snprintf(text, sizeof(text), "%016" PRIx64, v);
     return json_string(text);
 }
 

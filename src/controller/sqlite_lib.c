@@ -30,13 +30,14 @@ int sqlite_lib_load(struct sqlite_lib *ret, char *why, size_t cap)
 {
     struct sqlite_lib lib = {.handle = dlopen("libsqlite3.so.0", RTLD_NOW | RTLD_LOCAL)};
     if (lib.handle == NULL) {
-        snprintf(why, cap, "the SQLite library libsqlite3.so.0 cannot be loaded: %s", dlerror());
+        (void)snprintf(why, cap, "the SQLite library libsqlite3.so.0 cannot be loaded: %s",
+                       dlerror());
         return -ENOENT;
     }
     for (size_t i = 0; i < COUNT_OF(symbols); i++) {
         void *fn = dlsym(lib.handle, symbols[i].name);
         if (fn == NULL) {
-            snprintf(why, cap, "the SQLite library lacks %s", symbols[i].name);
+            (void)snprintf(why, cap, "the SQLite library lacks %s", symbols[i].name);
             dlclose(lib.handle);
             return -ENOENT;
         }

@@ -157,7 +157,7 @@ static int commit_batch(struct store *s)
     struct store_tx *after = end->next;
     if (error != 0) {
         s->failures++;
-        snprintf(s->why, sizeof(s->why), "%s", why);
+        (void)snprintf(s->why, sizeof(s->why), "%s", why);
         for (struct store_tx *tx = begin; tx != after; tx = tx->next) {
             tx_complete(s, tx, error);
         }
@@ -210,7 +210,7 @@ static void *store_main(void *arg)
     s->error = 0;
     s->state_news = true;
     if (error != 0) {
-        snprintf(s->why, sizeof(s->why), "%s", why);
+        (void)snprintf(s->why, sizeof(s->why), "%s", why);
     }
     tell_news(s);
     while (s->state == STORE_READY) {

@@ -75,8 +75,8 @@ static int error_of(int code)
 static int fail(struct sqlite_store *s, const char *what, char *why, size_t cap)
 {
     int code = s->db != NULL ? s->lib.extended_errcode(s->db) : SQLITE_NOMEM;
-    snprintf(why, cap, "%s: %s: %s (SQLite code %d)", s->path, what,
-             s->db != NULL ? s->lib.errmsg(s->db) : "out of memory", code);
+    (void)snprintf(why, cap, "%s: %s: %s (SQLite code %d)", s->path, what,
+                   s->db != NULL ? s->lib.errmsg(s->db) : "out of memory", code);
     int error = error_of(code);
     return error != 0 ? error : -EIO;
 }
@@ -95,14 +95,14 @@ static int check_file(const struct sqlite_store *s, char *why, size_t cap)
     int fd = open(s->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0) {
         int error = -errno;
-        snprintf(why, cap, "%s: cannot be opened: %s", s->path, strerror(-error));
+        (void)snprintf(why, cap, "%s: cannot be opened: %s", s->path, strerror(-error));
         return error;
     }
     struct stat st;
     int error = fstat(fd, &st) == 0 ? 0 : -errno;
     if (error == 0 && (st.st_mode & 077) != 0) {
-        snprintf(why, cap, "%s: mode %03o lets others in; run chmod 600 on it", s->path,
-                 (unsigned)(st.st_mode & 0777));
+        (void)snprintf(why, cap, "%s: mode %03o lets others in; run chmod 600 on it", s->path,
+                       (unsigned)(st.st_mode & 0777));
         error = -EACCES;
     }
     close(fd);
@@ -140,12 +140,12 @@ static int check_owner(struct sqlite_store *s, char *why, size_t cap)
         return error;
     }
     if (id != SQLITE_APPLICATION_ID && (id != 0 || objects != 0)) {
-        snprintf(why, cap, "%s: is a database of another program", s->path);
+        (void)snprintf(why, cap, "%s: is a database of another program", s->path);
         return -EINVAL;
     }
     if (version > SQLITE_SCHEMA_VERSION) {
-        snprintf(why, cap, "%s: was written by a newer version (schema %lld, this knows %d)",
-                 s->path, (long long)version, SQLITE_SCHEMA_VERSION);
+        (void)snprintf(why, cap, "%s: was written by a newer version (schema %lld, this knows %d)",
+                       s->path, (long long)version, SQLITE_SCHEMA_VERSION);
         return -EINVAL;
     }
     return 0;
@@ -188,7 +188,7 @@ static int prepare(struct sqlite_store *s, const char *before, enum store_kind k
                    const char *behind, sqlite3_stmt **ret, char *why, size_t cap)
 {
     char sql[160];
-    snprintf(sql, sizeof(sql), "%s %s %s", before, tables[kind], behind);
+    (void)snprintf(sql, sizeof(sql), "%s %s %s", before, tables[kind], behind);
     if (s->lib.prepare_v2(s->db, sql, -1, ret, NULL) != SQLITE_OK) {
         return fail(s, "a statement cannot be prepared", why, cap);
     }
@@ -233,7 +233,8 @@ static int load_kind(struct sqlite_store *s, enum store_kind kind, store_load_fn
         if (nwid_text == NULL || node_text == NULL || doc == NULL ||
             hex_to_u64(nwid_text, strlen(nwid_text), 16, &nwid) != 0 ||
             hex_to_u64(node_text, strlen(node_text), 10, &node) != 0) {
-            snprintf(why, cap, "%s: a row of table %s has no proper key", s->path, tables[kind]);
+            (void)snprintf(why, cap, "%s: a row of table %s has no proper key", s->path,
+                           tables[kind]);
             s->lib.finalize(stmt);
             return -EBADMSG;
         }

@@ -34,6 +34,13 @@ static void up_online(void *ctx, int64_t now_ms)
     vl2_online(node->vl2, now_ms);
 }
 
+static void up_greeted(void *ctx, uint64_t address, int64_t now_ms)
+{
+    const struct node *node = ctx;
+
+    vl2_greeted(node->vl2, address, now_ms);
+}
+
 static void up_identity_known(void *ctx, uint64_t address, int64_t now_ms)
 {
     const struct node *node = ctx;
@@ -72,6 +79,7 @@ struct node *node_new(const struct engine_env *env, const struct identity *ident
                                                  .packet = up_packet,
                                                  .is_overlay_ip = up_is_overlay_ip,
                                                  .online = up_online,
+                                                 .greeted = up_greeted,
                                                  .identity_known = up_identity_known});
     if (vl1_start(node->vl1, now_ms) < 0) {
         node_free(node, now_ms);

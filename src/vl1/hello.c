@@ -166,6 +166,18 @@ static void hello_answer(struct peer *peer, struct opened *packet, const struct 
 
 /* ---- receiving ---- */
 
+/* Tell the layer above that the peer may have forgotten it. */
+static void greeted(struct peer *peer, int64_t now_ms)
+{
+    struct vl1 *vl1 = peer->vl1;
+    int64_t spent = peer->greet_credit_ms > now_ms ? peer->greet_credit_ms : now_ms;
+
+    if (vl1->upper.greeted != NULL && spent - now_ms <= (int64_t)(GREET_BURST - 1) * GREET_MS) {
+        peer->greet_credit_ms = spent + GREET_MS;
+        vl1->upper.greeted(vl1->upper.ctx, peer->identity.address, now_ms);
+    }
+}
+
 /* An authentic HELLO of a known peer, whatever suite it came in. */
 enum vl1_verdict hello_authenticated(struct peer *peer, struct opened *packet)
 {
@@ -196,6 +208,7 @@ enum vl1_verdict hello_authenticated(struct peer *peer, struct opened *packet)
     }
     peer_set_version(peer, &h.version);
     hello_answer(peer, packet, &h, moons);
+    greeted(peer, packet->at.now_ms);
     return VL1_DONE;
 }
 
@@ -262,12 +275,12 @@ static bool block_allows(struct vl1 *vl1, const struct arrival *at)
 static void run_validate(struct engine_job *job)
 {
     struct validate_job *vj = CONTAINER_OF(job, struct validate_job, job);
-    void *scratch = sodium_malloc(ADDRESS_HASH_MEMORY);
+    void *scratch = aligned_alloc(64, ADDRESS_HASH_MEMORY); /* nothing secret */
 
     vj->result = -ENOMEM;
     if (scratch != NULL) {
         vj->result = identity_validate(&vj->identity, scratch);
-        sodium_free(scratch);
+        free(scratch);
     }
     job->done = true;
 }

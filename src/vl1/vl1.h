@@ -64,6 +64,10 @@ struct vl1_upper {
     /* The first path to an upstream came up: waiting requests should be repeated now. */
     void (*online)(void *ctx, int64_t now_ms);
 
+    /* A HELLO came from this peer: it may be new, or have restarted and forgotten what it was told
+     * (subscriptions, credentials). A few times in a row, then at most every 5 s. */
+    void (*greeted)(void *ctx, uint64_t address, int64_t now_ms);
+
     /* An identity became known (after WHOIS or HELLO). */
     void (*identity_known)(void *ctx, uint64_t address, int64_t now_ms);
 };

@@ -35,6 +35,7 @@ enum {
     PROBE_AGAIN_MS = 500,       /* between probes of a silent path */
     PROBE_DEAD_MS = 5000,       /* between probes of a path given up, while traffic flows */
     PROBE_LOST_MAX = 2,         /* unanswered probes until a path is not used any more */
+    GREET_MS = 5000,            /* per peer: "may have restarted" is passed up, 4 saved up */
     CONFIRM_FIRST_MS = 200,     /* HELLO to the address of a peer without a path: again, doubling */
     PROBE_GATE_MS = 1000,       /* probes of one unknown path (PP-3) */
     ECHO_GATE_MS = 166,         /* answers to ECHO over one path */
@@ -93,6 +94,7 @@ enum {
     REPLAY_WAYS = 4,
     PUSH_PER_CLASS = 8, /* addresses tried per scope and family of one push */
     PUSH_BURST = 8,
+    GREET_BURST = 4,
     INTRODUCTIONS_PER_SECOND = 512,
     PROBES_PER_SECOND = 256, /* to addresses chosen by others */
     PUSH_UNTRUSTED_MAX = 4,  /* addresses tried of a push without shared membership */
@@ -166,6 +168,7 @@ struct peer {
     unsigned push_rounds;   /* relayed ones in a row */
     int64_t push_credit_ms; /* token bucket of received pushes: time up to which it is spent */
     int64_t last_hint_ms;
+    int64_t greet_credit_ms; /* token bucket of greeted upcalls */
     int64_t last_save_ms;
     int64_t last_worlds_ms; /* worlds given in an OK(HELLO) */
     struct probe_gate probes[PEER_PROBES];

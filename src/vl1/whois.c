@@ -165,10 +165,8 @@ bool whois_stranger(struct vl1 *vl1, uint64_t address, int64_t now_ms)
         whois_ask(w, now_ms);
     } else if (w->reason == WHOIS_ASKED) {
         vl1_whois(vl1, address, now_ms);
-    } else {
-        w->expires_ms = now_ms + WHOIS_GIVE_UP_MS;
     }
-    return true;
+    return true; /* not prolonged: a packet that still waits begins another one by its retry */
 }
 
 /* For somebody who asked us. A client asks again every 500 ms, and so do we then; an upstream's

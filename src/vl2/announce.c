@@ -255,6 +255,31 @@ void announce_to_member(struct member *member, int64_t now_ms)
     }
 }
 
+void announce_again(struct network *net, uint64_t address, int64_t now_ms)
+{
+    uint64_t list[UPSTREAMS_MAX + NETCONF_SPECIALISTS_MAX + 1];
+    struct member *member = member_find(net, address);
+    struct multicast_group *groups;
+    ssize_t count;
+
+    if (member != NULL) {
+        member->last_push_ms = NEVER;
+        member->last_announce_ms = NEVER;
+    }
+    if (net->vl2->low_bandwidth) {
+        return;
+    }
+    if (is_among(list, answerers(net, list), address)) {
+        count = announce_groups(net, &groups, now_ms);
+        if (count >= 0) {
+            send_likes(net, groups, (size_t)count, &address, 1, now_ms);
+            free(groups);
+        }
+    } else if (member != NULL && is_worth(net, member, now_ms)) {
+        announce_to_member(member, now_ms);
+    }
+}
+
 /* ---- subscribing ---- */
 
 static void announce_new(struct network *net, const struct multicast_group *groups, size_t count,

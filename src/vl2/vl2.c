@@ -170,6 +170,15 @@ void vl2_identity_known(struct vl2 *vl2, uint64_t address, int64_t now_ms)
     }
 }
 
+void vl2_greeted(struct vl2 *vl2, uint64_t address, int64_t now_ms)
+{
+    vl2->now_ms = now_ms;
+    for (struct hmap_node *n = hmap_each(&vl2->networks, NULL); n != NULL;
+         n = hmap_each(&vl2->networks, n)) {
+        announce_again(CONTAINER_OF(n, struct network, node), address, now_ms);
+    }
+}
+
 struct network *vl2_find(const struct vl2 *vl2, uint64_t nwid)
 {
     struct hmap_node *n = hmap_find(&vl2->networks, nwid);

@@ -44,6 +44,10 @@ bool vl2_is_overlay_ip(const struct vl2 *vl2, const struct inetaddr *ip);
 /* The first path to an upstream came up: unanswered requests and all announcements go out now. */
 void vl2_online(struct vl2 *vl2, int64_t now_ms);
 
+/* A peer said HELLO and may have restarted: it is told our groups again (at once if it answers for
+ * groups), and gets our credentials with the next frame. */
+void vl2_greeted(struct vl2 *vl2, uint64_t address, int64_t now_ms);
+
 /* An identity became known: frames that waited for it may go. */
 void vl2_identity_known(struct vl2 *vl2, uint64_t address, int64_t now_ms);
 

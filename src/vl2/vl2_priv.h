@@ -582,6 +582,9 @@ bool announce_subscribed(const struct network *net, const struct multicast_group
 /* Announce everything to everybody whom it concerns. */
 void announce_all(struct network *net, int64_t now_ms);
 
+/* A peer may have forgotten what we announced: tell it again. */
+void announce_again(struct network *net, uint64_t address, int64_t now_ms);
+
 /* Announce all groups to one member if that was not done lately. */
 void announce_to_member(struct member *member, int64_t now_ms);
 

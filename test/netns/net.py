@@ -122,12 +122,12 @@ class Net:
            "sysctl -qw net.ipv4.ip_forward=1" % inside, ns=name)
         flags = {"port-restricted": "persistent", "symmetric": "fully-random"}[kind]
         sh("nft -f - <<'END'\n"
-           "table ip nat { chain post { type nat hook postrouting priority 100; "
-           "oifname eth0 masquerade %s; } }\n"
-           "table ip guard { chain in { type filter hook forward priority 0; policy drop; "
-           "iifname lan0 accept; ct state established,related accept; } \n"
-           "chain local { type filter hook input priority 0; policy accept; iifname eth0 "
-           "ct state new drop; } }\n"
+           "table ip nat {\n chain post {\n type nat hook postrouting priority 100;\n"
+           "oifname eth0 masquerade %s\n }\n }\n"
+           "table ip guard {\n chain through {\n type filter hook forward priority 0; policy drop;\n"
+           "iifname lan0 accept\n ct state established,related accept\n }\n"
+           "chain local {\n type filter hook input priority 0; policy accept;\n"
+           "iifname eth0 ct state new drop\n }\n }\n"
            "END" % flags, ns=name)
         return name
 

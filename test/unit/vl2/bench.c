@@ -15,6 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+int bench_in_engine;
+
 /* ---- vl1.h ---- */
 
 const struct engine_env *vl1_env(const struct vl1 *vl1)
@@ -85,6 +87,7 @@ static int record(struct vl1 *vl1, struct out_packet *out, unsigned flags, bool 
         return -EINVAL;
     }
     assert_true(vl1->sent_count < BENCH_PACKETS);
+    bench_in_engine--;
     *p = (struct sent_packet){
         .dest = out->dest,
         .verb = out->data[PACKET_AT_VERB],
@@ -94,6 +97,7 @@ static int record(struct vl1 *vl1, struct out_packet *out, unsigned flags, bool 
         .len = len,
         .payload = exact_copy(out->w.start, len),
     };
+    bench_in_engine++;
     vl1->sent_count++;
     return 0;
 }
@@ -218,6 +222,7 @@ static void host_deliver(void *ctx, uint64_t nwid, uint64_t dest_mac, uint64_t s
     struct vl1 *vl1 = ctx;
 
     assert_true(vl1->frame_count < BENCH_PACKETS);
+    bench_in_engine--;
     vl1->frames[vl1->frame_count++] = (struct tap_frame){
         .nwid = nwid,
         .dest_mac = dest_mac,
@@ -226,6 +231,7 @@ static void host_deliver(void *ctx, uint64_t nwid, uint64_t dest_mac, uint64_t s
         .len = len,
         .payload = exact_copy(payload, len),
     };
+    bench_in_engine++;
 }
 
 static void host_port(void *ctx, uint64_t nwid, enum port_change change)
@@ -279,7 +285,9 @@ static void host_store(void *ctx, enum state_kind kind, uint64_t id, const void 
     host_erase(ctx, kind, id);
     for (size_t i = 0; i < BENCH_STATES; i++) {
         if (!vl1->states[i].used) {
+            bench_in_engine--;
             vl1->states[i] = (struct kept_state){kind, id, true, len, exact_copy(data, len)};
+            bench_in_engine++;
             return;
         }
     }
@@ -568,7 +576,9 @@ enum vl1_verdict bench_in_full(struct bench *b, const struct in_packet *in, cons
     packet.peer = peer;
     packet.source = in->identity->address;
     packet.payload = rd_init(copy, len);
+    bench_in_engine++;
     verdict = vl2_packet(b->vl2, &packet, b->now);
+    bench_in_engine--;
     free(copy);
     return verdict;
 }
@@ -619,7 +629,9 @@ void bench_run(struct bench *b, int64_t ms)
             break;
         }
         b->now = next > b->now ? next : b->now;
+        bench_in_engine++;
         timers_run(&b->vl1.timers, b->now);
+        bench_in_engine--;
     }
     b->now = end;
 }

@@ -20,6 +20,9 @@ enum {
 #define BENCH_TIME   UINT64_C(1700000000000)
 #define BENCH_WINDOW UINT64_C(1800000)
 
+/* Above 0 while vl2 runs and 0 in the fakes: allocations are made to fail only then. */
+extern int bench_in_engine;
+
 struct peer {
     struct identity identity;
     int64_t last_receive_ms;
