@@ -8,6 +8,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+enum { NODE_RECALL_MAX = 256 };
+
 struct node {
     struct vl1 *vl1;
     struct vl2 *vl2;
@@ -135,6 +137,15 @@ int64_t node_deadline(const struct node *node)
 void node_job_done(struct node *node, struct engine_job *job, int64_t now_ms)
 {
     vl1_job_done(node->vl1, job, now_ms);
+}
+
+void node_recall(struct node *node, const uint64_t *addresses, size_t count, int64_t now_ms)
+{
+    vl1_enter(node->vl1);
+    for (size_t i = 0; i < count && i < NODE_RECALL_MAX; i++) {
+        (void)vl1_peer_find(node->vl1, addresses[i], now_ms); /* loading says HELLO */
+    }
+    vl1_leave(node->vl1, now_ms);
 }
 
 /* ---- physical side ---- */

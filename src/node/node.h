@@ -57,6 +57,10 @@ int64_t node_deadline(const struct node *node);
 /* A job comes back, run or not. */
 void node_job_done(struct node *node, struct engine_job *job, int64_t now_ms);
 
+/* After a start, when sockets are set: say HELLO to peers of the last run (from the cache), so that
+ * they learn at once that we are back, perhaps at another address or port. At most 256 are used. */
+void node_recall(struct node *node, const uint64_t *addresses, size_t count, int64_t now_ms);
+
 /* ---- physical side ---- */
 
 struct node_socket {

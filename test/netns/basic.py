@@ -110,7 +110,7 @@ def test_broadcast_reaches_everybody(net):
     net_cast = "10.121.255.255"
 
     def answered():
-        out = sh("ping -n -b -c 1 -W 1 -I %s %s 2>&1 || true" % (a.device(nwid), net_cast), ns="a")
+        out = sh("ping -n -b -c 3 -i 0.2 -W 1 -I %s %s 2>&1 || true" % (a.device(nwid), net_cast), ns="a")
         return "bytes from %s" % b.ip(nwid) in out
     wait_for("answer to a broadcast by " + dev, answered, 10)
 

@@ -58,20 +58,19 @@ def test_corrupt_database_stops_only_the_controller(net):
     root, a, b, nwid = trio(net)
     wait_ping("a", b.ip(nwid))
     root.stop()
-    names = [n for n in os.listdir(root.home) if n.endswith(".db")]
-    if not names:
-        raise Failed("no database in " + str(os.listdir(root.home)))
-    with open(root.path(names[0]), "r+b") as handle:
+    path = root.path("controller.d", "controller.sqlite")
+    with open(path, "r+b") as handle:
         handle.write(b"this is no database at all" * 100)
-    for extra in os.listdir(root.home):
-        if extra.endswith(("-wal", "-shm")):
-            os.unlink(root.path(extra))
+    for extra in ("-wal", "-shm"):
+        if os.path.exists(path + extra):
+            os.unlink(path + extra)
     root.start()
-    if names[0] not in log_of(root) and "database" not in log_of(root):
+    wait_for("API", lambda: root.request("GET", "/controller", raw=True))
+    if "controller.sqlite" not in log_of(root):
         raise Failed("no word about the database")
     if ping("a", b.ip(nwid), 5):
         raise Failed("members were disturbed")
-    with open(root.path(names[0]), "rb") as handle:
+    with open(path, "rb") as handle:
         if not handle.read(20).startswith(b"this is no database"):
             raise Failed("the damaged file was overwritten")
 

@@ -112,7 +112,7 @@ def test_broadcast_to_and_from_reference(net):
         sh("sysctl -qw net.ipv4.icmp_echo_ignore_broadcasts=0", ns=there.ns)
 
         def answered(here=here, there=there):
-            out = sh("ping -n -b -c 1 -W 1 -I %s 10.121.255.255 2>&1 || true" %
+            out = sh("ping -n -b -c 3 -i 0.2 -W 1 -I %s 10.121.255.255 2>&1 || true" %
                      here.device(nwid), ns=here.ns)
             return "bytes from %s" % there.ip(nwid) in out
         wait_for("broadcast from %s" % here.ns, answered, 15)
