@@ -444,6 +444,16 @@ void peer_schedule(struct peer *peer, int64_t now_ms)
     } else if (peer->live != NULL) {
         at = now_ms + PEER_KEYS_IDLE_MS < at ? now_ms + PEER_KEYS_IDLE_MS : at;
     }
+    /* Nobody may send any more when the last probe of a path is lost, but the host is to hear of
+     * it. */
+    for (size_t i = 0; i < peer->path_count; i++) {
+        const struct path *path = &peer->paths[i];
+
+        next = path->last_probe_ms + path_patience(path);
+        if (path->lost == PROBE_LOST_MAX && next > now_ms && next < at) {
+            at = next;
+        }
+    }
     if (peer->confirm_left > 0 && peer->confirm_ms < at) {
         at = peer->confirm_ms;
     }
