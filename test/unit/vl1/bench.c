@@ -731,11 +731,13 @@ void actor_meet(struct actor *a, struct host *h, const char *from, uint8_t proto
 void actor_run(struct actor *a, struct host *h, const char *at, int64_t ms, uint8_t protocol)
 {
     int64_t end = h->now_ms + ms;
+    size_t seen = h->sent_count;
 
     while (h->now_ms < end) {
-        size_t since = h->sent_count;
+        size_t since = seen;
 
         host_run(h, end - h->now_ms < 50 ? end - h->now_ms : 50);
+        seen = h->sent_count;
         (void)actor_answer(a, h, at, since, protocol);
     }
 }
