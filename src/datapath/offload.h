@@ -21,7 +21,7 @@ enum {
     VNET_GSO_ECN = 0x80, /* flag beside the TCP types */
 
     ETHERNET_LEN = 14,
-    OFFLOAD_FRAME_MAX = 65536 + ETHERNET_LEN, /* longest super-frame the kernel gives */
+    OFFLOAD_FRAME_MAX = 65600,                /* longest super-frame, with Ethernet and tags */
     OFFLOAD_HEADERS_MAX = 192,                /* Ethernet, tags, IP with extensions, TCP or UDP */
     OFFLOAD_HEADROOM = 64, /* room to keep before a frame that is sealed in place */
 };

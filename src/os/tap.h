@@ -1,9 +1,11 @@
-/* Virtual Ethernet devices. Plain frames (no packet information, no virtio header), non-blocking.
- * The device goes with the process, with its addresses and routes. Different threads may use
- * different queues of one device. Source: spec 05 sections 6.1 and 6.10. */
+/* Virtual Ethernet devices, non-blocking. A device gives and takes plain frames, or, where it was
+ * asked for and the system can, super-frames with virtio-net headers (datapath/offload.h). The
+ * device goes with the process, with its addresses and routes. Different threads may use different
+ * queues of one device. Source: spec 05 sections 6.1 and 6.10, spec 09 sections 5 and 6.10. */
 #pragma once
 
 #include "base/attr.h"
+#include "datapath/offload.h"
 #include "wire/inetaddr.h"
 
 #include <stdbool.h>
@@ -22,6 +24,20 @@ enum {
         TAP_HEADER_LEN + TAP_MTU_MAX + 2, /* holds any frame, and tells longer ones */
     TAP_BATCH_MAX = 32,                   /* frames tap_read gives at most */
     TAP_MACS_MAX = 1024,                  /* multicast addresses tap_multicast_macs gives at most */
+    TAP_SUPER_BUFFER = OFFLOAD_FRAME_MAX + 1, /* holds any super-frame, and tells longer ones */
+    TAP_PIECES_MAX = 80,                      /* pieces tap_write_super takes */
+    TAP_TX_QUEUE_LEN = 128,                   /* super-frames queued for us (spec 09 section 6.8) */
+};
+
+/* What a device does beyond plain frames; bits. */
+enum tap_offload {
+    TAP_OFFLOAD_VNET = 0x01, /* virtio-net headers; needed by all others */
+    TAP_OFFLOAD_CSUM = 0x02, /* frames may come with partial checksums; needed by those below */
+    TAP_OFFLOAD_TSO4 = 0x04, /* TCP super-frames come */
+    TAP_OFFLOAD_TSO6 = 0x08,
+    TAP_OFFLOAD_ECN = 0x10, /* also of flows with ECN */
+    TAP_OFFLOAD_USO = 0x20, /* UDP super-frames come and may be written (Linux 6.2) */
+    TAP_OFFLOAD_ALL = 0x3f,
 };
 
 struct tap_config {
@@ -30,6 +46,9 @@ struct tap_config {
     uint64_t mac;          /* hardware address */
     uint32_t mtu;          /* TAP_MTU_MIN..TAP_MTU_MAX */
     unsigned queues;       /* 1..TAP_QUEUES_MAX */
+    unsigned offloads;     /* enum tap_offload bits wanted; what is missing is done without */
+    unsigned tx_queue_len; /* frames the system queues for us; 0: TAP_TX_QUEUE_LEN if
+                              super-frames come, else the system's */
 };
 
 /* A frame being read. */
@@ -37,6 +56,14 @@ struct tap_frame {
     uint8_t *data; /* in: buffer of the caller, at least MTU + 16 bytes */
     size_t cap;    /* in: its size */
     size_t len;    /* out: bytes of the frame, header included */
+};
+
+/* A super-frame, or a plain frame, being read. */
+struct tap_super {
+    uint8_t *data;           /* in: buffer of the caller, TAP_SUPER_BUFFER bytes */
+    size_t cap;              /* in: its size */
+    size_t len;              /* out: bytes of the frame, header included */
+    struct vnet_header vnet; /* out; zero from a device without TAP_OFFLOAD_VNET */
 };
 
 struct tap;
@@ -63,6 +90,13 @@ const char *tap_name(const struct tap *tap);
 unsigned tap_ifindex(const struct tap *tap);
 uint32_t tap_mtu(const struct tap *tap);
 
+/* What was obtained, enum tap_offload bits. */
+unsigned tap_offloads(const struct tap *tap);
+
+/* Take away TAP_OFFLOAD_TSO4 to TAP_OFFLOAD_USO bits of a live device (those in `keep` stay, if
+ * they were there). Returns 0; negative errno. */
+MUST_CHECK int tap_limit_offloads(struct tap *tap, unsigned keep);
+
 /* Descriptor of a queue, to poll. */
 int tap_fd(const struct tap *tap, unsigned queue);
 
@@ -72,9 +106,21 @@ MUST_CHECK int tap_set_mac(struct tap *tap, uint64_t mac);
 
 /* Read up to count (at most TAP_BATCH_MAX) frames. Frames without payload and frames whose payload
  * exceeds the MTU are skipped. Returns how many, 0 if there is none to give now (poll
- * level-triggered: more may wait); negative errno (-EIO: the
- * device is down or gone). */
+ * level-triggered: more may wait); negative errno (-EIO: the device is down or gone; -EOPNOTSUPP it
+ * has virtio-net headers: use tap_read_super). */
 MUST_CHECK int tap_read(struct tap *tap, unsigned queue, struct tap_frame *batch, size_t count);
+
+/* The same for super-frames; works on every device. Those as long as their buffer are skipped, and
+ * plain frames whose payload exceeds the MTU (the segments of super-frames are for the caller to
+ * judge). */
+MUST_CHECK int tap_read_super(struct tap *tap, unsigned queue, struct tap_super *batch,
+                              size_t count);
+
+/* Write a frame that lies in count (at most TAP_PIECES_MAX) pieces, of which the first holds the
+ * Ethernet header; a super-frame if vnet says so. Returns as tap_write; -EINVAL the system refuses
+ * this super-frame; -EOPNOTSUPP one for a device without TAP_OFFLOAD_VNET. */
+int tap_write_super(struct tap *tap, unsigned queue, const struct vnet_header *vnet,
+                    const struct offload_piece *pieces, size_t count);
 
 /* Write one whole frame. Returns 0; -EMSGSIZE payload longer than the MTU (or no payload), nothing
  * written; -EAGAIN full; -EIO device is down; negative errno. */

@@ -1,7 +1,7 @@
 /* Underlay sockets: UDP, non-blocking, in batches. A socket is bound to one address and port, or to
  * the wildcard of one family. The path MTU is left to the network (no DF), checksums stay on.
- * One thread at a time may receive and one may use udp_send_batch; udp_send may be called by any
- * thread meanwhile. Source: spec 05 sections 6.5 to 6.7, spec 02 section 11.5. */
+ * One thread at a time may receive and one may use udp_send_batch or udp_send_runs; udp_send may be
+ * called by any thread meanwhile. Source: spec 05 sections 6.5 to 6.7, spec 02 section 11.5. */
 #pragma once
 
 #include "base/attr.h"
@@ -19,11 +19,19 @@ enum {
     UDP_PORT_RANDOM_LAST = 65499,
 };
 
+/* What the system does for bulk transfers (os/udp_bulk.h); bits. */
+enum udp_offload {
+    UDP_OFFLOAD_GSO = 0x01, /* cuts runs into datagrams */
+    UDP_OFFLOAD_GRO = 0x02, /* merges datagrams; udp_receive must not be used then */
+    UDP_OFFLOAD_ALL = 0x03,
+};
+
 struct udp_config {
     struct inetaddr local; /* address and port; zero IP = wildcard, port 0 = any */
     const char *device;    /* interface to bind to, NULL or empty: none; best effort */
     bool share_port;       /* SO_REUSEPORT: sockets of several workers on one address */
     uint32_t buffer;       /* bytes asked for each way, 0 = UDP_BUFFER_DEFAULT */
+    unsigned offloads;     /* enum udp_offload bits wanted; what is missing is done without */
 };
 
 /* One received datagram. */
@@ -48,8 +56,10 @@ struct udp_info {
     bool device_bound;     /* SO_BINDTODEVICE worked */
     uint32_t rcvbuf;       /* receive buffer obtained, bytes of payload asked for and granted */
     uint32_t sndbuf;       /* send buffer obtained */
+    unsigned offloads;     /* obtained, enum udp_offload bits */
     uint64_t rx_truncated; /* datagrams longer than the buffer, dropped */
-    uint64_t tx_errors;    /* datagrams refused by udp_send_batch */
+    uint64_t tx_errors;    /* datagrams refused by udp_send_batch, messages by udp_send_runs */
+    uint64_t gso_replays;  /* runs the system refused to cut, sent singly */
     uint64_t kernel_drops; /* datagrams the kernel dropped for want of buffer */
 };
 

@@ -2,14 +2,14 @@
  * costs no allocation. Implements: spec 05 sections 6.5 to 6.7, spec 02 section 11.5; SV-93. */
 #include "os/udp.h"
 
+#include "os/linux/udp_priv.h"
+
 #include <errno.h>
 #include <linux/sock_diag.h>
 #include <net/if.h>
-#include <netinet/in.h>
-#include <stdatomic.h>
+#include <netinet/udp.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 enum {
@@ -18,35 +18,7 @@ enum {
     UDP_RECEIVE_RETRIES = 3, /* errors left behind by sent datagrams, taken before giving up */
 };
 
-/* Room for the addresses of both families. */
-union udp_sockaddr {
-    struct sockaddr any;
-    struct sockaddr_in v4;
-    struct sockaddr_in6 v6;
-};
-
-/* One direction of batches. */
-struct udp_vector {
-    struct mmsghdr msgs[UDP_BATCH_MAX];
-    struct iovec iovs[UDP_BATCH_MAX];
-    union udp_sockaddr addrs[UDP_BATCH_MAX];
-};
-
-struct udp_socket {
-    int fd;
-    uint32_t scope;        /* interface index for link-local destinations */
-    struct inetaddr local; /* as bound */
-    bool device_bound;     /* SO_BINDTODEVICE worked */
-    uint32_t rcvbuf;       /* obtained */
-    uint32_t sndbuf;       /* obtained */
-    atomic_ullong rx_truncated;
-    atomic_ullong tx_errors;
-    struct udp_vector rx; /* receiving thread only */
-    struct udp_vector tx; /* thread of udp_send_batch only */
-};
-
-/* Convert to what the kernel takes; family must be set. Returns its length. */
-static socklen_t sockaddr_from(const struct inetaddr *a, uint32_t scope, union udp_sockaddr *ret)
+socklen_t udp_sockaddr_from(const struct inetaddr *a, uint32_t scope, union udp_sockaddr *ret)
 {
     if (a->family == INETADDR_V4) {
         ret->v4 = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(a->port)};
@@ -63,7 +35,7 @@ static socklen_t sockaddr_from(const struct inetaddr *a, uint32_t scope, union u
     return sizeof(ret->v6);
 }
 
-static void sockaddr_to(const union udp_sockaddr *sa, struct inetaddr *ret)
+void udp_sockaddr_to(const union udp_sockaddr *sa, struct inetaddr *ret)
 {
     *ret = (struct inetaddr){0};
     if (sa->any.sa_family == AF_INET) {
@@ -75,6 +47,11 @@ static void sockaddr_to(const union udp_sockaddr *sa, struct inetaddr *ret)
         ret->port = ntohs(sa->v6.sin6_port);
         memcpy(ret->ip, &sa->v6.sin6_addr, 16);
     }
+}
+
+void udp_count(atomic_ullong *counter)
+{
+    atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
 }
 
 static int set_int(int fd, int level, int name, int value)
@@ -129,6 +106,20 @@ static void bind_device(struct udp_socket *s, const char *device)
     s->scope = if_nametoindex(device);
 }
 
+/* Find out what the kernel does for bulk transfers (4.18 and 5.0). */
+static unsigned probe_offloads(int fd, unsigned wanted)
+{
+    unsigned got = 0;
+
+    if ((wanted & UDP_OFFLOAD_GSO) != 0 && set_int(fd, SOL_UDP, UDP_SEGMENT, 0) == 0) {
+        got |= UDP_OFFLOAD_GSO;
+    }
+    if ((wanted & UDP_OFFLOAD_GRO) != 0 && set_int(fd, SOL_UDP, UDP_GRO, 1) == 0) {
+        got |= UDP_OFFLOAD_GRO;
+    }
+    return got;
+}
+
 /* Everything after socket(). */
 static int udp_set_up(struct udp_socket *s, const struct udp_config *config)
 {
@@ -145,8 +136,9 @@ static int udp_set_up(struct udp_socket *s, const struct udp_config *config)
     s->rcvbuf = set_buffer(s->fd, SO_RCVBUFFORCE, SO_RCVBUF, buffer);
     s->sndbuf = set_buffer(s->fd, SO_SNDBUFFORCE, SO_SNDBUF, buffer);
     bind_device(s, config->device);
+    atomic_init(&s->offloads, probe_offloads(s->fd, config->offloads));
 
-    socklen_t len = sockaddr_from(&config->local, s->scope, &sa);
+    socklen_t len = udp_sockaddr_from(&config->local, s->scope, &sa);
     if (bind(s->fd, &sa.any, len) != 0) {
         return -errno;
     }
@@ -154,7 +146,7 @@ static int udp_set_up(struct udp_socket *s, const struct udp_config *config)
     if (getsockname(s->fd, &sa.any, &len) != 0) {
         return -errno;
     }
-    sockaddr_to(&sa, &s->local);
+    udp_sockaddr_to(&sa, &s->local);
     return 0;
 }
 
@@ -225,8 +217,10 @@ void udp_info(const struct udp_socket *s, struct udp_info *ret)
         .device_bound = s->device_bound,
         .rcvbuf = s->rcvbuf,
         .sndbuf = s->sndbuf,
+        .offloads = atomic_load_explicit(&s->offloads, memory_order_relaxed),
         .rx_truncated = atomic_load_explicit(&s->rx_truncated, memory_order_relaxed),
         .tx_errors = atomic_load_explicit(&s->tx_errors, memory_order_relaxed),
+        .gso_replays = atomic_load_explicit(&s->gso_replays, memory_order_relaxed),
         .kernel_drops = mem[SK_MEMINFO_DROPS],
     };
 }
@@ -238,7 +232,7 @@ static int take_received(struct udp_socket *s, struct udp_rx *batch, size_t rece
 
     for (size_t i = 0; i < received; i++) {
         if ((s->rx.msgs[i].msg_hdr.msg_flags & MSG_TRUNC) != 0) {
-            atomic_fetch_add_explicit(&s->rx_truncated, 1, memory_order_relaxed);
+            udp_count(&s->rx_truncated);
             continue;
         }
         if (out != i) {
@@ -249,7 +243,7 @@ static int take_received(struct udp_socket *s, struct udp_rx *batch, size_t rece
             batch[i].cap = free_entry.cap;
         }
         batch[out].len = s->rx.msgs[i].msg_len;
-        sockaddr_to(&s->rx.addrs[i], &batch[out].from);
+        udp_sockaddr_to(&s->rx.addrs[i], &batch[out].from);
         out++;
     }
     return (int)out;
@@ -290,7 +284,8 @@ static size_t fill_run(struct udp_socket *s, const struct udp_tx *batch, size_t 
             void *out;
         } data = {.in = batch[n].data};
         s->tx.iovs[n] = (struct iovec){.iov_base = data.out, .iov_len = batch[n].len};
-        s->tx.msgs[n].msg_hdr.msg_namelen = sockaddr_from(&batch[n].to, s->scope, &s->tx.addrs[n]);
+        s->tx.msgs[n].msg_hdr.msg_namelen =
+            udp_sockaddr_from(&batch[n].to, s->scope, &s->tx.addrs[n]);
         n++;
     }
     return n;
@@ -299,7 +294,7 @@ static size_t fill_run(struct udp_socket *s, const struct udp_tx *batch, size_t 
 static void refuse(struct udp_socket *s, struct udp_tx *tx, int error)
 {
     tx->error = error;
-    atomic_fetch_add_explicit(&s->tx_errors, 1, memory_order_relaxed);
+    udp_count(&s->tx_errors);
 }
 
 size_t udp_send_batch(struct udp_socket *s, struct udp_tx *batch, size_t count)
@@ -361,7 +356,7 @@ int udp_send(struct udp_socket *s, const struct inetaddr *to, const void *data, 
     } borrowed = {.in = data};
     struct iovec iov = {.iov_base = borrowed.out, .iov_len = len};
     struct msghdr msg = {.msg_name = &sa, .msg_iov = &iov, .msg_iovlen = 1};
-    msg.msg_namelen = sockaddr_from(to, s->scope, &sa);
+    msg.msg_namelen = udp_sockaddr_from(to, s->scope, &sa);
     if (ttl != 0) {
         msg.msg_control = control.bytes;
         msg.msg_controllen = sizeof(control.bytes);
@@ -400,7 +395,7 @@ static enum trial try_bind(uint8_t family, int type, uint16_t port)
         (void)set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1); /* old connections do not count */
     }
     enum trial result = TRIAL_FREE;
-    socklen_t len = sockaddr_from(&wildcard, 0, &sa);
+    socklen_t len = udp_sockaddr_from(&wildcard, 0, &sa);
     if (bind(fd, &sa.any, len) != 0) {
         result = errno == EADDRNOTAVAIL ? TRIAL_NO_FAMILY : TRIAL_TAKEN;
     }
