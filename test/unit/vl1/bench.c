@@ -689,9 +689,14 @@ static void ok_echo_to(struct actor *a, struct host *h, const struct opened_pack
 unsigned actor_answer(struct actor *a, struct host *h, const char *at, size_t since,
                       uint8_t protocol)
 {
+    return actor_answer_range(a, h, at, since, h->sent_count, protocol);
+}
+
+unsigned actor_answer_range(struct actor *a, struct host *h, const char *at, size_t since,
+                            size_t end, uint8_t protocol)
+{
     struct inetaddr here = addr(at);
     unsigned count = 0;
-    size_t end = h->sent_count;
 
     while (since < end) {
         struct opened_packet *p = actor_find(a, h, -1, since);

@@ -199,6 +199,10 @@ void actor_meet(struct actor *a, struct host *h, const char *from, uint8_t proto
 unsigned actor_answer(struct actor *a, struct host *h, const char *at, size_t since,
                       uint8_t protocol);
 
+/* The same for the datagrams since..end-1. */
+unsigned actor_answer_range(struct actor *a, struct host *h, const char *at, size_t since,
+                            size_t end, uint8_t protocol);
+
 /* Let time pass while the actor answers what is sent to it at that address. */
 void actor_run(struct actor *a, struct host *h, const char *at, int64_t ms, uint8_t protocol);
 
