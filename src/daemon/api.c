@@ -114,6 +114,7 @@ static void reply_status(struct api_call *call, json_t *(*build)(const struct ap
         .config = svc->config,
         .home = svc->state.home,
         .wall_ms = clock_wall_ms(),
+        .tcp_relay = svc->relay.connected,
         .primary_port = svc->primary_port,
         .secondary_port = svc->secondary_port,
         .listening = listening,
@@ -133,7 +134,8 @@ static json_t *peer_array(struct service *svc)
     }
     json_t *array = json_array();
     for (ssize_t i = 0; i < count; i++) {
-        (void)json_array_append_new(array, api_json_peer(&peers[i], svc->wall_offset_ms));
+        (void)json_array_append_new(
+            array, api_json_peer(&peers[i], svc->wall_offset_ms, svc->relay.connected));
     }
     node_peers_free(peers, (size_t)count);
     return array;
@@ -149,7 +151,7 @@ static json_t *peer_object(struct service *svc, uint64_t address)
     json_t *found = NULL;
     for (ssize_t i = 0; i < count && found == NULL; i++) {
         if (peers[i].address == address) {
-            found = api_json_peer(&peers[i], svc->wall_offset_ms);
+            found = api_json_peer(&peers[i], svc->wall_offset_ms, svc->relay.connected);
         }
     }
     node_peers_free(peers, (size_t)count);

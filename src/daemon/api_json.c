@@ -261,7 +261,7 @@ static json_t *path_object(const struct node_path_info *path, int64_t wall_offse
     return o;
 }
 
-json_t *api_json_peer(const struct node_peer_info *peer, int64_t wall_offset_ms)
+json_t *api_json_peer(const struct node_peer_info *peer, int64_t wall_offset_ms, bool tunneled)
 {
     static const char *const roles[] = {"LEAF", "MOON", "PLANET"};
     char version[48];
@@ -280,7 +280,7 @@ json_t *api_json_peer(const struct node_peer_info *peer, int64_t wall_offset_ms)
     set(o, "latency", json_integer(peer->latency_ms));
     set(o, "role", json_string(roles[peer->role]));
     set(o, "isBonded", json_false());
-    set(o, "tunneled", json_false());
+    set(o, "tunneled", json_boolean(tunneled));
     set(o, "paths", paths);
     return o;
 }

@@ -25,8 +25,10 @@ static void write_data(FILE *out, const struct service *svc)
     family(out, "zt_data", "counter", "number of bytes ZeroTier has transmitted or received");
     (void)fprintf(out, "zt_data{direction=\"rx\",protocol=\"udp\"} %" PRIu64 "\n", svc->rx_bytes);
     (void)fprintf(out, "zt_data{direction=\"tx\",protocol=\"udp\"} %" PRIu64 "\n", svc->tx_bytes);
-    (void)fprintf(out, "zt_data{direction=\"rx\",protocol=\"tcp\"} 0\n");
-    (void)fprintf(out, "zt_data{direction=\"tx\",protocol=\"tcp\"} 0\n");
+    (void)fprintf(out, "zt_data{direction=\"rx\",protocol=\"tcp\"} %" PRIu64 "\n",
+                  svc->relay.rx_bytes);
+    (void)fprintf(out, "zt_data{direction=\"tx\",protocol=\"tcp\"} %" PRIu64 "\n",
+                  svc->relay.tx_bytes);
     sockets_drops(&svc->sockets, &kernel, &tx);
     family(out, "panlan_udp_drops", "counter", "datagrams lost on this machine");
     (void)fprintf(out, "panlan_udp_drops{where=\"receive_buffer\"} %" PRIu64 "\n", kernel);

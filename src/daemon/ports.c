@@ -2,6 +2,7 @@
 #include "daemon/ports.h"
 
 #include "base/cursor.h"
+#include "daemon/dns.h"
 #include "daemon/log.h"
 #include "daemon/service_priv.h"
 #include "os/file.h"
@@ -39,6 +40,7 @@ struct port {
     int64_t retry_ms; /* when to try again, 0 = no */
     struct managed_policy policy;
     struct managed_applied applied;
+    struct dns_setting dns; /* given to the system */
 };
 
 static struct port *port_of(struct hmap_node *node)
@@ -112,6 +114,7 @@ static void close_device(struct port *port)
     tap_close(port->tap);
     port->tap = NULL;
     port->applied = (struct managed_applied){0};
+    port->dns = (struct dns_setting){0}; /* the system forgets it with the device */
 }
 
 void ports_done(struct ports *ports)
@@ -408,6 +411,17 @@ static void announce_groups(struct port *port)
     node_port_groups(port->owner->svc->node, port->node.key, groups, (size_t)count, service_now());
 }
 
+/* Name servers as configuration and local settings say. */
+static void apply_dns(struct port *port, const struct node_network_info *info)
+{
+    bool wanted = port->policy.allow_dns && info->config != NULL;
+    struct dns_setting setting = dns_setting_make(wanted ? info->config->dns : NULL);
+    if (!dns_setting_equal(&setting, &port->dns)) {
+        dns_apply(&port->owner->svc->loop, tap_name(port->tap), &setting);
+        port->dns = setting;
+    }
+}
+
 static void sync_device(struct port *port, const struct node_network_info *info)
 {
     struct service *svc = port->owner->svc;
@@ -426,6 +440,7 @@ static void sync_device(struct port *port, const struct node_network_info *info)
         node_port_addresses(svc->node, port->node.key, ips, (size_t)count, service_now());
     }
     announce_groups(port);
+    apply_dns(port, info);
     port->scan = false;
 }
 

@@ -8,6 +8,7 @@
 #include "daemon/log.h"
 #include "daemon/notify.h"
 #include "daemon/service_priv.h"
+#include "daemon/settings.h"
 #include "os/clock.h"
 #include "os/file.h"
 #include "os/random.h"
@@ -86,8 +87,7 @@ static void on_renew(uv_timer_t *timer)
     service_rebind(svc);
 }
 
-/* The secondary port is renewed while we are offline, if it is ours to choose. */
-static void watch_offline(struct service *svc)
+void service_watch_offline(struct service *svc)
 {
     bool random = svc->config->allow_secondary_port && svc->config->secondary_port == 0;
     if (svc->online || !random) {
@@ -95,115 +95,6 @@ static void watch_offline(struct service *svc)
     } else {
         (void)uv_timer_start(&svc->renew, on_renew, RENEW_MS, RENEW_MS);
     }
-}
-
-/* ---- engine upcalls ---- */
-
-static void env_send(void *ctx, uint32_t socket, const struct inetaddr *to, const void *data,
-                     size_t len, unsigned ttl)
-{
-    struct service *svc = ctx;
-    sockets_send(&svc->sockets, socket, to, data, len, ttl);
-}
-
-static void env_deliver(void *ctx, uint64_t nwid, uint64_t dest_mac, uint64_t source_mac,
-                        uint16_t ethertype, const void *payload, size_t len)
-{
-    struct service *svc = ctx;
-    ports_deliver(&svc->ports, nwid, dest_mac, source_mac, ethertype, payload, len);
-}
-
-static void env_port(void *ctx, uint64_t nwid, enum port_change change)
-{
-    struct service *svc = ctx;
-    ports_change(&svc->ports, nwid, change);
-}
-
-static ssize_t env_load(void *ctx, enum state_kind kind, uint64_t id, void *buf, size_t cap)
-{
-    struct service *svc = ctx;
-    return state_object_load(&svc->state, kind, id, buf, cap);
-}
-
-static void env_store(void *ctx, enum state_kind kind, uint64_t id, const void *data, size_t len)
-{
-    struct service *svc = ctx;
-    state_object_store(&svc->state, kind, id, data, len);
-}
-
-static void env_erase(void *ctx, enum state_kind kind, uint64_t id)
-{
-    struct service *svc = ctx;
-    state_object_erase(&svc->state, kind, id);
-}
-
-static void env_random(void *ctx, void *out, size_t len)
-{
-    struct service *svc = ctx;
-    random_source_fill(svc->random, out, len);
-}
-
-static void env_log(void *ctx, enum log_level level, const char *text)
-{
-    (void)ctx;
-    log_write(level, "node", "%s", text);
-}
-
-static int env_job(void *ctx, struct engine_job *job)
-{
-    struct service *svc = ctx;
-    return jobs_add(&svc->jobs, job);
-}
-
-static void env_event(void *ctx, enum event_kind kind, uint64_t id, const void *data, size_t len)
-{
-    struct service *svc = ctx;
-    (void)data;
-    (void)len;
-    switch (kind) {
-    case EVENT_ONLINE:
-    case EVENT_OFFLINE:
-        svc->online = kind == EVENT_ONLINE;
-        log_write(LOG_LEVEL_INFO, "node", "%s", svc->online ? "online" : "offline");
-        ports_resync(&svc->ports); /* default routes depend on it */
-        watch_offline(svc);
-        break;
-    case EVENT_IDENTITY_COLLISION:
-        svc->collided = true;
-        service_stop(svc);
-        break;
-    case EVENT_PEER_DIRECT:
-        log_write(LOG_LEVEL_INFO, "node", "direct path peer=%010" PRIx64, id);
-        break;
-    case EVENT_PEER_RELAYED:
-        log_write(LOG_LEVEL_INFO, "node", "no direct path peer=%010" PRIx64, id);
-        break;
-    case EVENT_NETWORK_STATUS:
-        log_write(LOG_LEVEL_INFO, "node", "status changed network=%016" PRIx64, id);
-        break;
-    case EVENT_USER_MESSAGE:
-    case EVENT_REMOTE_TRACE:
-    case EVENT_SURFACE_ADDRESS:
-        break;
-    }
-}
-
-static struct engine_env make_env(struct service *svc)
-{
-    return (struct engine_env){
-        .send = env_send,
-        .deliver = env_deliver,
-        .port = env_port,
-        .state_load = env_load,
-        .state_store = env_store,
-        .state_erase = env_erase,
-        .random = env_random,
-        .event = env_event,
-        .log = env_log,
-        .job = env_job,
-        .ctx = svc,
-        .log_level = log_get_level(),
-    };
 }
 
 /* ---- the loop ---- */
@@ -305,133 +196,10 @@ static void on_sweep(uv_timer_t *timer)
 void service_rebind(struct service *svc)
 {
     uint16_t ports[2] = {svc->primary_port, svc->secondary_port};
-    size_t count = svc->secondary_port == 0 ? 1 : 2;
+    size_t count = svc->config->force_tcp_relay ? 0 : svc->secondary_port == 0 ? 1 : 2;
     int err = sockets_rebind(&svc->sockets, ports, count);
     if (err < 0) {
         log_write(LOG_LEVEL_ERROR, "udp", "cannot bind error=\"%s\"", strerror(-err));
-    }
-}
-
-/* ---- settings ---- */
-
-static void log_warnings(const struct config *config)
-{
-    for (size_t i = 0; i < config->warning_count; i++) {
-        log_write(LOG_LEVEL_WARN, "config", "local.conf: %s", config->warnings[i]);
-    }
-}
-
-/* Read and parse local.conf; a missing file is an empty one. */
-static int read_config(struct service *svc, struct config **ret, struct config_error *ret_error)
-{
-    char path[STATE_PATH_MAX];
-    char *text = NULL;
-    size_t len = 0;
-    state_path(&svc->state, "local.conf", path);
-    if (file_stat(path, &svc->conf_stamp) < 0) {
-        svc->conf_stamp = (struct file_stamp){0};
-    }
-    int err = file_read(path, CONFIG_FILE_MAX, &text, &len);
-    if (err == -ENOENT) {
-        return config_parse("", 0, ret, ret_error);
-    }
-    if (err < 0) {
-        *ret_error = (struct config_error){0};
-        (void)snprintf(ret_error->text, sizeof(ret_error->text), "%s", strerror(-err));
-        return err;
-    }
-    err = config_parse(text, len, ret, ret_error);
-    free(text);
-    return err;
-}
-
-/* Give the engine the parts of the settings that are its own. */
-static void apply_policy(struct service *svc)
-{
-    const struct config *c = svc->config;
-    struct node_virtual *virt = calloc(c->virt_count + 1, sizeof(*virt));
-    if (virt == NULL) {
-        return;
-    }
-    for (size_t i = 0; i < c->virt_count; i++) {
-        virt[i] = (struct node_virtual){
-            .address = c->virt[i].address,
-            .try_paths = c->virt[i].try_paths,
-            .try_count = c->virt[i].try_count,
-            .blacklist = c->virt[i].blacklist,
-            .blacklist_count = c->virt[i].blacklist_count,
-        };
-    }
-    int err = node_set_policy(svc->node, c->physical, c->physical_count, virt, c->virt_count,
-                              service_now());
-    free(virt);
-    if (err < 0) {
-        log_write(LOG_LEVEL_ERROR, "config", "cannot apply policy error=\"%s\"", strerror(-err));
-    }
-}
-
-static void apply_log_level(const struct config *config)
-{
-    enum log_level level;
-    if (config->log_level[0] == '\0') {
-        return;
-    }
-    if (log_level_parse(config->log_level, &level) < 0) {
-        log_write(LOG_LEVEL_WARN, "config", "local.conf: settings: logLevel is unknown, ignored");
-        return;
-    }
-    log_set_level(level);
-}
-
-int service_reload(struct service *svc)
-{
-    struct config *fresh = NULL;
-    struct config_error error;
-    int err = read_config(svc, &fresh, &error);
-    if (err < 0) {
-        log_write(LOG_LEVEL_ERROR, "config",
-                  "local.conf line %d column %d: %s; the running settings stay", error.line,
-                  error.column, error.text);
-        return err;
-    }
-    struct config *old = svc->config;
-    svc->config = fresh;
-    log_warnings(fresh);
-    apply_log_level(fresh);
-    apply_policy(svc);
-    if (svc->http != NULL) {
-        (void)http_set_open(svc->http, fresh->management.count > 0);
-    }
-    service_rebind(svc);
-    ports_resync(&svc->ports);
-    if (fresh->primary_port != old->primary_port ||
-        fresh->allow_secondary_port != old->allow_secondary_port ||
-        fresh->secondary_port != old->secondary_port) {
-        log_write(LOG_LEVEL_WARN, "config", "local.conf: changed ports need a restart");
-    }
-    config_free(old);
-    log_write(LOG_LEVEL_INFO, "config", "local.conf applied");
-    return 0;
-}
-
-static void on_conf_delay(uv_timer_t *timer)
-{
-    struct service *svc = timer->data;
-    char path[STATE_PATH_MAX];
-    struct file_stamp stamp = {0};
-    state_path(&svc->state, "local.conf", path);
-    (void)!file_stat(path, &stamp);
-    if (!file_stamp_equal(&stamp, &svc->conf_stamp)) {
-        (void)service_reload(svc);
-    }
-}
-
-static void on_conf_event(uv_fs_event_t *handle, const char *name, int events, int status)
-{
-    struct service *svc = handle->data;
-    (void)events;
-    if (status == 0 && name != NULL && strcmp(name, "local.conf") == 0) {
-        (void)uv_timer_start(&svc->conf_delay, on_conf_delay, CONF_DELAY_MS, 0);
     }
 }
 
@@ -454,13 +222,12 @@ static int start_state(struct service *svc)
         return fatal("cannot use %s: %s", home, strerror(-err));
     }
     struct config_error error;
-    err = read_config(svc, &svc->config, &error);
+    err = settings_read(svc, &svc->config, &error);
     if (err < 0) {
         return fatal("%s/local.conf line %d column %d: %s", home, error.line, error.column,
                      error.text);
     }
-    log_warnings(svc->config);
-    apply_log_level(svc->config);
+    settings_announce(svc->config);
     err = state_token(&svc->state, "authtoken.secret", svc->api_token);
     if (err == 0) {
         err = state_token(&svc->state, "metricstoken.secret", svc->metrics_token);
@@ -521,6 +288,7 @@ static int start_loop(struct service *svc)
     if (err < 0) {
         return err;
     }
+    relay_init(&svc->relay, svc);
     uv_timer_t *timers[] = {&svc->deadline, &svc->conf_delay, &svc->sweep, &svc->net_delay,
                             &svc->renew};
     for (size_t i = 0; i < COUNT_OF(timers); i++) {
@@ -562,18 +330,18 @@ static void start_watches(struct service *svc)
         log_write(LOG_LEVEL_WARN, "service", "cannot watch the network error=\"%s\"",
                   strerror(-err));
     }
-    err = uv_fs_event_start(&svc->conf_watch, on_conf_event, svc->state.home, 0);
+    err = settings_watch(svc);
     if (err < 0) {
         log_write(LOG_LEVEL_WARN, "service", "cannot watch local.conf error=\"%s\"",
                   uv_strerror(err));
     }
     (void)uv_timer_start(&svc->sweep, on_sweep, SWEEP_FIRST_MS, SWEEP_MS);
-    watch_offline(svc);
+    service_watch_offline(svc);
 }
 
 static int start_node(struct service *svc)
 {
-    struct engine_env env = make_env(svc);
+    struct engine_env env = service_env(svc);
     struct utsname system;
     char platform[sizeof(system.sysname) + sizeof(system.machine)] = "";
     int version[3];
@@ -646,7 +414,7 @@ static int start_parts(struct service *svc)
     if (err < 0) {
         return fatal("cannot start: %s", strerror(-err));
     }
-    apply_policy(svc);
+    settings_apply_policy(svc);
     err = http_start(&svc->loop, svc->primary_port, svc->config->management.count > 0, api_handle,
                      svc, &svc->http);
     if (err == -EADDRINUSE) {
@@ -661,6 +429,7 @@ static int start_parts(struct service *svc)
         log_write(LOG_LEVEL_ERROR, "controller", "does not run error=\"%s\"", strerror(-err));
     }
     service_rebind(svc);
+    relay_review(&svc->relay);
     restore_networks(svc);
     ports_settle(&svc->ports);
     start_watches(svc);
@@ -695,6 +464,7 @@ static void stop_parts(struct service *svc)
     ctl_stop(&svc->ctl); /* answers what the API still waits for */
     http_stop(svc->http);
     svc->http = NULL;
+    relay_stop(&svc->relay);
     jobs_stop(&svc->jobs);
     ports_done(&svc->ports);
     if (svc->node != NULL) {

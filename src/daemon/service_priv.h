@@ -7,6 +7,7 @@
 #include "daemon/http.h"
 #include "daemon/jobs.h"
 #include "daemon/ports.h"
+#include "daemon/relay.h"
 #include "daemon/service.h"
 #include "daemon/sockets.h"
 #include "daemon/state.h"
@@ -43,6 +44,7 @@ struct service {
     struct net_watch *net_watch;
     struct node *node;
     struct sockets sockets;
+    struct relay relay;
     struct ports ports;
     struct jobs jobs;
     struct clockwatch clockwatch;
@@ -70,3 +72,10 @@ int service_reload(struct service *svc);
 
 /* Bind again what the system and the settings say, and tell the engine. */
 void service_rebind(struct service *svc);
+
+/* The secondary port is renewed while we are offline, if it is ours to choose: call when online or
+ * the settings changed. */
+void service_watch_offline(struct service *svc);
+
+/* The table of upcalls for the engine. */
+struct engine_env service_env(struct service *svc);

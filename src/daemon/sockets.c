@@ -282,6 +282,17 @@ static size_t collect(const struct sockets *sockets, struct node_socket *out, si
     return count;
 }
 
+/* Tell the engine which sockets there are. */
+static int announce(struct sockets *sockets)
+{
+    struct node_socket list[SOCKETS_MAX];
+    size_t count = collect(sockets, list, SOCKETS_MAX - 1);
+    if (sockets->relay) {
+        list[count++] = (struct node_socket){.id = RELAY_SOCKET, .local = {.family = INETADDR_V4}};
+    }
+    return node_set_sockets(sockets->svc->node, list, count, service_now());
+}
+
 int sockets_rebind(struct sockets *sockets, const uint16_t *ports, size_t port_count)
 {
     struct service *svc = sockets->svc;
@@ -298,19 +309,40 @@ int sockets_rebind(struct sockets *sockets, const uint16_t *ports, size_t port_c
         }
     }
     changed |= close_unwanted(sockets);
-    struct node_socket list[SOCKETS_MAX];
-    size_t count = collect(sockets, list, SOCKETS_MAX);
-    if (!changed) {
-        return (int)count;
+    return changed ? announce(sockets) : 0;
+}
+
+void sockets_set_relay(struct sockets *sockets, bool there)
+{
+    if (sockets->relay != there && sockets->svc->node != NULL) {
+        sockets->relay = there;
+        int err = announce(sockets);
+        if (err < 0) {
+            log_write(LOG_LEVEL_ERROR, "udp", "cannot tell the engine error=\"%s\"",
+                      strerror(-err));
+        }
     }
-    int err = node_set_sockets(svc->node, list, count, service_now());
-    return err < 0 ? err : (int)count;
+}
+
+static struct usock *any_socket(const struct sockets *sockets, uint8_t family)
+{
+    struct hmap_node *node = NULL;
+    while ((node = hmap_each(&sockets->by_id, node)) != NULL) {
+        if (usock_of(node)->target.ip.family == family) {
+            return usock_of(node);
+        }
+    }
+    return NULL;
 }
 
 void sockets_send(struct sockets *sockets, uint32_t id, const struct inetaddr *to, const void *data,
                   size_t len, unsigned ttl)
 {
     struct usock *s = usock_of(hmap_find(&sockets->by_id, id));
+    if (id == RELAY_SOCKET) {
+        relay_send(&sockets->svc->relay, to, data, len);
+        s = any_socket(sockets, to->family); /* by UDP too: that is how it is found to work again */
+    }
     if (s != NULL && udp_send(s->udp, to, data, len, ttl) == 0) {
         sockets->svc->tx_bytes += len;
     }

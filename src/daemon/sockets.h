@@ -8,6 +8,7 @@
 #include "os/iface_policy.h"
 #include "wire/inetaddr.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,6 +18,7 @@ struct sockets {
     struct service *svc;
     struct hmap by_id;  /* struct usock */
     uint32_t next_id;   /* numbers are never used again */
+    bool relay;         /* the TCP relay is one of the sockets */
     uint8_t *rx_memory; /* buffers of one batch */
 };
 
@@ -27,8 +29,11 @@ MUST_CHECK int sockets_init(struct sockets *sockets, struct service *svc);
 void sockets_done(struct sockets *sockets);
 
 /* Open what is missing, close what is no longer wanted, and tell the engine if the set changed.
- * ports: port_count UDP ports. Returns how many sockets there are; negative errno. */
+ * ports: port_count UDP ports. Returns 0; negative errno. */
 MUST_CHECK int sockets_rebind(struct sockets *sockets, const uint16_t *ports, size_t port_count);
+
+/* Tell the engine that the TCP relay is there, or no longer. */
+void sockets_set_relay(struct sockets *sockets, bool there);
 
 /* Engine upcall: send one datagram. */
 void sockets_send(struct sockets *sockets, uint32_t id, const struct inetaddr *to, const void *data,

@@ -167,16 +167,17 @@ static void test_peer(void **state)
                                   .role = PEER_MOON,
                                   .paths = &path,
                                   .path_count = 1};
-    assert_json(api_json_peer(&peer, 1000),
+    assert_json(api_json_peer(&peer, 1000, false),
                 "{\"address\":\"77aa01bc20\",\"versionMajor\":1,\"versionMinor\":14,"
                 "\"versionRev\":1,\"version\":\"1.14.1\",\"latency\":23,\"role\":\"MOON\","
                 "\"isBonded\":false,\"tunneled\":false,\"paths\":[{\"address\":\"192.0.2.1/9993\","
                 "\"lastSend\":1100,\"lastReceive\":0,\"trustedPathId\":0,\"active\":true,"
                 "\"expired\":false,\"preferred\":true,\"localSocket\":3,\"localPort\":0}]}");
     struct node_peer_info unknown = {.address = 1, .version = {-1, -1, -1}, .latency_ms = -1};
-    json_t *o = api_json_peer(&unknown, 0);
+    json_t *o = api_json_peer(&unknown, 0, true);
     assert_string_equal(json_string_value(json_object_get(o, "version")), "-1.-1.-1");
     assert_string_equal(json_string_value(json_object_get(o, "address")), "0000000001");
+    assert_true(json_is_true(json_object_get(o, "tunneled")));
     json_decref(o);
 }
 
