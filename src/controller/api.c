@@ -305,14 +305,18 @@ static void route_unstable(struct call *call, const struct segment *s, size_t co
         api_network_list_full(call);
         return;
     }
+    uint64_t address;
     struct cnetwork *net =
-        count == 3 && call->read && segment_is(&s[2], "member") && segment_hex(&s[1], 16, &nwid)
+        call->read && count >= 3 && segment_is(&s[2], "member") && segment_hex(&s[1], 16, &nwid)
             ? model_find(&call->c->model, nwid)
             : NULL;
-    if (net == NULL) {
-        api_empty(call, 404);
-    } else {
+    if (net != NULL && count == 3) {
         api_member_list_full(call, net);
+    } else if (net != NULL && count == 5 && segment_hex(&s[3], 10, &address) &&
+               segment_is(&s[4], "trace")) {
+        api_member_traces(call, net, address);
+    } else {
+        api_empty(call, 404);
     }
 }
 

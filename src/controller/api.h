@@ -11,6 +11,7 @@
  *   member field "blocked" (bool): keeps a node out, also of a public network
  *   network field "authTokenUses": uses left of tokens in "authTokens" that have a limit
  *   answer field "warnings": what was dropped or changed in the request; ?strict=1: refuse instead
+ *   GET    /unstable/controller/network/<id>/member/<address>/trace  {"data":[report,...]}
  *   /unstable lists: ?limit=n&cursor=<id>&q=text&filter=authorized|pending|online|bridge */
 #pragma once
 

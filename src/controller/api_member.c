@@ -156,6 +156,17 @@ void api_member(struct call *call, struct cnetwork *net, uint64_t address)
     }
 }
 
+void api_member_traces(struct call *call, const struct cnetwork *net, uint64_t address)
+{
+    const struct cmember *m = network_member(net, address);
+    if (m == NULL) {
+        api_empty(call, 404);
+    } else {
+        json_t *data = m->traces != NULL ? json_incref(m->traces) : json_array();
+        api_answer(call, 200, json_pack("{so}", "data", data));
+    }
+}
+
 /* ---- the full list ---- */
 
 /* What a list is asked for. */

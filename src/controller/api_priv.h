@@ -88,3 +88,4 @@ void api_invite_token(struct call *call, struct cnetwork *net, const char *token
 void api_member_list(struct call *call, const struct cnetwork *net);
 void api_member(struct call *call, struct cnetwork *net, uint64_t address);
 void api_member_list_full(struct call *call, const struct cnetwork *net);
+void api_member_traces(struct call *call, const struct cnetwork *net, uint64_t address);

@@ -109,6 +109,11 @@ void controller_request(struct controller *c, uint64_t nwid, const struct inetad
                         uint64_t request_id, const struct identity *identity, const void *meta,
                         size_t meta_len, int64_t now_ms);
 
+/* A REMOTE_TRACE dictionary came (struct node_controller, trace): the last ones of members whose
+ * trace target is this controller are kept for the API. */
+void controller_trace(struct controller *c, uint64_t source, const void *dict, size_t len,
+                      int64_t now_ms);
+
 /* The store woke us: finish loading, answer what waited for a commit. */
 void controller_poll(struct controller *c, int64_t now_ms);
 

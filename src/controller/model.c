@@ -155,6 +155,7 @@ void cmember_free(struct model *model, struct cmember *m)
     free(m->bad_identity);
     free(m->os);
     json_decref(m->extra);
+    json_decref(m->traces);
     free(m->tags);
     free(m->caps);
     free(m);

@@ -143,6 +143,7 @@ struct cmember {
     char *bad_identity; /* stored identity text that does not parse, else NULL */
     char *os;           /* what it told of its system, or NULL */
     json_t *extra;      /* keys we do not know, or NULL */
+    json_t *traces;     /* last remote trace reports, oldest first, or NULL */
     struct member_ip *ips;
     struct member_tag *tags; /* ascending id */
     uint32_t *caps;          /* ascending */

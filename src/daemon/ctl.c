@@ -101,6 +101,12 @@ static void on_request(void *ctx, uint64_t nwid, const struct inetaddr *from, ui
     controller_request(ctl->controller, nwid, from, request_id, identity, meta, meta_len, now_ms);
 }
 
+static void on_trace(void *ctx, uint64_t source, const void *dict, size_t len, int64_t now_ms)
+{
+    struct ctl *ctl = ctx;
+    controller_trace(ctl->controller, source, dict, len, now_ms);
+}
+
 /* ---- life ---- */
 
 /* Directory of the store: controllerDbPath, or controller.d in the home. */
@@ -176,7 +182,7 @@ int ctl_start(struct ctl *ctl)
     if (ctl->controller == NULL) {
         return -ENOMEM;
     }
-    struct node_controller handler = {.ctx = ctl, .request = on_request};
+    struct node_controller handler = {.ctx = ctl, .request = on_request, .trace = on_trace};
     node_set_controller(svc->node, &handler);
     if (controller_wait(ctl->controller, LOAD_WAIT_MS)) {
         controller_poll(ctl->controller, service_now());

@@ -620,6 +620,33 @@ static void test_trace_target_of_member_before_network(void **state)
     netconf_free(&conf);
 }
 
+/* CTL-83: reports of members that are told to trace to us */
+static void test_trace_reports_are_kept(void **state)
+{
+    struct fake *f = *state;
+    static const char report[] =
+        "event=0000000000002000\nnetworkId=12a402e62ed49ba9\nreason=a\\eb\n"
+        "frameData=\x01\x02\nunknown=1";
+    fake_network(f, "{\"private\":false}");
+    fake_request(f, FAKE_NWID, M, NULL);
+    controller_trace(f->c, M, report, sizeof(report) - 1, f->now_ms); /* nobody asked for it */
+    fake_status(f, "POST", NET, "{\"remoteTraceTarget\":\"12a402e62e\"}");
+    for (int i = 0; i < 40; i++) {
+        controller_trace(f->c, M, report, sizeof(report) - 1, f->now_ms + i);
+    }
+    controller_trace(f->c, M + 1, report, sizeof(report) - 1, f->now_ms); /* not a member */
+    json_t *obj = fake_api(f, "GET", "/unstable" MEMBER "/trace", NULL);
+    const json_t *data = json_object_get(obj, "data");
+    assert_int_equal(json_array_size(data), 32);
+    const json_t *last = json_array_get(data, 31);
+    assert_int_equal(ji(last, "at"), f->now_ms + f->wall_offset_ms + 39);
+    assert_string_equal(js(last, "reason"), "a=b");
+    assert_string_equal(js(last, "frameData"), "0102");
+    assert_null(json_object_get(last, "unknown"));
+    json_decref(obj);
+    assert_int_equal(fake_status(f, "GET", "/unstable" NET "/member/aabbccddef/trace", NULL), 404);
+}
+
 /* CTL-84: the counts behind the metrics */
 static void test_counts(void **state)
 {
@@ -681,6 +708,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_flood_of_strangers, setup, teardown),
         cmocka_unit_test_setup_teardown(test_trace_target_of_member_before_network, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(test_trace_reports_are_kept, setup, teardown),
         cmocka_unit_test_setup_teardown(test_counts, setup, teardown),
         cmocka_unit_test_setup_teardown(test_live_data, setup, teardown),
     };

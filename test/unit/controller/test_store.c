@@ -178,6 +178,25 @@ static void test_requests_wait_for_loading(void **state)
     fake_done(&f);
 }
 
+/* 5.3: what a crash could take back is told only after the commit */
+static void test_first_answer_waits_for_the_commit(void **state)
+{
+    (void)state;
+    struct fake f;
+    fake_init(&f, path);
+    fake_network(&f, "{\"private\":false}");
+    struct identity id = fake_member(1);
+    struct inetaddr from = {.family = INETADDR_NIL};
+    controller_request(f.c, FAKE_NWID, &from, 1, &id, NULL, 0, f.now_ms);
+    assert_int_equal(f.sent_count, 0); /* just authorized */
+    fake_settle(&f);
+    assert_int_equal(f.sent_count, 1);
+    f.now_ms += 60000;
+    controller_request(f.c, FAKE_NWID, &from, 2, &id, NULL, 0, f.now_ms);
+    assert_int_equal(f.sent_count, 2); /* nothing new: at once */
+    fake_done(&f);
+}
+
 /* CTL-20: unknown keys in storage survive updates */
 static void test_unknown_keys_survive_updates(void **state)
 {
@@ -535,6 +554,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_runtime_and_time_survive, setup, teardown),
         cmocka_unit_test_setup_teardown(test_revocations_survive, setup, teardown),
         cmocka_unit_test_setup_teardown(test_requests_wait_for_loading, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_first_answer_waits_for_the_commit, setup, teardown),
         cmocka_unit_test_setup_teardown(test_unknown_keys_survive_updates, setup, teardown),
         cmocka_unit_test_setup_teardown(test_damaged_file_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_foreign_files_are_refused, setup, teardown),
