@@ -360,6 +360,10 @@ static void test_tags_and_capabilities(void **state)
     get_config(f, M, &conf);
     assert_int_equal(conf.tags[0].value, 51);
     netconf_free(&conf);
+    json_t *obj =
+        fake_api(f, "POST", NET "/member/0000000001", "{\"authorized\":true,\"capabilities\":[2]}");
+    assert_int_equal(json_array_size(json_object_get(obj, "capabilities")), 1); /* as asked */
+    json_decref(obj);
     /* capabilities taken away stay away at a second authorization; explicit ones count */
     fake_status(f, "POST", MEMBER, "{\"capabilities\":[2,77]}");
     fake_status(f, "POST", MEMBER, "{\"authorized\":false}");
