@@ -155,6 +155,17 @@ static uint64_t path_score(const struct path *path)
     return (2 * latency + 1) * (8 - (uint64_t)inetaddr_scope(&path->remote));
 }
 
+/* The peer has moved: what was sent over this path since some round trips got no answer, and
+ * another path was proved since this one was last heard. newest: when the youngest usable one was.
+ */
+static bool is_superseded(const struct path *path, int64_t newest_ms, int64_t now_ms)
+{
+    int64_t patience = MOVED_MS + 2 * (int64_t)(path->latency_ms > 0 ? path->latency_ms : 0);
+
+    return newest_ms > path->last_in_ms && path->silent_since_ms != TIME_NEVER &&
+           now_ms - path->silent_since_ms >= patience;
+}
+
 /* The path to use now, or NULL. Another one takes over only if it is better by a tenth and three
  * milliseconds, or the one in use is silent. */
 struct path *path_best(struct peer *peer, int64_t now_ms)
@@ -162,6 +173,7 @@ struct path *path_best(struct peer *peer, int64_t now_ms)
     struct path *current =
         peer->best >= 0 && peer->best < peer->path_count ? &peer->paths[peer->best] : NULL;
     struct path *best = NULL;
+    int64_t newest_ms = TIME_NEVER;
 
     if (current != NULL && path_is_usable(current, now_ms) && peer->path_count == 1) {
         return current;
@@ -169,7 +181,15 @@ struct path *path_best(struct peer *peer, int64_t now_ms)
     for (size_t i = 0; i < peer->path_count; i++) {
         struct path *p = &peer->paths[i];
 
-        if (path_is_usable(p, now_ms) && (best == NULL || path_score(p) < path_score(best))) {
+        if (path_is_usable(p, now_ms) && p->learned_ms > newest_ms) {
+            newest_ms = p->learned_ms;
+        }
+    }
+    for (size_t i = 0; i < peer->path_count; i++) {
+        struct path *p = &peer->paths[i];
+
+        if (path_is_usable(p, now_ms) && !is_superseded(p, newest_ms, now_ms) &&
+            (best == NULL || path_score(p) < path_score(best))) {
             best = p;
         }
     }
@@ -179,7 +199,7 @@ struct path *path_best(struct peer *peer, int64_t now_ms)
     }
     /* One probe without answer yet is a heartbeat under way, not silence. */
     if (current != NULL && current != best && path_is_usable(current, now_ms) &&
-        current->lost < PROBE_LOST_MAX) {
+        current->lost < PROBE_LOST_MAX && !is_superseded(current, newest_ms, now_ms)) {
         uint64_t now_score = path_score(current);
         uint64_t scope = 8 - (uint64_t)inetaddr_scope(&current->remote);
         uint64_t margin = now_score / 10 + 6 * scope;

@@ -515,7 +515,7 @@ void peer_contact_now(struct peer *peer, int64_t now_ms)
         bool there = false;
 
         for (size_t s = 0; s < vl1->socket_count; s++) {
-            there = there || vl1->sockets[s].id == path->socket;
+            there = there || (vl1->sockets[s].id == path->socket && !vl1->sockets[s].moved);
         }
         if (!there) {
             path_remove(peer, path);

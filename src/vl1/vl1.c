@@ -166,7 +166,12 @@ int vl1_set_sockets(struct vl1 *vl1, const struct vl1_socket *sockets, size_t co
         return -ENOMEM;
     }
     for (size_t i = 0; i < count; i++) {
-        fresh[i] = (struct socket_entry){sockets[i].id, sockets[i].local};
+        fresh[i] = (struct socket_entry){.id = sockets[i].id, .local = sockets[i].local};
+        for (size_t k = 0; k < vl1->socket_count; k++) {
+            fresh[i].moved =
+                fresh[i].moved || (vl1->sockets[k].id == fresh[i].id &&
+                                   !inetaddr_equal(&vl1->sockets[k].local, &fresh[i].local));
+        }
     }
     free(vl1->sockets);
     vl1->sockets = fresh;
@@ -174,6 +179,9 @@ int vl1_set_sockets(struct vl1 *vl1, const struct vl1_socket *sockets, size_t co
     for (struct hmap_node *n = hmap_each(&vl1->peers, NULL); n != NULL;
          n = hmap_each(&vl1->peers, n)) {
         peer_contact_now(CONTAINER_OF(n, struct peer, by_address), now_ms);
+    }
+    for (size_t i = 0; i < count; i++) {
+        fresh[i].moved = false;
     }
     topology_choose_relay(vl1, now_ms);
     return 0;

@@ -37,6 +37,7 @@ enum {
     PROBE_LOST_MAX = 2,         /* unanswered probes until a path is not used any more */
     GREET_MS = 5000,            /* per peer: "may have restarted" is passed up, 4 saved up */
     CONFIRM_FIRST_MS = 200,     /* HELLO to the address of a peer without a path: again, doubling */
+    MOVED_MS = 100,             /* silence, plus 2 latencies, that makes a newer path take over */
     PROBE_GATE_MS = 1000,       /* probes of one unknown path (PP-3) */
     ECHO_GATE_MS = 166,         /* answers to ECHO over one path */
     WHOIS_RETRY_MS = 500,       /* per wanted address (TX-3) */
@@ -198,6 +199,7 @@ struct awaited {
 struct socket_entry {
     uint32_t id;
     struct inetaddr local;
+    bool moved; /* set_sockets just gave it another address: its paths are gone */
 };
 
 /* Where a packet came from. */
