@@ -202,7 +202,7 @@ static void test_contradictions_are_refused(void **state)
 {
     static const struct spoil cases[] = {
         {.what = "ethertype", .at = 12, .value = 0x09, .result = -EBADMSG},
-        {.what = "ip version", .at = 14, .value = 0x65, .result = -EBADMSG},
+        {.what = "ip version", .at = 14, .value = 0x55, .result = -EBADMSG},
         {.what = "short ip header", .at = 14, .value = 0x44, .result = -EBADMSG},
         {.what = "longer ip header", .at = 14, .value = 0x46, .result = -EBADMSG},
         {.what = "fragment", .at = 21, .value = 0x01, .result = -EBADMSG},
