@@ -79,7 +79,9 @@ static void become_service(const struct cli *cli, const char *log, int ready_fd)
     (void)dup2(null_fd, STDIN_FILENO);
     (void)dup2(log_fd, STDOUT_FILENO);
     (void)dup2(log_fd, STDERR_FILENO);
-    (void)chdir("/");
+    if (chdir("/") < 0) {
+        _exit(1);
+    }
     (void)snprintf(fd_text, sizeof(fd_text), "%d", ready_fd);
     (void)snprintf(port_text, sizeof(port_text), "%u", cli->client.port);
     const char *args[] = {"panlan",
@@ -113,15 +115,16 @@ static int wait_ready(int fd)
 int spawn_service(struct cli *cli)
 {
     char log[PATH_LEN];
-    char home[HOME_PATH_MAX];
     int pipe_fds[2];
     if (spawn_is_running(cli)) {
         return 0;
     }
     int err = file_make_dirs(cli->home, 0700);
-    if (err == 0 && realpath(cli->home, home) != NULL) {
+    char *home = err == 0 ? realpath(cli->home, NULL) : NULL;
+    if (home != NULL && strlen(home) < sizeof(cli->home)) {
         (void)snprintf(cli->home, sizeof(cli->home), "%s", home); /* the service changes to / */
     }
+    free(home);
     if (err == 0) {
         err = home_path(cli->home, LOG_NAME, log, sizeof(log));
     }
