@@ -52,7 +52,7 @@ say "two more nodes in namespaces panlan-demo1 and panlan-demo2"
 ip link add $bridge type bridge
 ip addr add $gateway/24 dev $bridge
 ip link set $bridge up
-network=$("$panlan" --home "$home" net list | awk 'NR == 1 { print $1 }')
+network=$("$panlan" --home "$home" net list | grep -oE '^[0-9a-f]{16}' | head -n 1)
 invitation=$("$panlan" --home "$home" invite "$network" --uses 2 --expires 10m)
 for i in 1 2; do
     ns=panlan-demo$i
