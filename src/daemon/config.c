@@ -258,6 +258,21 @@ static void parse_relay(struct config *c, const json_t *settings)
     }
 }
 
+/* Protocol version told to peers: ours, or an older one (4 to 11) for tests with the old cipher. */
+static unsigned parse_protocol(struct config *c, const json_t *settings)
+{
+    const json_t *value = json_object_get(settings, "announceProtocol");
+    if (value == NULL) {
+        return 0;
+    }
+    if (!json_is_integer(value) || json_integer_value(value) < 4 ||
+        json_integer_value(value) > 12) {
+        warn(c, "settings: announceProtocol is not a number from 4 to 12, ignored");
+        return 0;
+    }
+    return (unsigned)json_integer_value(value);
+}
+
 /* Keys this program reads but does not act on: one line each tells the operator. */
 static void warn_unused(struct config *c, const json_t *settings)
 {
@@ -294,6 +309,9 @@ static void parse_settings(struct config *c, const json_t *settings)
                                      c->management.items, CONFIG_LIST_MAX);
     parse_relay(c, settings);
     c->low_bandwidth = config_loose_bool(json_object_get(settings, "lowBandwidthMode"), false);
+    c->no_default_planet =
+        config_loose_bool(json_object_get(settings, "noDefaultPlanet"), false);
+    c->announce_protocol = (uint8_t)parse_protocol(c, settings);
     c->web_server = config_loose_bool(json_object_get(settings, "enableWebServer"), false);
     (void)snprintf(c->update_channel, sizeof(c->update_channel), "release");
     (void)config_loose_text(json_object_get(settings, "softwareUpdateChannel"), c->update_channel,

@@ -61,6 +61,8 @@ struct config {
     bool force_tcp_relay;
     struct inetaddr tcp_relay;
     bool low_bandwidth;
+    bool no_default_planet;    /* noDefaultPlanet: none instead of the public one */
+    uint8_t announce_protocol; /* announceProtocol, 0 = ours */
     bool web_server;
     char update_channel[CONFIG_TEXT_LEN];
     char controller_db[CONFIG_TEXT_LEN]; /* controllerDbPath, empty = default */

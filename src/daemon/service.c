@@ -35,6 +35,7 @@ enum {
     COLLISIONS_MAX = 3, /* new identities an hour */
     NETWORKS_MAX = 4096,
     MOONS_MAX = 64,
+    RECALL_MAX = 64,   /* peers greeted at start */
     RENEW_MS = 120000, /* offline for so long: another secondary port */
     WALL_STEP_MS = 20, /* smaller differences of the clocks are rounding */
 };
@@ -75,6 +76,15 @@ static uint16_t random_port(bool with_tcp)
     uint16_t start;
     random_bytes(&start, sizeof(start));
     int port = udp_port_search(start, with_tcp);
+    return port > 0 ? (uint16_t)port : 0;
+}
+
+/* The secondary port: the same at every start as long as it is free, so that peers find us again
+ * where they left us. */
+static uint16_t usual_port(uint64_t address)
+{
+    uint64_t span = UDP_PORT_RANDOM_LAST - UDP_PORT_RANDOM_FIRST + 1;
+    int port = udp_port_search((uint16_t)(UDP_PORT_RANDOM_FIRST + address % span), false);
     return port > 0 ? (uint16_t)port : 0;
 }
 
@@ -273,7 +283,7 @@ static int choose_ports(struct service *svc)
     svc->primary_port = (uint16_t)wanted;
     svc->secondary_port = c->allow_secondary_port ? c->secondary_port : 0;
     if (c->allow_secondary_port && c->secondary_port == 0) {
-        svc->secondary_port = random_port(false);
+        svc->secondary_port = usual_port(svc->identity.address);
     }
     char text[8];
     int len = snprintf(text, sizeof(text), "%u", svc->primary_port);
@@ -355,6 +365,8 @@ static int start_node(struct service *svc)
         .wall_offset_ms = clock_wall_ms() - clock_mono_ms(),
         .version = {(uint16_t)version[0], (uint16_t)version[1], (uint16_t)version[2]},
         .low_bandwidth = svc->config->low_bandwidth,
+        .no_default_planet = svc->config->no_default_planet,
+        .protocol = svc->config->announce_protocol,
         .platform = platform,
     };
     svc->wall_offset_ms = options.wall_offset_ms;
@@ -384,6 +396,14 @@ static void restore_networks(struct service *svc)
         }
     }
     free(ids);
+}
+
+/* Say HELLO to the peers of the last hours: we are back. */
+static void recall_peers(struct service *svc)
+{
+    uint64_t peers[RECALL_MAX];
+    size_t count = state_list_recent_peers(&svc->state, clock_wall_ms(), peers, RECALL_MAX);
+    node_recall(svc->node, peers, count, service_now());
 }
 
 /* Tell whoever started us that the API answers. */
@@ -431,6 +451,7 @@ static int start_parts(struct service *svc)
     service_rebind(svc);
     relay_review(&svc->relay);
     restore_networks(svc);
+    recall_peers(svc);
     ports_settle(&svc->ports);
     start_watches(svc);
     (void)uv_prepare_start(&svc->settle, on_settle);

@@ -130,7 +130,8 @@ static int usock_open(struct sockets *owner, const struct bind_target *target, u
     s->target = *target;
     s->port = port;
     s->wanted = true;
-    struct udp_config config = {.local = target->ip, .device = target->device};
+    /* Bound to the address, not to the device: we stay reachable at it through every interface. */
+    struct udp_config config = {.local = target->ip};
     config.local.port = port;
     int err = udp_open(&config, &s->udp);
     if (err < 0) {

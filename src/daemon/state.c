@@ -315,6 +315,29 @@ void state_policy_erase(struct state *st, uint64_t nwid)
     (void)file_erase(path);
 }
 
+size_t state_list_recent_peers(const struct state *st, int64_t wall_ms, uint64_t *out, size_t cap)
+{
+    char dir[STATE_PATH_MAX];
+    struct file_names names;
+    size_t count = 0;
+    state_path(st, "peers.d", dir);
+    if (file_list(dir, &names) < 0) {
+        return 0;
+    }
+    for (size_t i = 0; i < names.count && count < cap; i++) {
+        char path[STATE_PATH_MAX + 256];
+        struct file_stamp stamp;
+        (void)snprintf(path, sizeof(path), "%s/%s", dir, names.names[i]);
+        if (strlen(names.names[i]) == strlen("0123456789.peer") &&
+            hex_to_u64(names.names[i], 10, 10, &out[count]) == 0 && file_stat(path, &stamp) == 0 &&
+            stamp.mtime_ns / 1000000 > wall_ms - (int64_t)24 * 3600 * 1000) {
+            count++;
+        }
+    }
+    file_names_done(&names);
+    return count;
+}
+
 void state_sweep_peers(const struct state *st, int64_t wall_ms)
 {
     char dir[STATE_PATH_MAX];
