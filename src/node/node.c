@@ -143,7 +143,7 @@ void node_recall(struct node *node, const uint64_t *addresses, size_t count, int
 {
     vl1_enter(node->vl1);
     for (size_t i = 0; i < count && i < NODE_RECALL_MAX; i++) {
-        (void)vl1_peer_find(node->vl1, addresses[i], now_ms); /* loading says HELLO */
+        vl1_recall(node->vl1, addresses[i], now_ms);
     }
     vl1_leave(node->vl1, now_ms);
 }

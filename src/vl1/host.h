@@ -44,6 +44,8 @@ void vl1_set_wall_offset(struct vl1 *vl1, int64_t offset_ms);
 /* Inputs, as in node.h. */
 void vl1_receive(struct vl1 *vl1, uint32_t socket, const struct inetaddr *from, uint8_t *data,
                  size_t len, int64_t now_ms);
+/* Say HELLO to a peer of the cache and keep its paths alive as if it had just been active. */
+void vl1_recall(struct vl1 *vl1, uint64_t address, int64_t now_ms);
 void vl1_job_done(struct vl1 *vl1, struct engine_job *job, int64_t now_ms);
 
 /* Bracket around every other input, so that what it made due is done at its end. */

@@ -640,6 +640,17 @@ struct peer *vl1_peer_find(struct vl1 *vl1, uint64_t address, int64_t now_ms)
     return peer_from_cache(vl1, address, now_ms);
 }
 
+void vl1_recall(struct vl1 *vl1, uint64_t address, int64_t now_ms)
+{
+    struct peer *peer = vl1_peer_find(vl1, address, now_ms);
+
+    if (peer != NULL) {
+        /* It may hold on to a dead path of ours for a while: heartbeats will show it the new one. */
+        peer->last_activity_ms = now_ms;
+        peer_schedule(peer, now_ms);
+    }
+}
+
 /* ---- looking in ---- */
 
 const struct identity *peer_identity(const struct peer *peer)
