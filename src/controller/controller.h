@@ -73,6 +73,7 @@ struct controller_env {
 enum {
     CONTROLLER_REVOCATIONS_PER_PACKET = 9, /* fit an unfragmented packet */
     CONTROLLER_REQUEST_GAP_MS = 1000,      /* per member: later requests are answered */
+    CONTROLLER_REQUEST_BURST = 3,          /* and so many of an authorized one in a row */
     CONTROLLER_ONLINE_MS = 120000,         /* a member that asked within this time is online */
     CONTROLLER_PUSH_DELAY_MS = 200,        /* changes within this time are pushed as one */
     CONTROLLER_PUSHES_PER_S = 500,

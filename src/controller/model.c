@@ -111,7 +111,7 @@ int member_new(struct model *model, struct cnetwork *net, uint64_t address, stru
     for (size_t i = 0; i < COUNT_OF(m->version); i++) {
         m->version[i] = -1;
     }
-    m->last_request_ms = INT64_MIN;
+    m->last_request_ms = m->request_credit_ms = INT64_MIN;
     m->runtime_saved_ms = INT64_MIN;
     int error = hmap_insert(&net->members, &m->node, address);
     if (error != 0) {

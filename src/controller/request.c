@@ -413,7 +413,16 @@ static bool rate_limit(struct controller *c, uint64_t nwid, uint64_t address, in
     if (m == NULL || m->last_request_ms == INT64_MIN) {
         return limit_pass(c, nwid, address, now_ms);
     }
-    return now_ms - m->last_request_ms > CONTROLLER_REQUEST_GAP_MS;
+    if (!m->authorized) {
+        return now_ms - m->last_request_ms > CONTROLLER_REQUEST_GAP_MS;
+    }
+    /* A member that was restarted asks again at once: a few in a row, then one a second. */
+    int64_t spent = m->request_credit_ms > now_ms ? m->request_credit_ms : now_ms;
+    if (spent - now_ms > (CONTROLLER_REQUEST_BURST - 1) * CONTROLLER_REQUEST_GAP_MS) {
+        return false;
+    }
+    m->request_credit_ms = spent + CONTROLLER_REQUEST_GAP_MS;
+    return true;
 }
 
 /* Keep a request until everything is loaded. */
