@@ -309,8 +309,7 @@ static void parse_settings(struct config *c, const json_t *settings)
                                      c->management.items, CONFIG_LIST_MAX);
     parse_relay(c, settings);
     c->low_bandwidth = config_loose_bool(json_object_get(settings, "lowBandwidthMode"), false);
-    c->no_default_planet =
-        config_loose_bool(json_object_get(settings, "noDefaultPlanet"), false);
+    c->no_default_planet = config_loose_bool(json_object_get(settings, "noDefaultPlanet"), false);
     c->announce_protocol = (uint8_t)parse_protocol(c, settings);
     c->web_server = config_loose_bool(json_object_get(settings, "enableWebServer"), false);
     (void)snprintf(c->update_channel, sizeof(c->update_channel), "release");

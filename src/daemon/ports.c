@@ -504,6 +504,21 @@ static void arm_timers(struct ports *ports)
     }
 }
 
+/* True if a network has our default route (in halves). */
+static bool has_default_route(const struct ports *ports)
+{
+    struct hmap_node *node = NULL;
+    while ((node = hmap_each(&ports->by_nwid, node)) != NULL) {
+        const struct managed_applied *applied = &port_of(node)->applied;
+        for (size_t i = 0; i < applied->route_count; i++) {
+            if (applied->routes[i].target.port <= 1) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 void ports_settle(struct ports *ports)
 {
     struct port *port;
@@ -523,6 +538,7 @@ void ports_settle(struct ports *ports)
         free(port);
     }
     ports->dirty = false;
+    sockets_hold(&ports->svc->sockets, has_default_route(ports));
     arm_timers(ports);
 }
 

@@ -120,6 +120,27 @@ static int usock_watch(struct usock *s)
     return err < 0 ? err : hmap_insert(&s->owner->by_id, &s->node, s->owner->next_id);
 }
 
+static void hold(struct usock *s)
+{
+    int err = udp_set_device(s->udp, s->owner->held ? s->target.device : "");
+    if (err < 0) {
+        log_write(LOG_LEVEL_WARN, "udp", "cannot tie socket to device=%s error=\"%s\"",
+                  s->target.device, strerror(-err));
+    }
+}
+
+void sockets_hold(struct sockets *sockets, bool held)
+{
+    struct hmap_node *node = NULL;
+    if (sockets->held == held) {
+        return;
+    }
+    sockets->held = held;
+    while ((node = hmap_each(&sockets->by_id, node)) != NULL) {
+        hold(usock_of(node));
+    }
+}
+
 static int usock_open(struct sockets *owner, const struct bind_target *target, uint16_t port)
 {
     struct usock *s = calloc(1, sizeof(*s));
@@ -145,6 +166,9 @@ static int usock_open(struct sockets *owner, const struct bind_target *target, u
         return err;
     }
     owner->next_id++;
+    if (owner->held) {
+        hold(s);
+    }
     return 0;
 }
 

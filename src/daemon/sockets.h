@@ -18,6 +18,7 @@ struct sockets {
     struct service *svc;
     struct hmap by_id;  /* struct usock */
     uint32_t next_id;   /* numbers are never used again */
+    bool held;          /* sockets are tied to their interfaces */
     bool relay;         /* the TCP relay is one of the sockets */
     uint8_t *rx_memory; /* buffers of one batch */
 };
@@ -31,6 +32,10 @@ void sockets_done(struct sockets *sockets);
 /* Open what is missing, close what is no longer wanted, and tell the engine if the set changed.
  * ports: port_count UDP ports. Returns 0; negative errno. */
 MUST_CHECK int sockets_rebind(struct sockets *sockets, const uint16_t *ports, size_t port_count);
+
+/* Tie the sockets to their interfaces, or no longer: needed while a network has our default route,
+ * or our own datagrams would go into it. */
+void sockets_hold(struct sockets *sockets, bool held);
 
 /* Tell the engine that the TCP relay is there, or no longer. */
 void sockets_set_relay(struct sockets *sockets, bool there);

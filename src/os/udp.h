@@ -72,6 +72,10 @@ MUST_CHECK int udp_open(const struct udp_config *config, struct udp_socket **ret
 /* Close; NULL is allowed. */
 void udp_close(struct udp_socket *s);
 
+/* Tie an open socket to an interface (NULL or empty: to none), so that its datagrams leave there
+ * whatever the routing table says. Returns 0; -ENODEV; -EPERM; negative errno. */
+int udp_set_device(struct udp_socket *s, const char *device);
+
 /* Descriptor to poll. */
 int udp_fd(const struct udp_socket *s);
 

@@ -94,16 +94,29 @@ static int set_family_options(int fd, uint8_t family)
     return error == 0 ? set_int(fd, IPPROTO_IPV6, IPV6_UNICAST_HOPS, UDP_TTL) : error;
 }
 
+int udp_set_device(struct udp_socket *s, const char *device)
+{
+    if (device == NULL) {
+        device = "";
+    }
+    size_t len = strlen(device);
+    if (len >= IFNAMSIZ) {
+        return -ENODEV;
+    }
+    if (setsockopt(s->fd, SOL_SOCKET, SO_BINDTODEVICE, device, (socklen_t)len + 1) < 0) {
+        return -errno;
+    }
+    s->device_bound = len > 0;
+    return 0;
+}
+
 /* Bind to the device if one is named: best effort, it needs CAP_NET_RAW on old kernels. */
 static void bind_device(struct udp_socket *s, const char *device)
 {
-    if (device == NULL || device[0] == '\0') {
-        return;
+    if (device != NULL && device[0] != '\0') {
+        (void)udp_set_device(s, device);
+        s->scope = if_nametoindex(device);
     }
-    size_t len = strlen(device);
-    s->device_bound = len < IFNAMSIZ && setsockopt(s->fd, SOL_SOCKET, SO_BINDTODEVICE, device,
-                                                   (socklen_t)len + 1) == 0;
-    s->scope = if_nametoindex(device);
 }
 
 /* Find out what the kernel does for bulk transfers (4.18 and 5.0). */
