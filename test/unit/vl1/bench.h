@@ -74,6 +74,9 @@ enum job_mode {
 
 struct net;
 
+/* Above 0 while the engine runs, 0 inside its calls back: for tests that make allocations fail. */
+extern volatile int bench_in_engine; /* volatile: compilers know what malloc reads */
+
 struct host {
     struct vl1 *vl1;
     struct identity identity;
