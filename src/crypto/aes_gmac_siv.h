@@ -48,7 +48,8 @@ struct aes_kernel {
                     uint8_t out[AES_BLOCK_LEN]);
     void (*decrypt)(const struct aes_gmac_siv *c, const uint8_t in[AES_BLOCK_LEN],
                     uint8_t out[AES_BLOCK_LEN]);
-    /* XOR keystream under k1 from the counter block start + index on. in may be out. */
+    /* XOR keystream under k1 from the counter block start + index on. in may be out, or overlap it
+     * from above (out < in). */
     void (*ctr)(const struct aes_gmac_siv *c, const uint8_t start[AES_BLOCK_LEN], uint32_t index,
                 const uint8_t *in, uint8_t *out, size_t len);
 };
@@ -91,7 +92,8 @@ void aes_gmac_siv_tag(const struct aes_gmac_siv *c, const uint8_t nonce[AES_SIV_
                       const uint8_t aad[AES_SIV_AAD_LEN], const struct aes_piece *pieces,
                       size_t count, uint8_t ret_tag[AES_SIV_TAG_LEN]);
 
-/* Step: XOR the keystream of this tag, from text byte `offset` on, over in into out. */
+/* Step: XOR the keystream of this tag, from text byte `offset` on, over in into out. in may be out,
+ * or overlap it from above (out < in): bytes are read before they are written over. */
 void aes_gmac_siv_ctr(const struct aes_gmac_siv *c, const uint8_t tag[AES_SIV_TAG_LEN],
                       size_t offset, const uint8_t *in, uint8_t *out, size_t len);
 
