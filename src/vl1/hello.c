@@ -178,6 +178,24 @@ static void greeted(struct peer *peer, int64_t now_ms)
     }
 }
 
+/* HELLOs are exempt from the duplicate filter, since copies come by several paths. So an old one is
+ * known by the clock of its sender: whoever recorded it could otherwise tell us outdated addresses
+ * and versions, and keep dead paths alive. A clock that was set back is believed after a while. */
+static bool is_outdated(struct peer *peer, const struct hello *h, int64_t now_ms)
+{
+    if (peer->hello_stamp_ms != TIME_NEVER && now_ms - peer->hello_stamp_ms < HELLO_CLOCK_MS) {
+        if (h->timestamp < peer->hello_stamp) {
+            return true;
+        }
+        if (h->timestamp == peer->hello_stamp) {
+            return now_ms - peer->hello_stamp_ms > HELLO_COPIES_MS;
+        }
+    }
+    peer->hello_stamp = h->timestamp;
+    peer->hello_stamp_ms = now_ms;
+    return false;
+}
+
 /* An authentic HELLO of a known peer, whatever suite it came in. */
 enum vl1_verdict hello_authenticated(struct peer *peer, struct opened *packet)
 {
@@ -201,6 +219,14 @@ enum vl1_verdict hello_authenticated(struct peer *peer, struct opened *packet)
     hello_mask(packet->pkt, packet->len, tail, keys);
     if (hello_decode_tail(packet->pkt + tail, packet->len - tail, &moons) < 0) {
         vl1_count(vl1, VL1_DROP_MALFORMED);
+        return VL1_DROP;
+    }
+    if (is_outdated(peer, &h, packet->at.now_ms)) {
+        hello_answer(peer, packet, &h, moons);
+        if (packet->in.hops == 0 && path_find(peer, packet->at.socket, &packet->at.from) == NULL) {
+            path_learn(peer, packet); /* asks there: a recording cannot answer */
+        }
+        vl1_count(vl1, VL1_DROP_DUPLICATE);
         return VL1_DROP;
     }
     if (packet->in.hops == 0 && h.has_address && h.address.family != INETADDR_NIL) {

@@ -81,7 +81,7 @@ struct peer *peer_new(struct vl1 *vl1, const struct identity *id, int64_t now_ms
     peer->last_receive_ms = peer->last_activity_ms = peer->last_trust_ms = TIME_NEVER;
     peer->last_hello_ms = peer->last_relayed_hello_ms = peer->last_whois_ms = TIME_NEVER;
     peer->last_push_ms = peer->push_credit_ms = peer->last_hint_ms = TIME_NEVER;
-    peer->greet_credit_ms = TIME_NEVER;
+    peer->greet_credit_ms = peer->hello_stamp_ms = TIME_NEVER;
     peer->last_save_ms = peer->last_worlds_ms = TIME_NEVER;
     peer->created_ms = now_ms;
     peer->timer.fire = peer_timer;
@@ -645,7 +645,8 @@ void vl1_recall(struct vl1 *vl1, uint64_t address, int64_t now_ms)
     struct peer *peer = vl1_peer_find(vl1, address, now_ms);
 
     if (peer != NULL) {
-        /* It may hold on to a dead path of ours for a while: heartbeats will show it the new one. */
+        /* It may hold on to a dead path of ours for a while: heartbeats will show it the new one.
+         */
         peer->last_activity_ms = now_ms;
         peer_schedule(peer, now_ms);
     }

@@ -55,6 +55,8 @@ enum {
     RELAYED_HELLO_MS = 5000, /* HELLO by relay to a peer of unknown version */
     VALIDATE_MS = 250,       /* per source block: identity checks beyond the burst */
     STRANGERS_MS = 2,        /* the same over all source blocks */
+    HELLO_COPIES_MS = 10000, /* copies of one HELLO arrive within this time */
+    HELLO_CLOCK_MS = 600000, /* an older timestamp in a HELLO is believed after this time */
     WORLDS_MS = 1000,        /* worlds are sent to one peer at most this often */
 };
 
@@ -171,6 +173,8 @@ struct peer {
     int64_t last_hint_ms;
     int64_t greet_credit_ms; /* token bucket of greeted upcalls */
     int64_t last_save_ms;
+    uint64_t hello_stamp;   /* newest timestamp in a HELLO of the peer */
+    int64_t hello_stamp_ms; /* when it came first */
     int64_t last_worlds_ms; /* worlds given in an OK(HELLO) */
     struct probe_gate probes[PEER_PROBES];
     struct inetaddr confirm_to; /* address that is tried while there is no path */

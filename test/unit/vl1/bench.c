@@ -640,7 +640,7 @@ size_t actor_hello(struct actor *a, const struct host *h, uint8_t protocol, cons
 {
     struct hello hello = {
         .version = {.protocol = protocol, .major = 1, .minor = 14, .revision = 1},
-        .timestamp = 1700000123456,
+        .timestamp = (uint64_t)vl1_wall(h->vl1, h->now_ms),
         .identity = a->identity,
         .has_address = true,
         .address = addr(to),

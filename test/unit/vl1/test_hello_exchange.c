@@ -318,6 +318,56 @@ static void test_collision_is_told_in_keys_of_the_hello(void **state)
     }
 }
 
+/* A recorded HELLO is answered, but tells nothing any more: no version, no address, no life of a
+ * path. The newest may come by several paths for ten seconds; a clock set back is believed later.
+ */
+static void test_outdated_hello_tells_nothing(void **state)
+{
+    struct host *h = host_up("alice", NULL);
+    struct actor *bob = actor_new("bob", h);
+    uint8_t old[PACKET_MAX];
+    size_t len = actor_hello(bob, h, 11, "10.0.0.99/9993", NULL, 0, old);
+    uint8_t newer[PACKET_MAX];
+    size_t newer_len;
+    struct peer *peer;
+    struct inetaddr seen[4];
+
+    (void)state;
+    host_run(h, 1000);
+    actor_meet(bob, h, "10.0.0.7/9993", 12);
+    peer = host_peer(h, bob->identity.address);
+    assert_int_equal(vl1_surfaces(h->vl1, seen, 4), 1);
+    host_run(h, 20000);
+    host_forget(h);
+    host_receive(h, SOCK, "10.0.0.7/9993", old, len);
+    assert_int_equal(actor_count(bob, h, VERB_OK, 0), 1);
+    assert_int_equal(peer->version.protocol, 12);
+    assert_int_equal(vl1_surfaces(h->vl1, seen, 4), 1);
+    assert_int_equal(peer->last_receive_ms, h->now_ms - 20000);
+    assert_int_equal(peer->paths[0].last_in_ms, h->now_ms - 20000);
+
+    host_forget(h); /* but from a new address it may be somebody whose clock was set back */
+    host_receive(h, SOCK, "10.0.0.8/9993", old, len);
+    assert_int_equal(actor_count(bob, h, VERB_HELLO, 0), 1);
+
+    newer_len = actor_hello(bob, h, 12, "10.0.0.1/9993", NULL, 0, newer);
+    host_receive(h, SOCK, "10.0.0.7/9993", newer, newer_len);
+    assert_int_equal(peer->last_receive_ms, h->now_ms);
+    host_run(h, 9000);
+    host_receive(h, SOCK, "10.0.0.7/9993", newer, newer_len);
+    assert_int_equal(peer->last_receive_ms, h->now_ms);
+    host_run(h, 2000);
+    host_receive(h, SOCK, "10.0.0.7/9993", newer, newer_len);
+    assert_int_equal(peer->last_receive_ms, h->now_ms - 2000);
+    actor_run(bob, h, "10.0.0.7/9993", 300000, 12);
+    actor_send(bob, h, "10.0.0.7/9993", SUITE_AES_GMAC_SIV, VERB_NOP, "", 0);
+    actor_run(bob, h, "10.0.0.7/9993", 300000, 12);
+    host_receive(h, SOCK, "10.0.0.7/9993", old, len);
+    assert_int_equal(host_peer(h, bob->identity.address)->version.protocol, 11);
+    actor_free(bob);
+    host_free(h);
+}
+
 /* VB-4, VB-7, RX-11: an OK(HELLO) is believed only when awaited. Worlds only from whom they may
  * come. */
 static void test_ok_hello_vectors(void **state)
@@ -597,6 +647,7 @@ int main(void)
         cmocka_unit_test(test_strangers_are_rate_gated),
         cmocka_unit_test(test_copies_of_a_hello_are_each_answered),
         cmocka_unit_test(test_collision_is_told_in_keys_of_the_hello),
+        cmocka_unit_test(test_outdated_hello_tells_nothing),
         cmocka_unit_test(test_ok_hello_vectors),
         cmocka_unit_test(test_ok_hello_of_protocol_3_is_ignored),
         cmocka_unit_test(test_ok_hello_brings_newer_worlds),
