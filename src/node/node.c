@@ -353,6 +353,8 @@ static int fill_peer(const struct peer *peer, int64_t now_ms, struct node_peer_i
                 : view.moon_root ? PEER_MOON
                                  : PEER_LEAF,
         .last_receive_ms = view.last_receive_ms,
+        .packets = {view.packets[0], view.packets[1]},
+        .packet_errors = view.packet_errors,
     };
     if (view.path_count == 0) {
         return 0;
@@ -404,6 +406,11 @@ void node_peers_free(struct node_peer_info *peers, size_t count)
         free(peers[i].paths);
     }
     free(peers);
+}
+
+const struct packet_tally *node_tally(const struct node *node, bool sent)
+{
+    return vl1_tally(node->vl1, sent);
 }
 
 uint64_t node_counter(const struct node *node, size_t index, const char **ret_name)

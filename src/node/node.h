@@ -5,6 +5,7 @@
 #pragma once
 
 #include "crypto/identity.h"
+#include "vl1/counters.h"
 #include "vl1/env.h"
 #include "vl2/network_info.h"
 #include "wire/inetaddr.h"
@@ -191,6 +192,8 @@ struct node_peer_info {
     int latency_ms; /* -1 unknown */
     enum peer_role role;
     int64_t last_receive_ms;
+    uint64_t packets[2];          /* received and authenticated, sent */
+    uint64_t packet_errors;       /* received, not authentic */
     struct node_path_info *paths; /* unexpired direct paths; none = relayed */
     size_t path_count;
 };
@@ -202,6 +205,10 @@ void node_peers_free(struct node_peer_info *peers, size_t count);
 
 /* Counters with names: index from 0; name is NULL past the end. */
 uint64_t node_counter(const struct node *node, size_t index, const char **ret_name);
+
+/* Packets by verb and ERROR packets by code since the start: sent, or received and authenticated.
+ * Borrowed. */
+const struct packet_tally *node_tally(const struct node *node, bool sent);
 
 /* Send a USER_MESSAGE. Returns as routed sending: 0; -EMSGSIZE; -EINVAL. */
 int node_user_message(struct node *node, uint64_t dest, uint64_t type, const void *data, size_t len,

@@ -2,6 +2,18 @@
 #pragma once
 
 #include <stddef.h>
+#include <stdint.h>
+
+enum {
+    TALLY_VERBS = 32,  /* values of the verb field */
+    TALLY_ERRORS = 16, /* error codes told apart; others count as 0 */
+};
+
+/* Packets of one direction: authenticated ones received, or those sent. */
+struct packet_tally {
+    uint64_t verbs[TALLY_VERBS];
+    uint64_t errors[TALLY_ERRORS]; /* ERROR packets by code */
+};
 
 enum vl1_counter {
     VL1_RX_DATAGRAMS,

@@ -55,6 +55,8 @@ static size_t hello_build(struct peer *peer, const struct inetaddr *address, int
     hello_mask(vl1->wire, len, PACKET_AT_PAYLOAD + tail, keys);
     armor_seal(vl1->wire, len, SUITE_POLY1305, keys);
     await_add(vl1, id, peer->identity.address, VERB_HELLO, now_ms);
+    vl1_tally_packet(vl1, true, vl1->wire, len);
+    peer->packets[1]++;
     return len;
 }
 

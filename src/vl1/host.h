@@ -72,6 +72,9 @@ const struct world *vl1_moon(const struct vl1 *vl1, size_t index, uint64_t *ret_
 /* Looking in. */
 bool vl1_online(const struct vl1 *vl1);
 uint64_t vl1_counter_value(const struct vl1 *vl1, enum vl1_counter counter);
+
+/* Packets by verb and error code since the start, borrowed. */
+const struct packet_tally *vl1_tally(const struct vl1 *vl1, bool sent);
 size_t vl1_surfaces(const struct vl1 *vl1, struct inetaddr *out, size_t cap);
 size_t vl1_peer_count(const struct vl1 *vl1);
 
@@ -96,6 +99,8 @@ struct peer_view {
     bool moon_root;
     int latency_ms;
     int64_t last_receive_ms;
+    uint64_t packets[2]; /* received, sent */
+    uint64_t packet_errors;
     size_t path_count; /* unexpired */
 };
 

@@ -707,6 +707,8 @@ void peer_look(const struct peer *peer, int64_t now_ms, struct peer_view *ret)
         .moon_root = peer->moon_root,
         .latency_ms = peer_latency(peer, now_ms),
         .last_receive_ms = peer->last_receive_ms,
+        .packets = {peer->packets[0], peer->packets[1]},
+        .packet_errors = peer->packet_errors,
     };
     for (size_t i = 0; i < peer->path_count; i++) {
         ret->path_count += path_is_usable(&peer->paths[i], now_ms);

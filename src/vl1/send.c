@@ -128,6 +128,8 @@ static int transmit(struct vl1 *vl1, struct peer *peer, const uint8_t *plain, si
     if (keys == NULL) {
         return -ENOMEM;
     }
+    vl1_tally_packet(vl1, true, plain, len);
+    peer->packets[1]++;
     memcpy(vl1->wire, plain, len);
     if ((flags & OUT_COMPRESS) != 0) {
         len = packet_compress(vl1->wire, len, vl1->scratch);

@@ -51,6 +51,24 @@ uint64_t vl1_counter_value(const struct vl1 *vl1, enum vl1_counter counter)
     return vl1->counters[counter];
 }
 
+const struct packet_tally *vl1_tally(const struct vl1 *vl1, bool sent)
+{
+    return &vl1->tally[sent];
+}
+
+void vl1_tally_packet(struct vl1 *vl1, bool sent, const uint8_t *pkt, size_t len)
+{
+    struct packet_tally *tally = &vl1->tally[sent];
+    unsigned verb = pkt[PACKET_AT_VERB] & VERB_MASK;
+
+    tally->verbs[verb]++;
+    if (verb == VERB_ERROR && len > PACKET_AT_PAYLOAD + 9) {
+        unsigned code = pkt[PACKET_AT_PAYLOAD + 9]; /* behind verb and ID of the request */
+
+        tally->errors[code < TALLY_ERRORS ? code : 0]++;
+    }
+}
+
 uint64_t arrival_key(uint32_t socket, const struct inetaddr *addr)
 {
     return hash_mix(inetaddr_key(addr), socket);
@@ -345,6 +363,7 @@ void vl1_packet_in(struct vl1 *vl1, const struct arrival *at, uint8_t *pkt, size
         }
         if (armor_open(pkt, len, keys) < 0) {
             vl1_count(vl1, VL1_DROP_MAC);
+            peer->packet_errors++;
             return;
         }
     }
@@ -544,6 +563,10 @@ void vl1_dispatch(struct vl1 *vl1, struct peer *peer, const struct arrival *at, 
         .payload = rd_init(pkt + PACKET_AT_PAYLOAD, len - PACKET_AT_PAYLOAD),
         .retry = retry,
     };
+    if (!retry) {
+        vl1_tally_packet(vl1, false, pkt, len);
+        peer->packets[0]++;
+    }
     verdict = handle_verb(peer, &packet);
     if (verdict == VL1_LATER) {
         rx_wait_add(vl1, at, packet.in.source, pkt, len, true);

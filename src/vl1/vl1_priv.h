@@ -175,6 +175,8 @@ struct peer {
     int64_t last_save_ms;
     uint64_t hello_stamp;   /* newest timestamp in a HELLO of the peer */
     int64_t hello_stamp_ms; /* when it came first */
+    uint64_t packets[2];    /* received and authenticated, sent */
+    uint64_t packet_errors; /* received, not authentic */
     int64_t last_worlds_ms; /* worlds given in an OK(HELLO) */
     struct probe_gate probes[PEER_PROBES];
     struct inetaddr confirm_to; /* address that is tried while there is no path */
@@ -313,6 +315,7 @@ struct vl1 {
     struct timers timers;
     struct packet_id_source ids;
     uint64_t counters[VL1_COUNTERS];
+    struct packet_tally tally[2]; /* received, sent */
 
     struct socket_entry *sockets;
     size_t socket_count;
@@ -379,6 +382,7 @@ struct opened {
 
 /* ---- vl1.c ---- */
 void vl1_count(struct vl1 *vl1, enum vl1_counter counter);
+void vl1_tally_packet(struct vl1 *vl1, bool sent, const uint8_t *pkt, size_t len);
 void vl1_packet_in(struct vl1 *vl1, const struct arrival *at, uint8_t *pkt, size_t len);
 void vl1_dispatch(struct vl1 *vl1, struct peer *peer, const struct arrival *at, uint8_t *pkt,
                   size_t len, bool retry);
