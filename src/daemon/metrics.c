@@ -2,7 +2,9 @@
  * with panlan_. Source: spec 05 section 10. */
 #include "daemon/metrics.h"
 
+#include "controller/controller.h"
 #include "daemon/service_priv.h"
+#include "wire/packet.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -33,6 +35,72 @@ static void write_data(FILE *out, const struct service *svc)
     family(out, "panlan_udp_drops", "counter", "datagrams lost on this machine");
     (void)fprintf(out, "panlan_udp_drops{where=\"receive_buffer\"} %" PRIu64 "\n", kernel);
     (void)fprintf(out, "panlan_udp_drops{where=\"send\"} %" PRIu64 "\n", tx);
+}
+
+/* A verb or an error code with the name the reference gives its series. */
+struct series {
+    unsigned value;
+    const char *name;
+};
+
+static const char *const directions[] = {"rx", "tx"};
+
+static void write_packets(FILE *out, const struct service *svc)
+{
+    static const struct series verbs[] = {
+        {VERB_NOP, "nop"},
+        {VERB_ERROR, "error"},
+        {VERB_ACK, "ack"},
+        {VERB_QOS_MEASUREMENT, "qos"},
+        {VERB_HELLO, "hello"},
+        {VERB_OK, "ok"},
+        {VERB_WHOIS, "whois"},
+        {VERB_RENDEZVOUS, "rendezvous"},
+        {VERB_FRAME, "frame"},
+        {VERB_EXT_FRAME, "ext_frame"},
+        {VERB_ECHO, "echo"},
+        {VERB_MULTICAST_LIKE, "multicast_like"},
+        {VERB_NETWORK_CREDENTIALS, "network_credentials"},
+        {VERB_NETWORK_CONFIG_REQUEST, "network_config_request"},
+        {VERB_NETWORK_CONFIG, "network_config"},
+        {VERB_MULTICAST_GATHER, "multicast_gather"},
+        {VERB_MULTICAST_FRAME, "multicast_frame"},
+        {VERB_PUSH_DIRECT_PATHS, "push_direct_paths"},
+        {VERB_USER_MESSAGE, "user_message"},
+        {VERB_REMOTE_TRACE, "remote_trace"},
+        {VERB_PATH_NEGOTIATION_REQUEST, "path_negotiation_request"},
+    };
+    family(out, "zt_packet", "counter", "ZeroTier packet counts");
+    for (size_t d = 0; d < COUNT_OF(directions); d++) {
+        const struct packet_tally *tally = node_tally(svc->node, d == 1);
+        for (size_t i = 0; i < COUNT_OF(verbs); i++) {
+            (void)fprintf(out, "zt_packet{direction=\"%s\",packet_type=\"%s\"} %" PRIu64 "\n",
+                          directions[d], verbs[i].name, tally->verbs[verbs[i].value]);
+        }
+    }
+}
+
+static void write_packet_errors(FILE *out, const struct service *svc)
+{
+    static const struct series errors[] = {
+        {ERROR_OBJ_NOT_FOUND, "obj_not_found"},
+        {ERROR_UNSUPPORTED_OPERATION, "unsupported_operation"},
+        {ERROR_IDENTITY_COLLISION, "identity_collision"},
+        {ERROR_NEED_MEMBERSHIP_CERTIFICATE, "need_membership_certificate"},
+        {ERROR_NETWORK_ACCESS_DENIED, "network_access_denied"},
+        {ERROR_UNWANTED_MULTICAST, "unwanted_multicast"},
+        {ERROR_NETWORK_AUTHENTICATION_REQUIRED, "authentication_required"},
+        {TALLY_ERRORS, "internal_server_error"}, /* has no code in this protocol version */
+    };
+    family(out, "zt_packet_error", "counter", "ZeroTier packet errors");
+    for (size_t d = 0; d < COUNT_OF(directions); d++) {
+        const struct packet_tally *tally = node_tally(svc->node, d == 1);
+        for (size_t i = 0; i < COUNT_OF(errors); i++) {
+            uint64_t value = errors[i].value < TALLY_ERRORS ? tally->errors[errors[i].value] : 0;
+            (void)fprintf(out, "zt_packet_error{direction=\"%s\",error_type=\"%s\"} %" PRIu64 "\n",
+                          directions[d], errors[i].name, value);
+        }
+    }
 }
 
 static void write_networks(FILE *out, const struct service *svc)
@@ -88,9 +156,62 @@ static void write_peers(FILE *out, const struct service *svc)
         (void)fprintf(out, "zt_peer_path_count{node_id=\"%010" PRIx64 "\",status=\"dead\"} 0\n",
                       peers[i].address);
     }
+    family(out, "zt_peer_packets", "counter", "number of packets to/from a peer");
+    for (ssize_t i = 0; i < count; i++) {
+        for (size_t d = 0; d < COUNT_OF(directions); d++) {
+            (void)fprintf(
+                out, "zt_peer_packets{direction=\"%s\",node_id=\"%010" PRIx64 "\"} %" PRIu64 "\n",
+                directions[d], peers[i].address, peers[i].packets[d]);
+        }
+    }
+    family(out, "zt_peer_packet_errors", "counter", "number of incoming packet errors from a peer");
+    for (ssize_t i = 0; i < count; i++) {
+        (void)fprintf(out, "zt_peer_packet_errors{node_id=\"%010" PRIx64 "\"} %" PRIu64 "\n",
+                      peers[i].address, peers[i].packet_errors);
+    }
     if (count >= 0) {
         node_peers_free(peers, (size_t)count);
     }
+}
+
+static void write_value(FILE *out, const char *name, const char *type, const char *help,
+                        uint64_t value)
+{
+    family(out, name, type, help);
+    (void)fprintf(out, "%s %" PRIu64 "\n", name, value);
+}
+
+static void write_controller(FILE *out, const struct service *svc)
+{
+    struct controller_counts c = {0};
+    if (svc->ctl.controller != NULL) {
+        controller_get_counts(svc->ctl.controller, &c);
+    }
+    write_value(out, "controller_network_count", "gauge", "number of networks the controller has",
+                c.networks);
+    write_value(out, "controller_member_count", "gauge", "number of members of all networks",
+                c.members);
+    write_value(out, "controller_network_change_count", "counter", "changes of networks",
+                c.network_changes);
+    write_value(out, "controller_member_change_count", "counter", "changes of members",
+                c.member_changes);
+    write_value(out, "controller_member_auth_count", "counter", "members authorized",
+                c.member_auths);
+    write_value(out, "controller_member_deauth_count", "counter", "members deauthorized",
+                c.member_deauths);
+    write_value(out, "controller_network_config_request_queue", "gauge",
+                "requests waiting: none, they are answered as they come", 0);
+    write_value(out, "controller_network_config_request_threads", "gauge",
+                "threads that answer requests", svc->ctl.controller != NULL);
+    write_value(out, "controller_network_config_request", "counter", "configuration requests",
+                c.requests);
+    write_value(out, "panlan_controller_denied", "counter", "requests answered: access denied",
+                c.denied);
+    write_value(out, "panlan_controller_pushes", "counter", "configurations pushed", c.pushes_sent);
+    write_value(out, "panlan_controller_store_failures", "counter",
+                "commits that failed and were tried again", c.store_failures);
+    write_value(out, "panlan_controller_store_backlog", "gauge", "changes not committed yet",
+                c.store_backlog);
 }
 
 static void write_engine(FILE *out, const struct service *svc)
@@ -136,8 +257,11 @@ char *metrics_text(struct service *svc)
         return NULL;
     }
     write_data(out, svc);
+    write_packets(out, svc);
+    write_packet_errors(out, svc);
     write_networks(out, svc);
     write_peers(out, svc);
+    write_controller(out, svc);
     write_engine(out, svc);
     write_process(out, svc);
     if (fclose(out) != 0) {

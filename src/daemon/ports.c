@@ -245,7 +245,7 @@ static void on_frames(uv_poll_t *poll, int status, int events)
 
 static uint32_t wanted_mtu(const struct node_network_info *info)
 {
-    uint32_t mtu = info->config == NULL ? NETCONF_MTU_DEFAULT : info->config->mtu;
+    uint32_t mtu = info->mtu == 0 ? NETCONF_MTU_DEFAULT : info->mtu;
     return mtu < TAP_MTU_MIN ? TAP_MTU_MIN : mtu > TAP_MTU_MAX ? TAP_MTU_MAX : mtu;
 }
 
