@@ -148,6 +148,64 @@ static void test_moon_count_beyond_data_is_dropped(void **state)
     host_free(bob);
 }
 
+/* HE-4: authentic HELLOs with an identity or address of unknown type. */
+static void test_unknown_types_are_dropped(void **state)
+{
+    static const size_t at[] = {HELLO_AT_IDENTITY + 5, 84};
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(at); i++) {
+        for (unsigned type = 5; type < 256; type += 2) {
+            struct host *bob = host_up("bob", NULL);
+            struct actor *alice = actor_new("alice", bob);
+            uint8_t whole[PACKET_MAX];
+            uint8_t pkt[PACKET_MAX];
+            size_t len = hello_cut(alice, bob, SUITE_POLY1305, 12, 107, whole);
+
+            whole[PACKET_AT_PAYLOAD + at[i]] = (uint8_t)type;
+            len = actor_seal(alice, bob, SUITE_POLY1305, VERB_HELLO, whole + PACKET_AT_PAYLOAD,
+                             len - PACKET_AT_PAYLOAD, pkt, NULL);
+            host_receive(bob, SOCK, ALICE_AT, pkt, len);
+            assert_int_equal(bob->sent_count, 0);
+            assert_int_equal(vl1_peer_count(bob->vl1), 0);
+            actor_free(alice);
+            host_free(bob);
+        }
+    }
+}
+
+/* HE-8: an entry that is no moon is skipped, the moon behind it is brought. */
+static void test_entries_of_other_types_are_skipped(void **state)
+{
+    const json_t *vec = vl1_named("hello", "first tuple not a moon (skipped), then a wanted moon");
+    struct host *bob = host_new("bob");
+    struct actor *alice = actor_new("alice", bob);
+    size_t len;
+    uint8_t *hello = vec_bytes(vec, "armored", &len);
+    size_t moon_len;
+    uint8_t *moon = vec_bytes(vl1_named("worlds", "moon_v1"), "serialized", &moon_len);
+    struct opened_packet *p;
+    struct ok_hello ok;
+    uint64_t re_id;
+
+    (void)state;
+    host_store_world(bob, "planet_v1");
+    host_store_world(bob, "moon_v1");
+    host_start(bob);
+    assert_int_equal(vl1_orbit(bob->vl1, 0xab1bac9345, 0, bob->now_ms), 0);
+    host_receive(bob, SOCK, ALICE_AT, hello, len);
+    p = actor_find(alice, bob, VERB_OK, 0);
+    assert_non_null(p);
+    ok = ok_hello_of(p, &re_id);
+    assert_int_equal(ok.worlds_len, moon_len);
+    assert_memory_equal(ok.worlds, moon, moon_len);
+    free(p);
+    free(moon);
+    free(hello);
+    actor_free(alice);
+    host_free(bob);
+}
+
 /* HE-9: HELLO in any suite from a known peer. */
 static void test_hello_in_other_suites_of_a_known_peer(void **state)
 {
@@ -642,6 +700,8 @@ int main(void)
         cmocka_unit_test(test_hello_rejected_vectors_have_no_effect),
         cmocka_unit_test(test_truncated_hello_is_dropped),
         cmocka_unit_test(test_moon_count_beyond_data_is_dropped),
+        cmocka_unit_test(test_unknown_types_are_dropped),
+        cmocka_unit_test(test_entries_of_other_types_are_skipped),
         cmocka_unit_test(test_hello_in_other_suites_of_a_known_peer),
         cmocka_unit_test(test_mac_comes_before_the_address_hash),
         cmocka_unit_test(test_strangers_are_rate_gated),
