@@ -1,6 +1,8 @@
 /* Speed of the primitives: address hash, ciphers per kernel and packet size, set-up of keys, packet
  * IDs, reassembly. Prints the best of several rounds, the one least disturbed by others on the
  * machine. Source: spec 09 sections 4.1 and 12. */
+#include "measure.h"
+
 #include "crypto/cpu.h"
 #include "crypto/identity.h"
 #include "crypto/packet_id.h"
@@ -11,49 +13,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-
-enum {
-    ROUNDS = 15,
-    ROUND_NS = 4000000, /* about this long is a round */
-};
 
 static uint8_t packet[PACKET_MAX];
 static const size_t sizes[] = {64, 102, 550, 1400, 2838};
-
-static int64_t cpu_ns(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
-/* Best time of one call of work(ctx) in ns. */
-static double measure(void (*work)(void *ctx), void *ctx)
-{
-    double best = 1e18;
-    int64_t count = 1;
-
-    for (unsigned round = 0; round < ROUNDS;) {
-        int64_t start = cpu_ns();
-        int64_t spent;
-
-        for (int64_t i = 0; i < count; i++) {
-            work(ctx);
-        }
-        spent = cpu_ns() - start;
-        if (spent < ROUND_NS && count < 10000000) {
-            count *= 2; /* warm-up: not yet long enough to be counted */
-            continue;
-        }
-        if ((double)spent / (double)count < best) {
-            best = (double)spent / (double)count;
-        }
-        round++;
-    }
-    return best;
-}
 
 struct armor_work {
     struct armor_keys keys;

@@ -20,6 +20,14 @@ uint16_t checksum_fold(uint64_t sum)
     return (uint16_t)sum;
 }
 
+static uint64_t load32(const uint8_t *p)
+{
+    uint32_t v;
+
+    memcpy(&v, p, sizeof(v));
+    return v;
+}
+
 /* Words of 32 bits in the order of this machine: the sum of their halves does not depend on which
  * half is which, and its two bytes are put right at the end (RFC 1071 section 2). */
 uint32_t checksum_portable(const void *data, size_t len)
@@ -31,18 +39,16 @@ uint32_t checksum_portable(const void *data, size_t len)
     uint16_t sum;
 
     for (; len >= 16; p += 16, len -= 16) {
-        uint64_t v[2];
-
-        memcpy(v, p, sizeof(v));
-        a += (v[0] & 0xffffffff) + (v[1] & 0xffffffff);
-        b += (v[0] >> 32) + (v[1] >> 32);
+        a += load32(p) + load32(p + 4);
+        b += load32(p + 8) + load32(p + 12);
+    }
+    for (; len >= 4; p += 4, len -= 4) {
+        a += load32(p);
     }
     if (len > 0) {
-        uint64_t v[2] = {0, 0};
+        uint8_t last[4] = {p[0], len > 1 ? p[1] : 0, len > 2 ? p[2] : 0, 0};
 
-        memcpy(v, p, len);
-        a += (v[0] & 0xffffffff) + (v[1] & 0xffffffff);
-        b += (v[0] >> 32) + (v[1] >> 32);
+        a += load32(last);
     }
     sum = checksum_fold(a + b);
     memcpy(swapped, &sum, sizeof(swapped));
