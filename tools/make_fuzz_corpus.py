@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Make the fuzz corpora that come from the golden vectors.
+"""Make the fuzz corpora that come from the golden vectors, and those of super-frames.
 
 Usage: tools/make_fuzz_corpus.py        (from anywhere; writes test/fuzz/corpus/<target>/)
 
@@ -129,7 +129,56 @@ def put_vl2(v):
     put("config_chunk", "ack", b"\x02" + bytes(16))
 
 
+def ip_frame(v6, udp, seq, size, flags=0x10, ident=7, options=b""):
+    """An IP packet of one flow; lengths are right, checksums are left to the target."""
+    if udp:
+        upper = bytes.fromhex("03e807d0") + (8 + size).to_bytes(2, "big") + b"\xab\xcd"
+    else:
+        upper = (bytes.fromhex("03e807d0") + seq.to_bytes(4, "big") + bytes.fromhex("01020304")
+                 + bytes([(5 + len(options) // 4) << 4, flags]) + bytes.fromhex("1234abcd0000")
+                 + options)
+    upper += bytes(i & 0xff for i in range(size))
+    protocol = 17 if udp else 6
+    if v6:
+        return (bytes.fromhex("60000000") + len(upper).to_bytes(2, "big") + bytes([protocol, 64])
+                + bytes(range(32)) + upper)
+    return (b"\x45\0" + (20 + len(upper)).to_bytes(2, "big") + ident.to_bytes(2, "big")
+            + (b"\x40\0" if udp else b"\0\0") + bytes([64, protocol]) + b"\0\0"
+            + bytes.fromhex("0a0000010a000002") + upper)
+
+
+def put_super_frames():
+    for v6 in (0, 1):
+        for udp in (0, 1):
+            name = f"v{6 if v6 else 4}-{'udp' if udp else 'tcp'}"
+            l3 = 40 if v6 else 20
+            gso = 5 if udp else (4 if v6 else 1)
+            frame = ip_frame(v6, udp, 1000, 100, 0x99, options=b"" if udp else bytes(12))
+            for tag in (b"", bytes.fromhex("81000064")):
+                start = 14 + len(tag) + l3
+                vnet = (bytes([1, gso]) + b"\0\0" + (30).to_bytes(2, "little")
+                        + start.to_bytes(2, "little") + bytes([6 if udp else 16, 0]))
+                put("split", name + ("-tag" if tag else ""),
+                    vnet + b"\x22" * 12 + tag + (b"\x86\xdd" if v6 else b"\x08\0") + frame)
+            train = b""
+            for i in range(5):
+                size = 20 if i == 4 else 30
+                packet = ip_frame(v6, udp, 1000 + 30 * i, size, 0x10, 7 + i)
+                train += bytes([v6]) + len(packet).to_bytes(2, "big") + packet
+            put("merge", name, train)
+            put("merge", name + "-twice", train + train)
+    put("split", "partial", bytes.fromhex("01000000000022000600") + b"\x22" * 12 + b"\x08\0"
+        + ip_frame(0, 1, 0, 21))
+    put("split", "extensions", bytes.fromhex("0104000014003e001000") + b"\x22" * 12
+        + bytes.fromhex("86dd6000000000400040") + bytes(32) + bytes.fromhex("0600010400000000")
+        + ip_frame(0, 0, 5, 44)[20:])
+    other = ip_frame(0, 0, 9, 30, 0x12)
+    put("merge", "others", b"".join(
+        bytes([c]) + len(other).to_bytes(2, "big") + other for c in (0, 8, 4, 0x10, 3, 2, 1)))
+
+
 def main():
+    put_super_frames()
     put_crypto(vectors("identity-crypto.json"))
     put_vl1(vectors("vl1.json"))
     put_vl2(vectors("vl2.json"))
