@@ -420,14 +420,14 @@ static void expire_paths(struct peer *peer, int64_t now_ms)
     }
 }
 
-static int64_t peer_expiry(const struct peer *peer, int64_t now_ms)
+static int64_t peer_expiry(const struct peer *peer)
 {
-    return (peer->last_receive_ms != TIME_NEVER ? peer->last_receive_ms : now_ms) + PEER_ALIVE_MS;
+    return heard_ms(peer) + PEER_ALIVE_MS;
 }
 
 void peer_schedule(struct peer *peer, int64_t now_ms)
 {
-    int64_t at = peer_expiry(peer, now_ms);
+    int64_t at = peer_expiry(peer);
     int64_t next;
 
     if (peer->gone) {
@@ -483,7 +483,7 @@ static void peer_timer(struct timer *timer, int64_t now_ms)
         peer->last_receive_ms == TIME_NEVER || now_ms - peer->last_receive_ms >= PEER_KEYS_IDLE_MS;
 
     expire_paths(peer, now_ms);
-    if (!is_kept(peer) && !peer->validating && peer_expiry(peer, TIME_NEVER / 2) <= now_ms) {
+    if (!is_kept(peer) && !peer->validating && peer_expiry(peer) <= now_ms) {
         peer_save(peer, now_ms);
         peer_free(peer);
         return;

@@ -334,6 +334,29 @@ static void test_rendezvous_for_an_unknown_peer_waits(void **state)
     }
 }
 
+/* A peer that was never heard is not forgotten before its time because of the timer that says HELLO
+ * to it again. */
+static void test_rendezvous_is_tried_again(void **state)
+{
+    struct actor *root;
+    struct host *h = online(&root);
+    struct actor *bob = actor_new("bob", h);
+
+    (void)state;
+    host_know(h, &bob->identity, 0);
+    host_forget(h);
+    rendezvous(root, h, ROOT1_AT, bob->identity.address, "46.1.1.1/50000");
+    assert_int_equal(actor_count(bob, h, VERB_HELLO, 0), 1);
+    host_run(h, 20000);
+    assert_int_equal(actor_count(bob, h, VERB_HELLO, 0), 1 + CONFIRM_TRIES);
+    assert_non_null(peer_in_memory(h->vl1, bob->identity.address));
+    host_run(h, PEER_ALIVE_MS);
+    assert_null(peer_in_memory(h->vl1, bob->identity.address));
+    actor_free(root);
+    actor_free(bob);
+    host_free(h);
+}
+
 /* ---- ECHO ---- */
 
 /* VB-16, VB-18, AR-10: the same payload, once in 166 ms and path. */
@@ -794,6 +817,7 @@ int main(void)
         cmocka_unit_test(test_rendezvous),
         cmocka_unit_test(test_rendezvous_to_impossible_addresses),
         cmocka_unit_test(test_rendezvous_for_an_unknown_peer_waits),
+        cmocka_unit_test(test_rendezvous_is_tried_again),
         cmocka_unit_test(test_echo),
         cmocka_unit_test(test_large_echo),
         cmocka_unit_test(test_push_vectors),
