@@ -1,3 +1,5 @@
+/* Hash map of intrusive nodes: see hmap.h. Emptying one node by node stays linear because the first
+ * bucket in use is remembered. */
 #include "base/hmap.h"
 
 #include <errno.h>
@@ -21,6 +23,14 @@ uint64_t hash_mix(uint64_t key, uint64_t seed)
 static struct hmap_node **bucket_of(const struct hmap *map, uint64_t key)
 {
     return &map->buckets[hash_mix(key, map->seed) & map->mask];
+}
+
+/* Move `first` up to a bucket that is in use, or to mask. */
+static void skip_empty(struct hmap *map)
+{
+    while (map->first < map->mask && map->buckets[map->first] == NULL) {
+        map->first++;
+    }
 }
 
 void hmap_init(struct hmap *map, uint64_t seed)
@@ -55,6 +65,8 @@ static int hmap_resize(struct hmap *map, size_t buckets)
             *b = n;
         }
     }
+    map->first = 0;
+    skip_empty(map);
     free(old.buckets);
     return 0;
 }
@@ -71,6 +83,9 @@ int hmap_insert(struct hmap *map, struct hmap_node *node, uint64_t key)
         (void)!hmap_resize(map, 2 * (map->mask + 1)); /* longer chains are the fallback */
     }
     b = bucket_of(map, key);
+    if ((size_t)(b - map->buckets) < map->first) {
+        map->first = (size_t)(b - map->buckets);
+    }
     node->key = key;
     node->next = *b;
     *b = node;
@@ -94,6 +109,7 @@ void hmap_remove(struct hmap *map, struct hmap_node *node)
     if (map->mask + 1 > HMAP_FIRST_BUCKETS && map->count < (map->mask + 1) / 8) {
         (void)!hmap_resize(map, (map->mask + 1) / 2); /* keeping the larger array is the fallback */
     }
+    skip_empty(map);
 }
 
 static struct hmap_node *find_in_chain(struct hmap_node *n, uint64_t key)
@@ -116,7 +132,7 @@ struct hmap_node *hmap_next_same(const struct hmap_node *node)
 
 struct hmap_node *hmap_each(const struct hmap *map, struct hmap_node *after)
 {
-    size_t i = 0;
+    size_t i = map->first;
 
     if (map->buckets == NULL) {
         return NULL;

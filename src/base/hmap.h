@@ -17,6 +17,7 @@ struct hmap {
     struct hmap_node **buckets;
     size_t mask;  /* bucket count - 1; buckets is NULL while empty */
     size_t count; /* nodes */
+    size_t first; /* no bucket below this one is in use */
     uint64_t seed;
 };
 

@@ -105,6 +105,31 @@ static void test_random_operations_match_model(void **state)
     free(items);
 }
 
+/* Taking out one node after the other does not look at all buckets each time. Quadratic, this takes
+ * minutes. */
+static void test_emptying_a_large_map_is_quick(void **state)
+{
+    enum { MANY = 1000000 };
+    struct hmap_node *nodes = calloc(MANY, sizeof(*nodes));
+    struct hmap_node *n;
+    struct hmap map;
+
+    (void)state;
+    assert_non_null(nodes);
+    hmap_init(&map, 12345);
+    for (uint64_t round = 0; round < 2; round++) {
+        for (uint64_t i = 0; i < MANY; i++) {
+            assert_int_equal(hmap_insert(&map, &nodes[i], i * 7919), 0);
+        }
+        while ((n = hmap_each(&map, NULL)) != NULL) {
+            hmap_remove(&map, n);
+        }
+        assert_int_equal(map.count, 0);
+    }
+    hmap_done(&map);
+    free(nodes);
+}
+
 static void test_empty_map(void **state)
 {
     struct hmap map;
@@ -163,6 +188,7 @@ static void test_hash_spreads(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_emptying_a_large_map_is_quick),
         cmocka_unit_test(test_empty_map),
         cmocka_unit_test(test_random_operations_match_model),
         cmocka_unit_test(test_buckets_follow_count),
