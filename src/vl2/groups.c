@@ -232,27 +232,27 @@ static void group_free(struct vl2 *vl2, struct group *g)
     free(g);
 }
 
-/* Collect groups for which test holds and free them; in rounds, because freeing disturbs a walk. */
+/* Free the groups for which test holds. They are chained first, because freeing disturbs a walk. */
 static void free_groups(struct vl2 *vl2, bool (*test)(const struct group *g, uint64_t arg),
                         uint64_t arg)
 {
-    struct group *found[64];
-    size_t count;
+    struct group *doomed = NULL;
 
-    do {
-        count = 0;
-        for (struct hmap_node *n = hmap_each(&vl2->multicast.groups, NULL);
-             n != NULL && count < COUNT_OF(found); n = hmap_each(&vl2->multicast.groups, n)) {
-            struct group *g = CONTAINER_OF(n, struct group, node);
+    for (struct hmap_node *n = hmap_each(&vl2->multicast.groups, NULL); n != NULL;
+         n = hmap_each(&vl2->multicast.groups, n)) {
+        struct group *g = CONTAINER_OF(n, struct group, node);
 
-            if (test(g, arg)) {
-                found[count++] = g;
-            }
+        if (test(g, arg)) {
+            g->next_doomed = doomed;
+            doomed = g;
         }
-        for (size_t i = 0; i < count; i++) {
-            group_free(vl2, found[i]);
-        }
-    } while (count == COUNT_OF(found));
+    }
+    while (doomed != NULL) {
+        struct group *g = doomed;
+
+        doomed = g->next_doomed;
+        group_free(vl2, g);
+    }
 }
 
 static bool is_of_network(const struct group *g, uint64_t nwid)

@@ -238,6 +238,7 @@ struct group {
     int64_t gathered_ms; /* last explicit gather */
     struct list pending; /* frames that wait for members, oldest first */
     unsigned pending_count;
+    struct group *next_doomed; /* while several are being freed */
 };
 
 /* A multicast frame that further members may still get. */
