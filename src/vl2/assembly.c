@@ -280,6 +280,9 @@ enum vl1_verdict assembly_chunk(struct vl2 *vl2, const struct in_packet *in, int
             vl2_count(vl2, COUNT_CHUNK_REFUSED);
             return VL1_DONE;
         }
+        if (!vl1_peer_is_validated(vl2->vl1, in->peer, now_ms)) {
+            return VL1_LATER;
+        }
         complete(net, in, (const char *)chunk.data, chunk.data_len, in->id, now_ms);
         return VL1_DONE;
     }

@@ -312,6 +312,34 @@ static void test_an_older_configuration_is_taken_only_as_answer(void **state)
     }
 }
 
+/* Also the unsigned form of old controllers is believed only from a checked identity: a root must
+ * not be able to make up the controller. */
+static void test_an_unsigned_configuration_needs_a_checked_controller(void **state)
+{
+    struct bench *b = *state;
+    uint8_t packet[PACKET_PAYLOAD_MAX];
+    struct wr w = wr_init(packet, sizeof(packet));
+    struct peer *controller = vl1_peer_find(&b->vl1, bench_id(b, 'C')->address, b->now);
+    const struct network *net;
+    size_t len;
+    char *text = bench_config(b, &(struct setup){.revision = 1}, &len);
+
+    bench_join(b, BENCH_NWID);
+    net = vl2_find(b->vl2, BENCH_NWID);
+    wr_u64(&w, BENCH_NWID);
+    wr_u16(&w, (uint16_t)len);
+    wr_bytes(&w, text, len);
+    free(text);
+    controller->unchecked = true;
+    assert_int_equal(bench_in(b, bench_id(b, 'C'), VERB_NETWORK_CONFIG, packet, wr_len(&w)),
+                     VL1_LATER);
+    assert_false(net->has_conf);
+    controller->unchecked = false;
+    assert_int_equal(bench_in(b, bench_id(b, 'C'), VERB_NETWORK_CONFIG, packet, wr_len(&w)),
+                     VL1_DONE);
+    assert_true(net->has_conf);
+}
+
 /* Do better 4: the controller confirms an unchanged configuration after a refusal. */
 static void test_an_identical_configuration_clears_a_refusal(void **state)
 {
@@ -357,6 +385,7 @@ int main(void)
         WITH_BENCH(test_overlaps_and_expiry),
         WITH_BENCH(test_random_cuts),
         WITH_BENCH(test_an_older_configuration_is_taken_only_as_answer),
+        WITH_BENCH(test_an_unsigned_configuration_needs_a_checked_controller),
         WITH_BENCH(test_an_identical_configuration_clears_a_refusal),
         WITH_BENCH(test_renewed_time_stamps_disturb_neither_port_nor_store),
     };
