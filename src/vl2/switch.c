@@ -468,6 +468,7 @@ static bool multicast_frame(struct network *net, const struct in_packet *in,
     if ((mf->flags & MULTICAST_REPLICATE) != 0 && net->is_replicator) {
         multicast_send(net, &mf->group, in->source, frame.source_mac, frame.ethertype,
                        frame.payload, frame.len, now_ms);
+        member = member_find(net, in->source); /* asking many strangers may have evicted it */
     }
     if (frame.source_mac != own) {
         if (!network_is_bridge(net, in->source)) {
