@@ -77,6 +77,9 @@ def once(kinds):
         for node in (one, two):
             node.wait_network(nwid, timeout=40)
         target = two.ip(nwid)
+        # The others are to be settled: a reference announces its subscriptions 5 s after joining,
+        # and its controller is deaf to a member for 1 s after a request.
+        time.sleep(8 if two.reference else 1.5)
         one.stop(20)
         for name in os.listdir(one.path("networks.d")):
             if name.endswith(".conf") and not name.endswith(".local.conf"):
