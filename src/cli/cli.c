@@ -4,6 +4,8 @@
 
 #include "daemon/service.h"
 #include "os/home.h"
+#include "os/tap.h"
+#include "os/udp.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -186,7 +188,11 @@ static bool fork_away(void)
 
 int daemon_main(int argc, char **argv)
 {
-    struct service_options options = {.primary_port = -1, .require_root = true, .ready_fd = -1};
+    struct service_options options = {.primary_port = -1,
+                                      .require_root = true,
+                                      .ready_fd = -1,
+                                      .udp_offloads = UDP_OFFLOAD_ALL,
+                                      .tap_offloads = TAP_OFFLOAD_ALL};
     char home[HOME_PATH_MAX];
     const char *argument = NULL;
     for (int i = 1; i < argc; i++) {

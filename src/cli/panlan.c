@@ -6,6 +6,8 @@
 
 #include "daemon/invitation.h"
 #include "daemon/service.h"
+#include "os/tap.h"
+#include "os/udp.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -66,10 +68,40 @@ static bool parse_number(const char *text, long max, int *ret)
     return true;
 }
 
-/* panlan service [--port N] [--ready-fd N] [-U] */
+/* Take away what a --no-... switch names. Returns false if it names nothing. */
+static bool switch_off(struct service_options *options, const char *arg)
+{
+    static const struct {
+        const char *name;
+        unsigned udp;
+        unsigned tap;
+    } switches[] = {
+        {"--no-offload", UDP_OFFLOAD_ALL, TAP_OFFLOAD_ALL},
+        {"--no-gso", UDP_OFFLOAD_GSO, 0},
+        {"--no-gro", UDP_OFFLOAD_GRO, 0},
+        {"--no-tso", 0, TAP_OFFLOAD_TSO4 | TAP_OFFLOAD_TSO6 | TAP_OFFLOAD_ECN | TAP_OFFLOAD_USO},
+        {"--no-uso", 0, TAP_OFFLOAD_USO},
+        {"--no-csum", 0, TAP_OFFLOAD_ALL & ~(unsigned)TAP_OFFLOAD_VNET},
+        {"--no-vnet", 0, TAP_OFFLOAD_ALL},
+    };
+    for (size_t i = 0; i < COUNT_OF(switches); i++) {
+        if (strcmp(arg, switches[i].name) == 0) {
+            options->udp_offloads &= ~switches[i].udp;
+            options->tap_offloads &= ~switches[i].tap;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* panlan service [--port N] [--ready-fd N] [-U] [--no-offload|gso|gro|tso|uso|csum|vnet] */
 static int cmd_service(struct cli *cli)
 {
-    struct service_options options = {.home = cli->home, .primary_port = -1, .ready_fd = -1};
+    struct service_options options = {.home = cli->home,
+                                      .primary_port = -1,
+                                      .ready_fd = -1,
+                                      .udp_offloads = UDP_OFFLOAD_ALL,
+                                      .tap_offloads = TAP_OFFLOAD_ALL};
     if (cli->client.port != 0) {
         options.primary_port = (int)cli->client.port;
     }
@@ -78,7 +110,7 @@ static int cmd_service(struct cli *cli)
         if (strcmp(cli->args[i], "--ready-fd") == 0 &&
             parse_number(next, 1 << 20, &options.ready_fd)) {
             i++;
-        } else if (strcmp(cli->args[i], "-U") != 0) {
+        } else if (strcmp(cli->args[i], "-U") != 0 && !switch_off(&options, cli->args[i])) {
             (void)fprintf(stderr, "panlan service: what is %s?\n", cli->args[i]);
             return CLI_USAGE;
         }

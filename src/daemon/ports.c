@@ -2,6 +2,7 @@
 #include "daemon/ports.h"
 
 #include "base/cursor.h"
+#include "crypto/cpu.h"
 #include "daemon/dns.h"
 #include "daemon/log.h"
 #include "daemon/service_priv.h"
@@ -18,8 +19,10 @@ enum {
     RETRY_NEXT_MS = 30000,
     SCAN_SOON_MS = 20,    /* after a membership report: the system's list is up to date then */
     SCAN_LATE_MS = 60000, /* safety net for groups that no report announces */
-    FRAME_ROUNDS = 8,     /* batches per wake before other work gets its turn */
-    FRAME_STRIDE = (TAP_FRAME_BUFFER + 63) / 64 * 64,
+    FRAME_ROUNDS = 4,     /* batches per wake before other work gets its turn */
+    FRAME_BATCH = 4,      /* super-frames of a batch */
+    FRAME_STRIDE = (TAP_SUPER_BUFFER + 63) / 64 * 64,
+    ARENA_LEN = 1024 * 1024, /* payloads that wait to be merged */
     DEVICE_IPS_MAX = 64,
     DEVICEMAP_MAX = 65536,
     PROTO_IGMP = 2,
@@ -82,6 +85,80 @@ static void on_retry(uv_timer_t *timer)
     }
 }
 
+/* ---- frames to a device ---- */
+
+/* The device refuses a super-frame: cut it again. */
+static void write_cut(struct ports *ports, struct port *port, const struct merge_output *out)
+{
+    struct offload_split split;
+    struct offload_frame frame;
+    uint8_t *block = malloc(out->len);
+    if (block == NULL) {
+        return;
+    }
+    merge_output_copy(out, block);
+    if (offload_split_begin(&split, &out->vnet, block, out->len, ports->checksum) > 0) {
+        while (offload_split_next(&split, &frame)) {
+            (void)tap_write(port->tap, 0, frame.data, frame.len);
+        }
+    }
+    free(block);
+}
+
+static void write_merged(void *ctx, const struct merge_output *out)
+{
+    struct ports *ports = ctx;
+    struct port *port = ports->merging;
+    int err = tap_write_super(port->tap, 0, &out->vnet, out->pieces, out->count);
+    if ((err == -EINVAL || err == -EOPNOTSUPP) && out->frames > 1) {
+        write_cut(ports, port, out);
+    }
+}
+
+void ports_flush(struct ports *ports)
+{
+    if (ports->merging != NULL) {
+        merger_flush(&ports->merger);
+        ports->merging = NULL;
+    }
+    ports->arena_used = 0;
+}
+
+/* Kinds of flows whose frames may reach a device as super-frames. */
+static unsigned merge_kinds(const struct tap *tap)
+{
+    unsigned offloads = tap_offloads(tap);
+    unsigned kinds = (offloads & TAP_OFFLOAD_CSUM) != 0 ? MERGE_TCP4 | MERGE_TCP6 : 0;
+    return (offloads & TAP_OFFLOAD_USO) != 0 ? kinds | MERGE_UDP : kinds;
+}
+
+void ports_deliver(struct ports *ports, uint64_t nwid, uint64_t dest_mac, uint64_t source_mac,
+                   uint16_t ethertype, const void *payload, size_t len)
+{
+    struct port *port = port_find(ports, nwid);
+    if (port == NULL || port->tap == NULL) {
+        return;
+    }
+    unsigned kinds = merge_kinds(port->tap);
+    if (kinds == 0 || len > tap_mtu(port->tap)) {
+        (void)tap_write_parts(port->tap, 0, dest_mac, source_mac, ethertype, payload, len);
+        return;
+    }
+    if ((ports->merging != NULL && ports->merging != port) || ports->arena_used + len > ARENA_LEN) {
+        ports_flush(ports);
+    }
+    ports->merging = port;
+    uint8_t *copy = ports->arena + ports->arena_used; /* the engine's memory is good for the call */
+    memcpy(copy, payload, len);
+    ports->arena_used += (len + 15) / 16 * 16;
+    merger_add(&ports->merger, &(struct merge_input){.dest_mac = dest_mac,
+                                                     .source_mac = source_mac,
+                                                     .payload = copy,
+                                                     .len = len,
+                                                     .kinds = kinds,
+                                                     .ethertype = ethertype});
+}
+
 static uv_timer_t *timer_new(struct ports *ports)
 {
     uv_timer_t *timer = calloc(1, sizeof(*timer));
@@ -100,12 +177,19 @@ int ports_init(struct ports *ports, struct service *svc)
     hmap_init(&ports->by_nwid, seed);
     ports->scan = timer_new(ports);
     ports->retry = timer_new(ports);
-    ports->rx_memory = malloc((size_t)TAP_BATCH_MAX * FRAME_STRIDE);
-    return ports->scan == NULL || ports->retry == NULL || ports->rx_memory == NULL ? -ENOMEM : 0;
+    ports->checksum = checksum_pick(cpu_features());
+    merger_init(&ports->merger, ports->checksum, write_merged, ports);
+    ports->rx_memory = malloc((size_t)FRAME_BATCH * FRAME_STRIDE);
+    ports->arena = malloc(ARENA_LEN);
+    return ports->scan == NULL || ports->retry == NULL || ports->rx_memory == NULL ||
+                   ports->arena == NULL
+               ? -ENOMEM
+               : 0;
 }
 
 static void close_device(struct port *port)
 {
+    ports_flush(port->owner);
     if (port->poll != NULL) {
         (void)uv_poll_stop(port->poll);
         uv_close((uv_handle_t *)port->poll, on_handle_closed);
@@ -133,7 +217,8 @@ void ports_done(struct ports *ports)
         }
     }
     free(ports->rx_memory);
-    ports->rx_memory = NULL;
+    free(ports->arena);
+    ports->rx_memory = ports->arena = NULL;
 }
 
 void ports_change(struct ports *ports, uint64_t nwid, enum port_change change)
@@ -156,15 +241,6 @@ void ports_change(struct ports *ports, uint64_t nwid, enum port_change change)
     ports->dirty = true;
 }
 
-void ports_deliver(struct ports *ports, uint64_t nwid, uint64_t dest_mac, uint64_t source_mac,
-                   uint16_t ethertype, const void *payload, size_t len)
-{
-    struct port *port = port_find(ports, nwid);
-    if (port != NULL && port->tap != NULL) {
-        (void)tap_write_parts(port->tap, 0, dest_mac, source_mac, ethertype, payload, len);
-    }
-}
-
 /* A membership report tells that the system's list of groups changed. */
 static bool is_membership_report(uint16_t ethertype, const uint8_t *payload, size_t len)
 {
@@ -180,9 +256,9 @@ static uint64_t read_mac(struct rd *r)
     return high << 32 | rd_u32(r);
 }
 
-static void frame_up(struct port *port, const struct tap_frame *frame, int64_t now_ms)
+static void frame_up(struct port *port, const uint8_t *data, size_t frame_len, int64_t now_ms)
 {
-    struct rd r = rd_init(frame->data, frame->len);
+    struct rd r = rd_init(data, frame_len);
     uint64_t dest = read_mac(&r);
     uint64_t source = read_mac(&r);
     uint16_t ethertype = rd_u16(&r);
@@ -199,19 +275,31 @@ static void frame_up(struct port *port, const struct tap_frame *frame, int64_t n
                     now_ms);
 }
 
-/* Give one batch of frames to the engine. Returns how many there were; negative errno. */
+/* Give one batch of frames to the engine; super-frames are cut first. Returns how many there were;
+ * negative errno. */
 static int read_batch(struct port *port)
 {
-    struct tap_frame batch[TAP_BATCH_MAX];
-    for (size_t i = 0; i < TAP_BATCH_MAX; i++) {
-        batch[i] = (struct tap_frame){.data = port->owner->rx_memory + i * FRAME_STRIDE,
-                                      .cap = TAP_FRAME_BUFFER};
+    struct ports *ports = port->owner;
+    struct tap_super batch[FRAME_BATCH];
+    for (size_t i = 0; i < FRAME_BATCH; i++) {
+        batch[i] = (struct tap_super){.data = ports->rx_memory + i * FRAME_STRIDE,
+                                      .cap = TAP_SUPER_BUFFER};
     }
-    int count = tap_read(port->tap, 0, batch, TAP_BATCH_MAX);
+    int count = tap_read_super(port->tap, 0, batch, FRAME_BATCH);
     int64_t now_ms = service_now();
     for (int i = 0; i < count; i++) {
-        frame_up(port, &batch[i], now_ms);
+        struct offload_split split;
+        struct offload_frame frame;
+        if (offload_split_begin(&split, &batch[i].vnet, batch[i].data, batch[i].len,
+                                ports->checksum) <= 0) {
+            continue;
+        }
+        while (offload_split_next(&split, &frame)) {
+            frame_up(port, frame.data, frame.len, now_ms);
+        }
     }
+    sockets_flush(&ports->svc->sockets);
+    ports_flush(ports);
     return count;
 }
 
@@ -231,7 +319,7 @@ static void on_frames(uv_poll_t *poll, int status, int events)
     int count = status;
     for (int round = 0; round < FRAME_ROUNDS && count >= 0; round++) {
         count = read_batch(port);
-        if (count >= 0 && count < TAP_BATCH_MAX) {
+        if (count >= 0 && count < FRAME_BATCH) {
             return;
         }
     }
@@ -290,6 +378,7 @@ static void open_device(struct port *port, const struct node_network_info *info)
         .mac = info->mac,
         .mtu = wanted_mtu(info),
         .queues = 1,
+        .offloads = port->owner->svc->options.tap_offloads,
     };
     int before = port->error;
     port->retry_ms = 0;

@@ -5,6 +5,7 @@
 
 #include "base/attr.h"
 #include "base/hmap.h"
+#include "datapath/merge.h"
 #include "node/node.h"
 #include "os/managed.h"
 #include "os/tap.h"
@@ -23,7 +24,12 @@ struct ports {
     bool timers_open;        /* the two timers are initialised */
     struct uv_timer_s *scan; /* look at multicast groups */
     struct uv_timer_s *retry;
-    uint8_t *rx_memory; /* buffers of one batch of frames */
+    uint8_t *rx_memory;   /* buffers of one batch of super-frames */
+    struct merger merger; /* received frames on their way to a device */
+    struct port *merging; /* the device they are for */
+    uint8_t *arena;       /* copies of their payloads */
+    size_t arena_used;
+    checksum_fn *checksum;
 };
 
 /* Prepare; opens nothing. Returns 0; -ENOMEM. */
@@ -36,6 +42,9 @@ void ports_done(struct ports *ports);
 void ports_change(struct ports *ports, uint64_t nwid, enum port_change change);
 void ports_deliver(struct ports *ports, uint64_t nwid, uint64_t dest_mac, uint64_t source_mac,
                    uint16_t ethertype, const void *payload, size_t len);
+
+/* Write out frames that wait to be merged: after each batch of received datagrams. */
+void ports_flush(struct ports *ports);
 
 /* Carry out what was announced. */
 void ports_settle(struct ports *ports);

@@ -134,6 +134,8 @@ static void on_settle(uv_prepare_t *prepare)
 {
     struct service *svc = prepare->data;
     ports_settle(&svc->ports);
+    ports_flush(&svc->ports);
+    sockets_flush(&svc->sockets);
     int64_t deadline_ms = earlier(node_deadline(svc->node), ctl_deadline(&svc->ctl));
     if (deadline_ms == svc->deadline_ms) {
         return;

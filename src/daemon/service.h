@@ -6,10 +6,12 @@
 #include <stdint.h>
 
 struct service_options {
-    const char *home;  /* directory, chosen by the caller */
-    int primary_port;  /* -p: 0 random, -1 not given */
-    bool require_root; /* exit when not root (the reference's habit) */
-    int ready_fd;      /* a byte is written there once the API answers; -1 none */
+    const char *home;      /* directory, chosen by the caller */
+    int primary_port;      /* -p: 0 random, -1 not given */
+    bool require_root;     /* exit when not root (the reference's habit) */
+    unsigned udp_offloads; /* enum udp_offload bits to ask for */
+    unsigned tap_offloads; /* enum tap_offload bits to ask for; 0: plain frames */
+    int ready_fd;          /* a byte is written there once the API answers; -1 none */
 };
 
 /* Run until a signal asks to stop. Returns the exit status of the process. Messages go to stderr.

@@ -11,9 +11,8 @@
 #include <string.h>
 
 enum {
-    RX_BATCH = UDP_BATCH_MAX,
-    RX_STRIDE = (UDP_PAYLOAD_MAX + 64) / 64 * 64,
-    RX_ROUNDS = 8, /* batches per wake before other work gets its turn */
+    RX_BUFFERS = 16, /* messages of one batch, each of up to 64 KiB of merged datagrams */
+    RX_ROUNDS = 4,   /* batches per wake before other work gets its turn */
     SOCKETS_MAX = 256,
 };
 
@@ -44,25 +43,33 @@ int sockets_init(struct sockets *sockets, struct service *svc)
     random_bytes(&seed, sizeof(seed));
     *sockets = (struct sockets){.svc = svc, .next_id = 1};
     hmap_init(&sockets->by_id, seed);
-    sockets->rx_memory = malloc((size_t)RX_BATCH * RX_STRIDE);
-    return sockets->rx_memory == NULL ? -ENOMEM : 0;
+    int err = udp_bulk_new(RX_BUFFERS, &sockets->bulk);
+    return err < 0 ? err : outbox_init(&sockets->outbox, sockets->bulk);
 }
 
-/* Give one batch to the engine. Returns how many there were; negative errno. */
+/* Give the datagrams of a message to the engine, in place. */
+static void take_message(struct usock *s, const struct udp_message *message, int64_t now_ms)
+{
+    struct service *svc = s->owner->svc;
+    svc->rx_bytes += message->len;
+    for (size_t at = 0; at < message->len; at += message->segment) {
+        size_t left = message->len - at;
+        node_receive(svc->node, usock_id(s), &message->from, message->data + at,
+                     left < message->segment ? left : message->segment, now_ms);
+    }
+}
+
+/* Give one batch to the engine. Returns how many messages there were; negative errno. */
 static int receive_batch(struct usock *s)
 {
-    struct sockets *owner = s->owner;
-    struct service *svc = owner->svc;
-    struct udp_rx batch[RX_BATCH];
-    for (size_t i = 0; i < RX_BATCH; i++) {
-        batch[i] = (struct udp_rx){.data = owner->rx_memory + i * RX_STRIDE, .cap = RX_STRIDE};
-    }
-    int count = udp_receive(s->udp, batch, RX_BATCH);
+    const struct udp_message *batch;
+    int count = udp_receive_bulk(s->udp, s->owner->bulk, &batch);
     int64_t now_ms = service_now();
     for (int i = 0; i < count; i++) {
-        svc->rx_bytes += batch[i].len;
-        node_receive(svc->node, usock_id(s), &batch[i].from, batch[i].data, batch[i].len, now_ms);
+        take_message(s, &batch[i], now_ms);
     }
+    ports_flush(&s->owner->svc->ports);
+    sockets_flush(s->owner);
     return count;
 }
 
@@ -79,7 +86,7 @@ static void on_readable(uv_poll_t *poll, int status, int events)
             log_write(LOG_LEVEL_DEBUG, "udp", "receive failed port=%u error=\"%s\"", s->port,
                       strerror(-count));
         }
-        if (count < RX_BATCH) {
+        if (count < RX_BUFFERS) {
             return;
         }
     }
@@ -92,6 +99,7 @@ static void on_closed(uv_handle_t *handle)
 
 static void usock_close(struct usock *s)
 {
+    outbox_flush(&s->owner->outbox);
     hmap_remove(&s->owner->by_id, &s->node);
     (void)uv_poll_stop(&s->poll);
     udp_close(s->udp);
@@ -105,8 +113,9 @@ void sockets_done(struct sockets *sockets)
         usock_close(s);
     }
     hmap_done(&sockets->by_id);
-    free(sockets->rx_memory);
-    sockets->rx_memory = NULL;
+    outbox_done(&sockets->outbox);
+    udp_bulk_free(sockets->bulk);
+    sockets->bulk = NULL;
 }
 
 static int usock_watch(struct usock *s)
@@ -152,7 +161,7 @@ static int usock_open(struct sockets *owner, const struct bind_target *target, u
     s->port = port;
     s->wanted = true;
     /* Bound to the address, not to the device: we stay reachable at it through every interface. */
-    struct udp_config config = {.local = target->ip};
+    struct udp_config config = {.local = target->ip, .offloads = owner->svc->options.udp_offloads};
     config.local.port = port;
     int err = udp_open(&config, &s->udp);
     if (err < 0) {
@@ -368,9 +377,21 @@ void sockets_send(struct sockets *sockets, uint32_t id, const struct inetaddr *t
         relay_send(&sockets->svc->relay, to, data, len);
         s = any_socket(sockets, to->family); /* by UDP too: that is how it is found to work again */
     }
-    if (s != NULL && udp_send(s->udp, to, data, len, ttl) == 0) {
-        sockets->svc->tx_bytes += len;
+    if (s == NULL) {
+        return;
     }
+    sockets->svc->tx_bytes += len;
+    if (ttl == 0) {
+        outbox_add(&sockets->outbox, s->udp, to, data, len);
+        return;
+    }
+    outbox_flush(&sockets->outbox);
+    (void)!udp_send(s->udp, to, data, len, ttl);
+}
+
+void sockets_flush(struct sockets *sockets)
+{
+    outbox_flush(&sockets->outbox);
 }
 
 size_t sockets_list(const struct sockets *sockets, struct inetaddr *out, size_t cap)
@@ -397,7 +418,7 @@ struct inetaddr sockets_local(const struct sockets *sockets, uint32_t id)
 void sockets_drops(const struct sockets *sockets, uint64_t *ret_kernel, uint64_t *ret_tx)
 {
     *ret_kernel = 0;
-    *ret_tx = 0;
+    *ret_tx = sockets->outbox.lost;
     struct hmap_node *node = NULL;
     while ((node = hmap_each(&sockets->by_id, node)) != NULL) {
         struct udp_info info;

@@ -5,6 +5,7 @@
 
 #include "base/attr.h"
 #include "base/hmap.h"
+#include "daemon/outbox.h"
 #include "os/iface_policy.h"
 #include "wire/inetaddr.h"
 
@@ -16,11 +17,12 @@ struct service;
 
 struct sockets {
     struct service *svc;
-    struct hmap by_id;  /* struct usock */
-    uint32_t next_id;   /* numbers are never used again */
-    bool held;          /* sockets are tied to their interfaces */
-    bool relay;         /* the TCP relay is one of the sockets */
-    uint8_t *rx_memory; /* buffers of one batch */
+    struct hmap by_id;     /* struct usock */
+    uint32_t next_id;      /* numbers are never used again */
+    bool held;             /* sockets are tied to their interfaces */
+    bool relay;            /* the TCP relay is one of the sockets */
+    struct udp_bulk *bulk; /* buffers and vectors, both ways */
+    struct outbox outbox;
 };
 
 /* Prepare; opens nothing. Returns 0; -ENOMEM. */
@@ -40,7 +42,10 @@ void sockets_hold(struct sockets *sockets, bool held);
 /* Tell the engine that the TCP relay is there, or no longer. */
 void sockets_set_relay(struct sockets *sockets, bool there);
 
-/* Engine upcall: send one datagram. */
+/* Let out what the engine sent since the last call. */
+void sockets_flush(struct sockets *sockets);
+
+/* Engine upcall: send one datagram, at the latest with the next sockets_flush. */
 void sockets_send(struct sockets *sockets, uint32_t id, const struct inetaddr *to, const void *data,
                   size_t len, unsigned ttl);
 

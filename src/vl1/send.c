@@ -134,7 +134,7 @@ static int transmit(struct vl1 *vl1, struct peer *peer, const uint8_t *plain, si
     if ((flags & OUT_COMPRESS) != 0) {
         len = packet_compress(vl1->wire, len, vl1->scratch);
     }
-    if (fragment_plan(len, mtu, &plan) < 0) {
+    if (fragment_plan_equal(len, mtu, &plan) < 0) {
         vl1_count(vl1, VL1_DROP_TOO_BIG);
         return -EMSGSIZE;
     }
