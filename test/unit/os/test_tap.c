@@ -235,7 +235,7 @@ static void check_arp_exchange(unsigned queues)
 {
     struct tap *tap = netns_tap(nwid, queues);
     struct inetaddr ip = netns_ip("10.77.0.1/24");
-    struct tap_frame reply;
+    struct tap_frame reply = {0};
     uint8_t frame[42];
     uint8_t arp[28];
 
