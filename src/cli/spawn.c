@@ -175,6 +175,28 @@ static pid_t running_pid(const struct cli *cli)
     return pid > 1 ? (pid_t)pid : 0;
 }
 
+/* True once a process has ended, also if its parent does not care: a container's first process
+ * often is no init, and what it inherits stays a zombie. */
+static bool has_ended(pid_t pid)
+{
+    char path[64];
+    char text[512];
+    if (kill(pid, 0) < 0) {
+        return errno == ESRCH;
+    }
+    (void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return errno == ENOENT && access("/proc/self", F_OK) == 0;
+    }
+    ssize_t len = read(fd, text, sizeof(text) - 1);
+    (void)close(fd);
+    text[len < 0 ? 0 : len] = '\0';
+    const char *name_end = strrchr(text, ')');
+    return name_end != NULL &&
+           (strncmp(name_end, ") Z", 3) == 0 || strncmp(name_end, ") X", 3) == 0);
+}
+
 int spawn_stop(struct cli *cli)
 {
     pid_t pid = spawn_is_running(cli) ? running_pid(cli) : 0;
@@ -187,7 +209,7 @@ int spawn_stop(struct cli *cli)
         return CLI_FAILED;
     }
     for (int waited = 0; waited < STOP_TIMEOUT_MS; waited += STEP_MS) {
-        if (kill(pid, 0) < 0) {
+        if (has_ended(pid)) {
             (void)printf("stopped\n");
             return CLI_OK;
         }
