@@ -16,6 +16,7 @@ enum {
 struct cli {
     const char *name; /* as called, for messages */
     bool json;        /* -j */
+    bool plain;       /* complain in one line on stderr, for people; else as zerotier-cli does */
     char home[1024];
     struct client client;
     const char *command;  /* first word, NULL = none */
@@ -43,7 +44,7 @@ int cli_connect(struct cli *cli);
 MUST_CHECK int cli_choose_home(bool panlan, const char *argument, char *out, size_t cap);
 
 /* One request for a command that changes something: complains in the form "<status> <command>
- * <body>". Returns 0 with *ret filled (answer_done) or an exit status. */
+ * <body>", or plainly. Returns 0 with *ret filled (answer_done) or an exit status. */
 int cli_send(struct cli *cli, const char *method, const char *path, const char *body,
              struct answer *ret);
 

@@ -48,6 +48,55 @@ static int request(struct cli *cli, const char *method, const char *path, const 
     return 0;
 }
 
+static void complain_no_connection(const struct cli *cli, const char *why)
+{
+    if (cli->plain) {
+        (void)fprintf(stderr, "panlan: no service answers on port %u of %s: %s\n", cli->client.port,
+                      cli->client.host, why);
+        return;
+    }
+    (void)printf("Cannot contact the service: %s\n\nPlease check that it is running and that "
+                 "TCP port %u can be reached on %s.\n",
+                 why, cli->client.port, cli->client.host);
+}
+
+/* In words, what an answer other than 200 to a request for path means. */
+static void complain_plainly(const struct cli *cli, const char *path, const struct answer *answer)
+{
+    static const char network[] = "/controller/network/";
+    static const char member[] = "/member/";
+    const char *nwid = strncmp(path, network, strlen(network)) == 0 ? path + strlen(network) : "";
+    const char *node = strstr(path, member);
+    json_t *body = json_loadb(answer->body, answer->len, 0, NULL);
+    const char *why = json_string_value(json_object_get(body, "description"));
+    if (why == NULL) {
+        why = json_string_value(json_object_get(body, "reason"));
+    }
+    if (answer->status == 401) {
+        (void)fprintf(stderr, "panlan: the service refuses the token of %s\n", cli->home);
+    } else if (answer->status == 404 && node != NULL) {
+        (void)fprintf(stderr, "panlan: no member %s in network %.16s\n", node + strlen(member),
+                      nwid);
+    } else if (answer->status == 404 && nwid[0] != '\0') {
+        (void)fprintf(stderr, "panlan: no network %.16s on this machine's controller\n", nwid);
+    } else {
+        (void)fprintf(stderr, "panlan: %s %s: the service answers %ld%s%s\n", cli->command, path,
+                      answer->status, why == NULL ? "" : ": ", why == NULL ? "" : why);
+    }
+    json_decref(body);
+}
+
+static void complain(const struct cli *cli, const char *path, const struct answer *answer)
+{
+    if (!cli->plain) {
+        (void)printf("%ld %s %s\n", answer->status, cli->command, answer->body);
+    } else if (answer->status == 0) {
+        complain_no_connection(cli, answer->body);
+    } else {
+        complain_plainly(cli, path, answer);
+    }
+}
+
 int cli_send(struct cli *cli, const char *method, const char *path, const char *body,
              struct answer *ret)
 {
@@ -57,7 +106,7 @@ int cli_send(struct cli *cli, const char *method, const char *path, const char *
         return status;
     }
     if (answer.status != 200) {
-        (void)printf("%ld %s %s\n", answer.status, cli->command, answer.body);
+        complain(cli, path, &answer);
         answer_done(&answer);
         return CLI_FAILED;
     }
@@ -76,11 +125,9 @@ int cli_get(struct cli *cli, const char *path, json_t **ret)
     status = CLI_FAILED;
     json_t *value = NULL;
     if (answer.status == 0) {
-        (void)printf("Cannot contact the service: %s\n\nPlease check that it is running and that "
-                     "TCP port %u can be reached on %s.\n",
-                     answer.body, cli->client.port, cli->client.host);
+        complain_no_connection(cli, answer.body);
     } else if (answer.status != 200) {
-        (void)printf("%ld %s %s\n", answer.status, cli->command, answer.body);
+        complain(cli, path, &answer);
     } else {
         value = json_loadb(answer.body, answer.len, JSON_DECODE_ANY, &error);
         if (value == NULL) {
@@ -170,9 +217,9 @@ static bool is_nwid(const char *text)
     return hex_to_u64(text, strlen(text), NWID_DIGITS, &nwid) == 0 && strlen(text) == NWID_DIGITS;
 }
 
-static int bad_nwid(void)
+static int bad_nwid(const struct cli *cli)
 {
-    (void)printf("invalid network id\n");
+    (void)fprintf(cli->plain ? stderr : stdout, "invalid network id\n");
     return CLI_USAGE;
 }
 
@@ -198,7 +245,7 @@ static int cmd_join(struct cli *cli)
 {
     char path[PATH_LEN];
     if (!is_nwid(arg(cli, 0))) {
-        return bad_nwid();
+        return bad_nwid(cli);
     }
     (void)snprintf(path, sizeof(path), "/network/%s", arg(cli, 0));
     return change(cli, "POST", path, "{}", "join", cli->json);
@@ -208,7 +255,7 @@ static int cmd_leave(struct cli *cli)
 {
     char path[PATH_LEN];
     if (!is_nwid(arg(cli, 0))) {
-        return bad_nwid();
+        return bad_nwid(cli);
     }
     (void)snprintf(path, sizeof(path), "/network/%s", arg(cli, 0));
     return change(cli, "DELETE", path, NULL, "leave", cli->json);

@@ -201,8 +201,8 @@ int invite_run(struct cli *cli)
 static int refuse_planet(uint64_t ours, uint64_t theirs, const char *home)
 {
     (void)fprintf(stderr,
-                  "panlan: this node (%s) belongs to planet %016llx, the invitation to %s%016llx.\n"
-                  "A node lives on one planet. Use another --home for a second node.\n",
+                  "panlan: this node (%s) belongs to planet %016llx, the invitation to %s%016llx; "
+                  "use another --home for a second node\n",
                   home, (unsigned long long)ours,
                   theirs == WORLD_ID_EARTH ? "the public one, " : "", (unsigned long long)theirs);
     return CLI_FAILED;
@@ -269,9 +269,11 @@ static int report(const json_t *network, const struct invitation *inv)
     }
     const char *why = "no answer from the controller yet; the node goes on asking";
     if (strcmp(state, "ACCESS_DENIED") == 0) {
-        why = inv->token[0] == '\0'
-                  ? "not authorized yet: an administrator has to approve this node"
-                  : "refused: the invitation is used up, expired or withdrawn; ask for a new one";
+        why =
+            inv->token[0] == '\0'
+                ? "not authorized yet: an administrator has to approve this node"
+                : "refused: the invitation is used up, expired or withdrawn, or this node was shut "
+                  "out; ask for a new one";
     } else if (strcmp(state, "NOT_FOUND") == 0) {
         why = "the network does not exist any more";
     } else if (strcmp(state, "PORT_ERROR") == 0) {

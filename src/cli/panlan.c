@@ -147,7 +147,9 @@ static int parse_words(struct cli *cli, int argc, char **argv, const char **home
             (void)snprintf(cli->client.token, sizeof(cli->client.token), "%s", value);
         } else if ((value = option(argc, argv, &i, "--port")) != NULL) {
             if (!parse_number(value, 65535, &port)) {
-                return help(stderr);
+                (void)fprintf(stderr, "panlan: --port wants a number up to 65535, not \"%s\"\n",
+                              value);
+                return CLI_USAGE;
             }
             cli->client.port = (unsigned)port;
         } else if (strcmp(argv[i], "--json") == 0 || strcmp(argv[i], "-j") == 0) {
@@ -176,7 +178,7 @@ int panlan_main(int argc, char **argv)
     } table[] = {{"service", cmd_service}, {"identity", cmd_identity}, {"up", up_run},
                  {"down", spawn_stop},     {"invite", invite_run},     {"join", cmd_join},
                  {"net", net_run},         {"member", member_run}};
-    struct cli cli = {.name = "panlan", .client = {.host = "127.0.0.1"}};
+    struct cli cli = {.name = "panlan", .plain = true, .client = {.host = "127.0.0.1"}};
     const char *home = NULL;
     int status = parse_words(&cli, argc, argv, &home);
     if (status >= 0) {
