@@ -238,12 +238,29 @@ void vl2_config_error(struct vl2 *vl2, uint64_t nwid, uint64_t dest, uint64_t re
     vl2_send(vl2, &out, OUT_COMPRESS, now_ms);
 }
 
+/* We are a member of our own network: believe it at once, like everybody it is sent to. */
+static void revoke_at_self(struct vl2 *vl2, const struct revocation *revs, size_t count,
+                           int64_t now_ms)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct network *net = vl2_find(vl2, revs[i].network_id);
+
+        if (net != NULL) {
+            (void)credential_add_revocation(net, &revs[i], vl2->self, now_ms);
+        }
+    }
+}
+
 int vl2_revocations_send(struct vl2 *vl2, uint64_t dest, const struct revocation *revocations,
                          size_t count, int64_t now_ms)
 {
     vl2->now_ms = now_ms;
     if (count > REVOCATIONS_AT_ONCE) {
         return -EMSGSIZE;
+    }
+    if (dest == vl2->self) {
+        revoke_at_self(vl2, revocations, count, now_ms);
+        return 0;
     }
     return count > 0 ? push_revocations(vl2, dest, revocations, count, now_ms) : 0;
 }

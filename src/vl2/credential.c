@@ -400,7 +400,7 @@ enum add_result credential_add_revocation(struct network *net, const struct revo
     }
     revocations_store(net);
     raise_thresholds(net, rev);
-    if ((rev->flags & REVOCATION_FAST) != 0) {
+    if ((rev->flags & REVOCATION_FAST) != 0 && source != net->vl2->self) {
         spread(net, rev, source, now_ms);
     }
     return ADD_NEW;

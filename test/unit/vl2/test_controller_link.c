@@ -231,6 +231,19 @@ static void test_a_controller_is_member_of_its_own_network(void **state)
     assert_int_equal(b->vl1.sent_count, 0);
     bench_run(b, CONFIG_REFRESH_MS);
     assert_int_equal(a.count, 2);
+    struct revocation rev = {
+        .network_id = own_nwid(b),
+        .type = CREDENTIAL_COM,
+        .flags = REVOCATION_FAST,
+        .target = bench_id(b, 'B')->address,
+        .threshold = vl2_find(b->vl2, own_nwid(b))->conf.timestamp,
+    };
+    revocation_sign(&rev, bench_id(b, 'A'));
+    assert_int_equal(vl2_revocations_send(b->vl2, b->vl2->self, &rev, 1, b->now), 0);
+    assert_int_equal(
+        revocation_threshold(vl2_find(b->vl2, own_nwid(b)), rev.target, CREDENTIAL_COM, 0),
+        rev.threshold);
+    assert_int_equal(b->vl1.sent_count, 0);
     vl2_config_error(b->vl2, own_nwid(b), b->vl2->self, UINT64_MAX, ERROR_NETWORK_ACCESS_DENIED,
                      NULL, 0, b->now);
     assert_int_equal(status_of(b), NETWORK_ACCESS_DENIED);
