@@ -105,8 +105,9 @@ void node_set_mapped_addresses(struct node *node, const struct inetaddr *addrs, 
 
 /* ---- networks ---- */
 
-/* Join; token (or NULL): join token sent as "token:..." in requests. Joining twice only replaces
- * the token. Returns 0; -ENOMEM; -EINVAL network ID 0; -ENOSPC more than 4096 networks. */
+/* Join; token (or NULL): join token sent as "token:..." in requests. Joining twice replaces the
+ * token and, where access was denied, asks with it at once. Returns 0; -ENOMEM; -EINVAL network ID
+ * 0; -ENOSPC more than 4096 networks. */
 MUST_CHECK int node_join(struct node *node, uint64_t nwid, const char *token, int64_t now_ms);
 
 /* Leave: the port is destroyed, stored state erased. Returns 0; -ENOENT not joined. */

@@ -360,7 +360,13 @@ int vl2_join(struct vl2 *vl2, uint64_t nwid, const char *token, int64_t now_ms)
         return -EINVAL;
     }
     if (net != NULL) {
-        return set_token(net, token);
+        err = set_token(net, token);
+        if (err == 0 && token != NULL && net->failure == NETWORK_ACCESS_DENIED) {
+            net->attempts = 0;
+            network_set_failure(net, NETWORK_REQUESTING_CONFIGURATION, now_ms);
+            network_request(net, now_ms);
+        }
+        return err;
     }
     if (vl2->networks.count >= NETWORKS_MAX) {
         return -ENOSPC;

@@ -57,8 +57,9 @@ void vl2_identity_known(struct vl2 *vl2, uint64_t address, int64_t now_ms);
 void vl2_frame(struct vl2 *vl2, uint64_t nwid, uint64_t dest_mac, uint64_t source_mac,
                uint16_t ethertype, const uint8_t *payload, size_t len, int64_t now_ms);
 
-/* Join; token (or NULL) is sent in requests as "token:...". Joining twice replaces the token.
- * Returns 0; -ENOMEM; -EINVAL network ID 0 or token too long; -ENOSPC more than 4096 networks. */
+/* Join; token (or NULL) is sent in requests as "token:...". Joining twice replaces the token
+ * and, where access was denied, asks with it at once. Returns 0; -ENOMEM; -EINVAL network ID 0 or
+ * token too long; -ENOSPC more than 4096 networks. */
 MUST_CHECK int vl2_join(struct vl2 *vl2, uint64_t nwid, const char *token, int64_t now_ms);
 
 /* Leave: port destroyed, stored state erased, credentials forgotten. Returns 0; -ENOENT. */

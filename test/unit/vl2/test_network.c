@@ -351,6 +351,28 @@ static void test_requests_of_the_vectors(void **state)
     check_request(b, json_array_get(list, 1));
 }
 
+/* A node that was refused asks at once when it gets a token. */
+static void test_join_with_token_after_refusal(void **state)
+{
+    struct bench *b = *state;
+    struct config_request req;
+    struct netconf_meta meta;
+    const struct sent_packet *p;
+
+    bench_join(b, BENCH_NWID);
+    error_in(b, 'C', VERB_NETWORK_CONFIG_REQUEST, ERROR_NETWORK_ACCESS_DENIED, NULL);
+    bench_clear(b);
+    assert_int_equal(vl2_join(b->vl2, BENCH_NWID, NULL, b->now), 0);
+    assert_int_equal(requests(b), 0);
+    assert_int_equal(status_of(b), NETWORK_ACCESS_DENIED);
+    assert_int_equal(vl2_join(b->vl2, BENCH_NWID, "sesame", b->now), 0);
+    assert_int_equal(status_of(b), NETWORK_REQUESTING_CONFIGURATION);
+    p = bench_sent(b, 0, VERB_NETWORK_CONFIG_REQUEST, 0);
+    assert_int_equal(config_request_read(rd_init(p->payload, p->len), &req), 0);
+    netconf_meta_decode(req.meta, req.meta_len, &meta);
+    assert_string_equal(meta.auth, "token:sesame");
+}
+
 static void test_join_token_is_sent(void **state)
 {
     struct bench *b = *state;
@@ -569,6 +591,7 @@ int main(void)
         cmocka_unit_test(test_sso_refusals),
         WITH_BENCH(test_port_errors_win),
         WITH_BENCH(test_requests_of_the_vectors),
+        WITH_BENCH(test_join_with_token_after_refusal),
         WITH_BENCH(test_join_token_is_sent),
         WITH_BENCH(test_lost_requests_are_repeated),
         WITH_BENCH(test_answered_requests_follow_every_minute),
