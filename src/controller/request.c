@@ -183,7 +183,8 @@ static int use_token(struct cnetwork *net, const char *key, struct changes *ch)
     return network_set_doc(net, doc);
 }
 
-/* Join authorization: "token:" and the token. */
+/* Join authorization: "token:" and the token. None lets a member in again that was shut out: its
+ * node goes on sending the one it came with. */
 static bool try_token(struct controller *c, struct cmember *m, const struct netconf_meta *meta,
                       struct changes *ch, int64_t now_ms)
 {
@@ -191,6 +192,7 @@ static bool try_token(struct controller *c, struct cmember *m, const struct netc
     const char *token = meta->auth + sizeof(prefix) - 1;
     const char *key = NULL;
     if (strncmp(meta->auth, prefix, sizeof(prefix) - 1) != 0 || *token == '\0' ||
+        m->deauthorized_ms != 0 ||
         !network_doc_token(m->net->doc, token, controller_wall(c, now_ms), &key)) {
         return false;
     }

@@ -23,7 +23,7 @@ enum { NETS = 2, NODES = 40, STEPS = 2500, POOL_FIRST = 1, POOL_LAST = 30 };
 struct model_member {
     bool exists;
     bool authorized;
-    bool ever; /* was authorized once */
+    bool shut_out; /* deauthorized: no token lets it in again */
     bool has_name;
     uint32_t name;
     unsigned manual; /* last octet set by hand, 0 none */
@@ -114,10 +114,10 @@ static void op_member(struct fake *f, unsigned net, unsigned node)
     case 0:
         snprintf(body, sizeof(body), "{\"authorized\":true}");
         m->authorized = true;
-        m->ever = true;
         break;
     case 1:
         snprintf(body, sizeof(body), "{\"authorized\":false}");
+        m->shut_out = m->shut_out || (m->authorized && n->is_private);
         m->authorized = m->authorized && !n->is_private; /* no effect in a public network */
         break;
     case 2:
@@ -169,11 +169,10 @@ static void op_request(struct fake *f, unsigned net, unsigned node)
     m->exists = true;
     if (!m->authorized && !n->is_private) {
         m->authorized = true;
-    } else if (!m->authorized && with_token && n->token_uses > 0) {
-        n->token_uses -= m->ever ? 0 : 1;
+    } else if (!m->authorized && with_token && !m->shut_out && n->token_uses > 0) {
+        n->token_uses--;
         m->authorized = true;
     }
-    m->ever |= m->authorized;
     if (!m->authorized) {
         assert_int_equal(fake_last(f, FAKE_ERROR, node + 1)->code, ERROR_NETWORK_ACCESS_DENIED);
         return;

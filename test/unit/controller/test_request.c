@@ -297,8 +297,12 @@ static void test_token_with_limited_uses(void **state)
     fake_request(f, FAKE_NWID, 1, "two"); /* a member already: costs nothing */
     assert_int_equal(fake_count(f, FAKE_CONFIG, 1), 2);
     fake_status(f, "POST", NET "/member/0000000001", "{\"authorized\":false}");
-    fake_request(f, FAKE_NWID, 1, "two"); /* not the first authorization */
-    assert_int_equal(fake_count(f, FAKE_CONFIG, 1), 3);
+    fake_request(f, FAKE_NWID, 1, "two"); /* shut out: no token undoes that */
+    assert_int_equal(last_error(f, 1), ERROR_NETWORK_ACCESS_DENIED);
+    assert_int_equal(fake_count(f, FAKE_CONFIG, 1), 2);
+    fake_status(f, "POST", NET "/member/0000000001", "{\"authorized\":true}");
+    fake_request(f, FAKE_NWID, 1, "two");
+    assert_true(fake_count(f, FAKE_CONFIG, 1) > 2);
     fake_request(f, FAKE_NWID, 2, "two");
     assert_int_equal(fake_count(f, FAKE_CONFIG, 2), 1);
     fake_request(f, FAKE_NWID, 3, "two"); /* used up */
