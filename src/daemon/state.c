@@ -17,10 +17,14 @@
 enum {
     TOKEN_LEN = 24,
     ID_DIGITS = 16,
-    PEER_AGE_MAX_DAYS = 30,
     IDENTITY_FILE_MAX = 4096,
     SETTINGS_FILE_MAX = 4096,
 };
+
+/* Files of the peer cache: written lately; kept; kept at least when there are too many. */
+static const int64_t RECENT_MS = INT64_C(24) * 3600 * 1000;
+static const int64_t PEER_AGE_MAX_MS = INT64_C(30) * 24 * 3600 * 1000;
+static const int64_t PEER_AGE_MIN_MS = INT64_C(3600) * 1000;
 
 static const char *const directories[] = {"networks.d", "moons.d", "peers.d"};
 
@@ -315,45 +319,65 @@ void state_policy_erase(struct state *st, uint64_t nwid)
     (void)file_erase(path);
 }
 
+/* A walk over the peer cache. */
+struct peer_walk {
+    char dir[STATE_PATH_MAX];
+    int64_t oldest_ns; /* files written before this are not wanted */
+    size_t count;      /* files that are, so far */
+    uint64_t *out;     /* their addresses, room for cap */
+    size_t cap;
+};
+
+/* True if a file of the cache is old. */
+static bool is_old_peer(const struct peer_walk *walk, const char *name, char path[], size_t cap)
+{
+    struct file_stamp stamp;
+    (void)snprintf(path, cap, "%s/%s", walk->dir, name);
+    return file_stat(path, &stamp) == 0 && stamp.mtime_ns < walk->oldest_ns;
+}
+
+static bool note_recent(void *ctx, const char *name)
+{
+    struct peer_walk *walk = ctx;
+    char path[STATE_PATH_MAX + 256];
+    if (strlen(name) == strlen("0123456789.peer") &&
+        hex_to_u64(name, 10, 10, &walk->out[walk->count]) == 0 &&
+        !is_old_peer(walk, name, path, sizeof(path))) {
+        walk->count++;
+    }
+    return walk->count < walk->cap;
+}
+
 size_t state_list_recent_peers(const struct state *st, int64_t wall_ms, uint64_t *out, size_t cap)
 {
-    char dir[STATE_PATH_MAX];
-    struct file_names names;
-    size_t count = 0;
-    state_path(st, "peers.d", dir);
-    if (file_list(dir, &names) < 0) {
-        return 0;
+    struct peer_walk walk = {.oldest_ns = (wall_ms - RECENT_MS) * 1000000, .out = out, .cap = cap};
+    state_path(st, "peers.d", walk.dir);
+    return cap > 0 && file_each(walk.dir, note_recent, &walk) == 0 ? walk.count : 0;
+}
+
+static bool sweep_one(void *ctx, const char *name)
+{
+    struct peer_walk *walk = ctx;
+    char path[STATE_PATH_MAX + 256];
+    if (is_old_peer(walk, name, path, sizeof(path))) {
+        (void)file_erase(path);
+    } else {
+        walk->count++;
     }
-    for (size_t i = 0; i < names.count && count < cap; i++) {
-        char path[STATE_PATH_MAX + 256];
-        struct file_stamp stamp;
-        (void)snprintf(path, sizeof(path), "%s/%s", dir, names.names[i]);
-        if (strlen(names.names[i]) == strlen("0123456789.peer") &&
-            hex_to_u64(names.names[i], 10, 10, &out[count]) == 0 && file_stat(path, &stamp) == 0 &&
-            stamp.mtime_ns / 1000000 > wall_ms - (int64_t)24 * 3600 * 1000) {
-            count++;
-        }
-    }
-    file_names_done(&names);
-    return count;
+    return true;
 }
 
 void state_sweep_peers(const struct state *st, int64_t wall_ms)
 {
-    char dir[STATE_PATH_MAX];
-    struct file_names names;
-    state_path(st, "peers.d", dir);
-    if (file_list(dir, &names) < 0) {
-        return;
-    }
-    int64_t oldest_ms = wall_ms - (int64_t)PEER_AGE_MAX_DAYS * 24 * 3600 * 1000;
-    for (size_t i = 0; i < names.count; i++) {
-        char path[STATE_PATH_MAX + 256];
-        struct file_stamp stamp;
-        (void)snprintf(path, sizeof(path), "%s/%s", dir, names.names[i]);
-        if (file_stat(path, &stamp) == 0 && stamp.mtime_ns / 1000000 < oldest_ms) {
-            (void)file_erase(path);
+    struct peer_walk walk = {.count = STATE_PEERS_MAX + 1};
+    state_path(st, "peers.d", walk.dir);
+    /* Strangers make these files: when there are too many, younger ones go too. */
+    for (int64_t age_ms = PEER_AGE_MAX_MS;
+         walk.count > STATE_PEERS_MAX && age_ms >= PEER_AGE_MIN_MS; age_ms /= 2) {
+        walk.count = 0;
+        walk.oldest_ns = (wall_ms - age_ms) * 1000000;
+        if (file_each(walk.dir, sweep_one, &walk) < 0) {
+            return;
         }
     }
-    file_names_done(&names);
 }

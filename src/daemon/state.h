@@ -16,6 +16,7 @@
 enum {
     STATE_PATH_MAX = HOME_PATH_MAX + 64, /* path of any file of the home */
     STATE_TOKEN_MAX = 256,               /* API token and its NUL */
+    STATE_PEERS_MAX = 65536,             /* files of the peer cache left by a sweep */
 };
 
 struct state {
@@ -72,8 +73,10 @@ MUST_CHECK int state_policy_store(struct state *st, uint64_t nwid,
                                   const struct managed_policy *policy);
 void state_policy_erase(struct state *st, uint64_t nwid);
 
-/* Addresses of peers whose files were written in the last day, at most cap; how many. */
+/* Addresses of peers whose files were written in the last day, at most cap, in no order. Returns how
+ * many. */
 size_t state_list_recent_peers(const struct state *st, int64_t wall_ms, uint64_t *out, size_t cap);
 
-/* Remove peer files not written for 30 days. */
+/* Remove peer files not written for 30 days, and while more than STATE_PEERS_MAX are left, for half
+ * that time and so on, down to an hour. */
 void state_sweep_peers(const struct state *st, int64_t wall_ms);

@@ -56,6 +56,11 @@ MUST_CHECK int file_make_dirs(const char *path, mode_t mode);
 MUST_CHECK int file_list(const char *path, struct file_names *ret);
 void file_names_done(struct file_names *names);
 
+/* Call visit for each name in a directory (not "." and ".."), in the system's order, without bound
+ * and without keeping them; the visitor may remove the entry, and ends the walk by returning false.
+ * Returns 0; -ENOENT; negative errno. */
+MUST_CHECK int file_each(const char *path, bool (*visit)(void *ctx, const char *name), void *ctx);
+
 /* Stamp of a file. Returns 0; -ENOENT; negative errno. */
 MUST_CHECK int file_stat(const char *path, struct file_stamp *ret);
 bool file_stamp_equal(const struct file_stamp *a, const struct file_stamp *b);

@@ -67,7 +67,7 @@ static bool at_end(int fd)
 
 ssize_t file_read_into(const char *path, void *buf, size_t cap)
 {
-    uint64_t size;
+    uint64_t size = 0;
 
     int fd = open_regular(path, &size);
     if (fd < 0) {
@@ -83,7 +83,7 @@ ssize_t file_read_into(const char *path, void *buf, size_t cap)
 
 int file_read(const char *path, size_t max, char **ret, size_t *ret_len)
 {
-    uint64_t size;
+    uint64_t size = 0;
 
     int fd = open_regular(path, &size);
     if (fd < 0) {
@@ -122,7 +122,7 @@ int file_read(const char *path, size_t max, char **ret, size_t *ret_len)
 static bool has_bytes(const char *path, const void *data, size_t len)
 {
     uint8_t chunk[4096];
-    uint64_t size;
+    uint64_t size = 0;
     size_t done = 0;
 
     int fd = open_regular(path, &size);
@@ -310,17 +310,14 @@ static int names_add(struct file_names *names, size_t *cap, const char *name)
     return 0;
 }
 
-int file_list(const char *path, struct file_names *ret)
+int file_each(const char *path, bool (*visit)(void *ctx, const char *name), void *ctx)
 {
-    struct file_names names = {0};
-    size_t cap = 0;
-    int error = 0;
-
     DIR *dir = opendir(path);
     if (dir == NULL) {
         return -errno;
     }
-    while (error == 0) {
+    int error = 0;
+    for (bool more = true; more;) {
         errno = 0;
         const struct dirent *entry = readdir(dir);
         if (entry == NULL) {
@@ -328,18 +325,42 @@ int file_list(const char *path, struct file_names *ret)
             break;
         }
         if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) {
-            error = names_add(&names, &cap, entry->d_name);
+            more = visit(ctx, entry->d_name);
         }
     }
     (void)closedir(dir);
+    return error;
+}
+
+/* A list being made. */
+struct listing {
+    struct file_names names;
+    size_t cap;
+    int error;
+};
+
+static bool list_one(void *ctx, const char *name)
+{
+    struct listing *l = ctx;
+    l->error = names_add(&l->names, &l->cap, name);
+    return l->error == 0;
+}
+
+int file_list(const char *path, struct file_names *ret)
+{
+    struct listing l = {.error = 0};
+    int error = file_each(path, list_one, &l);
+    if (error == 0) {
+        error = l.error;
+    }
     if (error != 0) {
-        file_names_done(&names);
+        file_names_done(&l.names);
         return error;
     }
-    if (names.count > 1) {
-        qsort(names.names, names.count, sizeof(*names.names), compare_names);
+    if (l.names.count > 1) {
+        qsort(l.names.names, l.names.count, sizeof(*l.names.names), compare_names);
     }
-    *ret = names;
+    *ret = l.names;
     return 0;
 }
 

@@ -233,6 +233,43 @@ static void test_old_peers_are_swept(void **state)
     assert_int_equal(mode_of("peers.d/77aa01bc20.peer"), 0644);
 }
 
+/* Strangers make these files: there is a bound to their number, too. */
+static void test_too_many_peers_are_swept(void **state)
+{
+    enum { OLD = 100, NEW = STATE_PEERS_MAX - 50 };
+    (void)state;
+    char home[512];
+    int64_t now_ms = clock_wall_ms();
+    struct timespec old[2] = {{.tv_sec = now_ms / 1000 - 20 * 24 * 3600},
+                              {.tv_sec = now_ms / 1000 - 20 * 24 * 3600}};
+    path_of("peers.d", home, sizeof(home));
+    int peers = open(home, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    assert_true(peers >= 0);
+    for (unsigned i = 0; i < OLD + NEW; i++) {
+        char name[32];
+        (void)snprintf(name, sizeof(name), "%010x.peer", i + 1);
+        int fd = openat(peers, name, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+        assert_true(fd >= 0);
+        assert_int_equal(i < OLD ? futimens(fd, old) : 0, 0);
+        (void)close(fd);
+    }
+    uint64_t recent[8];
+    assert_int_equal(state_list_recent_peers(&st, now_ms, recent, COUNT_OF(recent)),
+                     COUNT_OF(recent));
+    for (size_t i = 0; i < COUNT_OF(recent); i++) {
+        assert_true(recent[i] > OLD && recent[i] <= OLD + NEW);
+    }
+    state_sweep_peers(&st, now_ms);
+    unsigned left = 0;
+    for (unsigned i = 0; i < OLD + NEW; i++) {
+        char name[32];
+        (void)snprintf(name, sizeof(name), "%010x.peer", i + 1);
+        left += unlinkat(peers, name, 0) == 0;
+    }
+    (void)close(peers);
+    assert_int_equal(left, NEW);
+}
+
 static void test_home_belongs_to_one_process(void **state)
 {
     (void)state;
@@ -271,6 +308,7 @@ int main(void)
         IN_HOME(test_objects_of_the_engine),
         IN_HOME(test_local_settings_keep_the_whitelist),
         IN_HOME(test_old_peers_are_swept),
+        IN_HOME(test_too_many_peers_are_swept),
         IN_HOME(test_home_belongs_to_one_process),
         IN_HOME(test_legacy_controller_is_refused),
     };
