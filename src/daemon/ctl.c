@@ -128,21 +128,42 @@ static bool exists(const char *dir, const char *name)
     return file_stat(path, &stamp) == 0;
 }
 
-/* Data of the reference and no store of ours: take it over. */
-static void import_once(const char *dir, const char *path)
+/* Remove what an import left that did not end. */
+static void erase_part(const char *part)
 {
-    if (exists(dir, STORE_NAME) || !exists(dir, "network")) {
-        return;
+    static const char *const tails[] = {"", "-wal", "-shm"};
+    for (size_t i = 0; i < COUNT_OF(tails); i++) {
+        char path[PATH_LEN + 16];
+        (void)snprintf(path, sizeof(path), "%s%s", part, tails[i]);
+        (void)file_erase(path);
     }
-    struct store_backend *backend = store_sqlite_new(path);
+}
+
+/* Data of the reference and no store of ours: take it over, whole or not at all. It becomes the
+ * store by its last step, so that a next start tries again whatever happens here. */
+static int import_once(const char *dir, const char *path)
+{
+    char part[PATH_LEN + 8];
+    if (exists(dir, STORE_NAME) || !exists(dir, "network")) {
+        return 0;
+    }
+    (void)snprintf(part, sizeof(part), "%s.import", path);
+    erase_part(part);
+    struct store_backend *backend = store_sqlite_new(part);
     if (backend == NULL) {
-        return;
+        return -ENOMEM;
     }
     int count = ctl_import(dir, backend);
     backend->destroy(backend);
-    if (count > 0) {
-        log_write(LOG_LEVEL_INFO, "controller", "imported networks=%d directory=%s", count, dir);
+    if (count > 0 && rename(part, path) < 0) {
+        count = -errno;
     }
+    if (count <= 0) {
+        erase_part(part);
+        return count;
+    }
+    log_write(LOG_LEVEL_INFO, "controller", "imported networks=%d directory=%s", count, dir);
+    return 0;
 }
 
 int ctl_start(struct ctl *ctl)
@@ -161,7 +182,10 @@ int ctl_start(struct ctl *ctl)
         return err;
     }
     (void)snprintf(path, sizeof(path), "%s/%s", dir, STORE_NAME);
-    import_once(dir, path);
+    err = import_once(dir, path);
+    if (err < 0) {
+        return err;
+    }
     struct controller_env env = {
         .send_config = send_config,
         .send_error = send_error,

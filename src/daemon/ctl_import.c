@@ -24,9 +24,11 @@ static const char suffix[] = ".json";
 
 /* The import so far: changes in order, networks before their members. */
 struct import {
+    const char *dir;
     struct store_change *first;
     struct store_change **last;
     int networks;
+    int error; /* why the walk ended early */
 };
 
 static int append(struct import *im, enum store_kind kind, uint64_t nwid, uint64_t node, char *text)
@@ -81,57 +83,70 @@ static char *read_object(const char *path)
     return compact;
 }
 
-static int import_members(struct import *im, const char *dir, const char *nwid_text, uint64_t nwid)
+/* Members of one network. */
+struct member_walk {
+    struct import *im;
+    const char *dir;
+    uint64_t nwid;
+    int error;
+};
+
+static bool import_member(void *ctx, const char *name)
 {
+    struct member_walk *walk = ctx;
     char path[PATH_LEN];
-    struct file_names names;
-    (void)snprintf(path, sizeof(path), "%s/network/%s/member", dir, nwid_text);
-    if (file_list(path, &names) < 0) {
-        return 0; /* a network without members has no directory */
+    uint64_t address;
+    if (name_number(name, ADDRESS_DIGITS, &address)) {
+        (void)snprintf(path, sizeof(path), "%s/%s", walk->dir, name);
+        char *text = read_object(path);
+        walk->error = text == NULL ? 0 : append(walk->im, STORE_MEMBER, walk->nwid, address, text);
     }
-    int err = 0;
-    for (size_t i = 0; i < names.count && err == 0; i++) {
-        uint64_t address;
-        if (name_number(names.names[i], ADDRESS_DIGITS, &address)) {
-            (void)snprintf(path, sizeof(path), "%s/network/%s/member/%s", dir, nwid_text,
-                           names.names[i]);
-            char *text = read_object(path);
-            err = text == NULL ? 0 : append(im, STORE_MEMBER, nwid, address, text);
-        }
-    }
-    file_names_done(&names);
-    return err;
+    return walk->error == 0;
 }
 
-static int import_networks(struct import *im, const char *dir)
+static int import_members(struct import *im, uint64_t nwid)
 {
     char path[PATH_LEN];
-    struct file_names names;
-    (void)snprintf(path, sizeof(path), "%s/network", dir);
-    int err = file_list(path, &names);
-    if (err < 0) {
-        return err == -ENOENT ? 0 : err;
+    struct member_walk walk = {.im = im, .dir = path, .nwid = nwid};
+    (void)snprintf(path, sizeof(path), "%s/network/%016llx/member", im->dir,
+                   (unsigned long long)nwid);
+    int err = file_each(path, import_member, &walk);
+    if (err == -ENOENT) {
+        return 0; /* a network without members has no directory */
     }
-    for (size_t i = 0; i < names.count && err == 0; i++) {
-        uint64_t nwid;
-        if (!name_number(names.names[i], NWID_DIGITS, &nwid)) {
-            continue;
-        }
-        (void)snprintf(path, sizeof(path), "%s/network/%s", dir, names.names[i]);
-        char *text = read_object(path);
-        if (text == NULL) {
-            continue;
-        }
-        err = append(im, STORE_NETWORK, nwid, 0, text);
-        im->networks++;
-        if (err == 0) {
-            char digits[NWID_DIGITS + 1];
-            (void)snprintf(digits, sizeof(digits), "%s", names.names[i]);
-            err = import_members(im, dir, digits, nwid);
-        }
+    return err < 0 ? err : walk.error;
+}
+
+static bool import_network(void *ctx, const char *name)
+{
+    struct import *im = ctx;
+    char path[PATH_LEN];
+    uint64_t nwid;
+    if (!name_number(name, NWID_DIGITS, &nwid)) {
+        return true;
     }
-    file_names_done(&names);
-    return err;
+    (void)snprintf(path, sizeof(path), "%s/network/%s", im->dir, name);
+    char *text = read_object(path);
+    if (text == NULL) {
+        return true;
+    }
+    im->networks++;
+    im->error = append(im, STORE_NETWORK, nwid, 0, text);
+    if (im->error == 0) {
+        im->error = import_members(im, nwid);
+    }
+    return im->error == 0;
+}
+
+static int import_networks(struct import *im)
+{
+    char path[PATH_LEN];
+    (void)snprintf(path, sizeof(path), "%s/network", im->dir);
+    int err = file_each(path, import_network, im);
+    if (err == -ENOENT) {
+        return 0;
+    }
+    return err < 0 ? err : im->error;
 }
 
 static void ignore_document(void *ctx, enum store_kind kind, uint64_t nwid, uint64_t node,
@@ -147,9 +162,9 @@ static void ignore_document(void *ctx, enum store_kind kind, uint64_t nwid, uint
 int ctl_import(const char *dir, struct store_backend *backend)
 {
     char why[REASON_LEN] = "";
-    struct import im = {.networks = 0};
+    struct import im = {.dir = dir};
     im.last = &im.first;
-    int err = import_networks(&im, dir);
+    int err = import_networks(&im);
     if (err == 0 && im.first != NULL) {
         err = backend->open(backend, ignore_document, NULL, why, sizeof(why));
         err = err < 0 ? err : backend->apply(backend, im.first, why, sizeof(why));
