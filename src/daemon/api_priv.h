@@ -29,4 +29,5 @@ void api_reply_error(struct api_call *call, const char *description);
 /* Handlers of the parts. Each returns false if the path or method is not its own. */
 bool api_network_handle(struct api_call *call, const char *path);
 bool api_moon_handle(struct api_call *call, const char *path);
+bool api_app_handle(struct api_call *call, const char *path);
 bool api_controller_handle(struct api_call *call, const char *path);

@@ -42,6 +42,7 @@ struct exchange {
     char *method; /* copies, for answers that come later */
     char *path;
     char *query;
+    char *location; /* copy for the answer */
     char *body;
     size_t len;
     size_t cap;
@@ -219,6 +220,10 @@ void http_answer(struct http_request *request, const struct http_reply *reply)
     struct exchange *x = CONTAINER_OF(request, struct exchange, request);
     struct http *http = (struct http *)(uintptr_t)request->http;
     x->reply = *reply;
+    if (reply->location != NULL) {
+        x->location = strdup(reply->location);
+        x->reply.location = x->location;
+    }
     x->answered = true;
     if (x->suspended) {
         x->suspended = false;
@@ -234,6 +239,7 @@ static void exchange_free(struct exchange *x)
         free(x->path);
         free(x->query);
         free(x->body);
+        free(x->location);
         free(x->reply.body);
         free(x);
     }

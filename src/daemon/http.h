@@ -36,7 +36,7 @@ struct http_request {
 struct http_reply {
     unsigned status;
     const char *type;     /* content type, NULL = none; static */
-    const char *location; /* for redirects, NULL = none; borrowed */
+    const char *location; /* for redirects, NULL = none; borrowed for the call */
     char *body;           /* heap, taken; NULL = empty */
     size_t len;
 };
