@@ -324,7 +324,11 @@ static void parse_settings(struct config *c, const json_t *settings)
 
 static bool is_blank(const char *text, size_t len)
 {
-    return strspn(text, " \t\r\n") >= len;
+    size_t i = 0;
+    while (i < len && (text[i] == ' ' || text[i] == '\t' || text[i] == '\r' || text[i] == '\n')) {
+        i++;
+    }
+    return i == len;
 }
 
 static json_t *load_raw(const char *text, size_t len, struct config_error *ret_error)

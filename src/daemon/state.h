@@ -73,8 +73,8 @@ MUST_CHECK int state_policy_store(struct state *st, uint64_t nwid,
                                   const struct managed_policy *policy);
 void state_policy_erase(struct state *st, uint64_t nwid);
 
-/* Addresses of peers whose files were written in the last day, at most cap, in no order. Returns how
- * many. */
+/* Addresses of peers whose files were written in the last day, at most cap, in no order. Returns
+ * how many. */
 size_t state_list_recent_peers(const struct state *st, int64_t wall_ms, uint64_t *out, size_t cap);
 
 /* Remove peer files not written for 30 days, and while more than STATE_PEERS_MAX are left, for half
