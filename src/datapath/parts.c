@@ -139,6 +139,16 @@ size_t parts_packet_len(const struct part *parts, unsigned count)
     return len;
 }
 
+bool parts_are_adjacent(const struct part *parts, unsigned count)
+{
+    for (unsigned i = 1; i < count; i++) {
+        if (parts[i].data != parts[i - 1].data + parts[i - 1].len) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* Decipher the text of all parts to out, in ascending order: where out lies over the parts, each
  * byte is read before it is overwritten. */
 static void ctr_parts(const struct part *parts, unsigned count, const struct aes_gmac_siv *aes,

@@ -8,6 +8,7 @@
 #include "base/attr.h"
 #include "datapath/armor.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -41,9 +42,12 @@ unsigned parts_gather(const struct part *parts, unsigned count);
 /* Bytes of the packet these count datagrams (as parts_gather found them) make up. */
 size_t parts_packet_len(const struct part *parts, unsigned count);
 
+/* True if these datagrams lie one after the other in memory. */
+bool parts_are_adjacent(const struct part *parts, unsigned count);
+
 /* Open the packet of these datagrams by the suite in its flags (0, 1 or 3), header included, into
- * out: parts_packet_len bytes, either where the head lies, if all parts follow each other in
- * memory, or apart from all of them. Returns 0; -EACCES not authentic or another suite: out and
- * parts hold nothing of use; -EBADMSG longer than a packet. */
+ * out, parts_packet_len bytes: apart from all of them, or where the head lies, if behind it there
+ * is nothing but the other parts in order (parts_are_adjacent) or free room. Returns 0; -EACCES not
+ * authentic or another suite: out and parts hold nothing of use; -EBADMSG longer than a packet. */
 MUST_CHECK int parts_open(const struct part *parts, unsigned count, const struct armor_keys *keys,
                           uint8_t *out);

@@ -169,6 +169,7 @@ static void check_open(struct test_rng *rng, size_t len, bool in_place, bool tam
     }
     unsigned total = cut_anyhow(rng, sealed, len, memory, parts);
     assert_int_equal(parts_packet_len(parts, total), len);
+    assert_true(parts_are_adjacent(parts, total));
     if (!tampered) {
         assert_int_equal(parts_open(parts, total, k, out), 0);
         assert_memory_equal(out, sealed, PACKET_AT_VERB);
@@ -258,6 +259,7 @@ static void test_gather(void **state)
     saved = parts[1];
     parts[1] = parts[2];
     assert_int_equal(parts_gather(parts, total), 0); /* order */
+    assert_false(parts_are_adjacent(parts, total));
     parts[1] = saved;
     parts[2].data[3] ^= 1;
     assert_int_equal(parts_gather(parts, total), 0); /* another packet */

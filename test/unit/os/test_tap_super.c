@@ -1,11 +1,12 @@
 /* Super-frames of TAP devices, in a namespace of its own: what is obtained, what the kernel hands
- * over, and that our split gives the frames its own segmentation gives. Checklist: D-12, D-18,
- * D-26. */
+ * over, that our split gives the frames its own segmentation gives, and that it undoes our merging.
+ * Checklist: D-12, D-14, D-18, D-26. */
 #include "netns.h"
 #include "segments.h"
 
 #include "base/cursor.h"
 #include "crypto/cpu.h"
+#include "datapath/merge.h"
 #include "os/tap.h"
 
 #include <errno.h>
@@ -206,6 +207,75 @@ static void test_split_equals_segmentation_of_kernel(void **state)
     tap_close(plain);
 }
 
+/* An output of the merger on its way out of the device. */
+struct resend {
+    int fd;
+    unsigned outputs;
+};
+
+static void resend(void *ctx, const struct merge_output *out)
+{
+    struct resend *r = ctx;
+    static uint8_t block[OFFLOAD_FRAME_MAX];
+
+    merge_output_copy(out, block);
+    assert_true(inject(r->fd, &out->vnet, block, out->len));
+    r->outputs++;
+}
+
+/* D-14: what we merge, the kernel cuts into what it was. */
+static void test_kernel_undoes_merging(void **state)
+{
+    struct test_rng rng = test_rng_init("kernel merge");
+    struct tap *plain = open_tap(0, 1, 1000);
+    static uint8_t frames[20][3000];
+    size_t lens[20];
+    struct resend r = {.fd = open_injector(plain)};
+    struct tap_super got;
+    struct merger m;
+
+    (void)state;
+    test_rng_fill(&rng, payload, sizeof(payload));
+    for (unsigned i = 0; i < 200; i++) {
+        struct flow f = flow_random(&rng, true);
+        unsigned count = 2 + (unsigned)test_rng_below(&rng, 18);
+        size_t size = 100 + test_rng_below(&rng, 2500);
+        struct frame_fields v = {.seq = (uint32_t)test_rng_u64(&rng),
+                                 .id = (uint16_t)test_rng_u64(&rng),
+                                 .payload = payload};
+
+        f.df = true;
+        f.dest_mac = 0x02aabbccdd02;
+        merger_init(&m, checksum_pick(cpu_features()), resend, &r);
+        r.outputs = 0;
+        for (unsigned k = 0; k < count; k++) {
+            bool is_last = k + 1 == count;
+
+            v.len = is_last ? 1 + test_rng_below(&rng, size) : size;
+            v.flags = is_last ? 0x18 : 0x10;
+            lens[k] = flow_frame(&f, &v, frames[k]);
+            const struct merge_input in = {.dest_mac = f.dest_mac,
+                                           .source_mac = f.source_mac,
+                                           .payload = frames[k] + ETHERNET_LEN,
+                                           .len = lens[k] - ETHERNET_LEN,
+                                           .kinds = MERGE_TCP4 | MERGE_TCP6,
+                                           .ethertype = be16_get(frames[k] + 12)};
+            merger_add(&m, &in);
+            v.seq += (uint32_t)v.len;
+            v.id++;
+        }
+        merger_flush(&m);
+        assert_true(r.outputs == (f.is_udp ? count : 1));
+        for (unsigned k = 0; k < count; k++) {
+            assert_true(read_from(plain, f.source_mac, &got));
+            assert_int_equal(got.len, lens[k]);
+            assert_memory_equal(got.data, frames[k], lens[k]);
+        }
+    }
+    (void)close(r.fd);
+    tap_close(plain);
+}
+
 /* With offloads the super-frame itself comes; whatever is switched off comes in segments, and those
  * of both ways are equal. */
 static void check_handed_over(struct test_rng *rng, unsigned offloads)
@@ -318,6 +388,7 @@ int main(void)
         cmocka_unit_test(test_switches),
         cmocka_unit_test(test_queue_length),
         cmocka_unit_test(test_split_equals_segmentation_of_kernel),
+        cmocka_unit_test(test_kernel_undoes_merging),
         cmocka_unit_test(test_every_switch_hands_over_the_same),
         cmocka_unit_test(test_both_kinds_of_calls),
     };
