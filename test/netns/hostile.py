@@ -6,7 +6,7 @@ import socket
 import time
 
 from basic import trio
-from net import Failed, in_ns, ping, sh, wait_for, wait_ping
+from net import Failed, Skipped, in_ns, ping, sh, wait_for, wait_ping
 
 
 def alone(net, **kwargs):
@@ -130,6 +130,41 @@ def test_no_tun_device(net):
         raise Failed(str(info))
     if not node.is_running():
         raise Failed("daemon died")
+
+
+def test_not_root(net):
+    """Without privileges the node lives and says on the network what it lacks."""
+    import shutil
+    import subprocess
+    root = alone(net)
+    root.start()
+    nwid = root.create_network(private=False)
+    node = net.node(net.host("user", "10.9.0.9/24"))
+    shutil.copy(net.planet, node.path("planet"))
+    node.write("local.conf", json.dumps(node.config))
+    if os.geteuid() != 0 or not os.path.exists("/usr/bin/setpriv"):
+        raise Skipped("needs root and setpriv")
+    for path in (net.home, node.home):
+        os.chmod(path, 0o755)
+    sh("chown -R 65534:65534 " + node.home)
+    binary = os.path.join(net.home, "panlan")
+    shutil.copy(node.binary, binary)
+    os.chmod(binary, 0o755)
+    out = open(node.log, "a")
+    node.started = time.monotonic()
+    node.process = subprocess.Popen(
+        ["ip", "netns", "exec", "user", "setpriv", "--reuid=65534", "--regid=65534",
+         "--clear-groups", "--inh-caps=-all", "--bounding-set=-all", binary, "service", "--home",
+         node.home], stdout=out, stderr=out)
+    node.wait_api()
+    node.wait_online()
+    node.join(nwid)
+    info = wait_for("port error", lambda: node.network(nwid) if node.network(nwid).get(
+        "status") == "PORT_ERROR" else None)
+    if info["portError"] == 0 or not node.is_running():
+        raise Failed(str(info))
+    if "permi" not in log_of(node).lower() and "root" not in log_of(node).lower():
+        raise Failed("no word about privileges: " + log_of(node)[-500:])
 
 
 def test_wrong_token_and_malformed_http(net):

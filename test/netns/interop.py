@@ -1,5 +1,8 @@
 """Our nodes and the reference's in every seat: root, controller, members.
 
+RT-1 and RT-2 (reference nodes with only our root come online and go direct): root_ours_*;
+RT-5 (our nodes with only reference roots) and CB-4: root_ref_*; WD-9: moon_by_seed.
+
 ZEROTIER_ONE names an installed zerotier-one; without it everything here is skipped. Each host sits
 in a /24 of its own, since the reference's root admits one new identity per /24 and 2 s.
 """
