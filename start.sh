@@ -15,7 +15,7 @@ fi
 
 tools/install-packages build
 if [ ! -f build/build.ninja ]; then
-    meson setup build -Dbuildtype=release -Dtests=false >build.log 2>&1 || { tail -n 20 build.log; exit 1; }
+    meson setup build -Dbuildtype=release -Db_lto=true -Dtests=false >build.log 2>&1 || { tail -n 20 build.log; exit 1; }
 fi
 ninja -C build >build.log 2>&1 || { grep -E 'error|FAILED' build.log | head -n 20; exit 1; }
 panlan=$PWD/build/src/panlan

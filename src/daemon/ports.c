@@ -20,7 +20,7 @@ enum {
     SCAN_SOON_MS = 20,    /* after a membership report: the system's list is up to date then */
     SCAN_LATE_MS = 60000, /* safety net for groups that no report announces */
     FRAME_ROUNDS = 4,     /* batches per wake before other work gets its turn */
-    FRAME_BATCH = 4,      /* super-frames of a batch */
+    FRAME_BATCH = 16,     /* super-frames of a batch */
     FRAME_STRIDE = (TAP_SUPER_BUFFER + 63) / 64 * 64,
     ARENA_LEN = 1024 * 1024, /* payloads that wait to be merged */
     DEVICE_IPS_MAX = 64,
