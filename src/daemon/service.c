@@ -180,7 +180,9 @@ static void on_clock_changed(void *ctx, bool slept)
 
 static void on_net_delay(uv_timer_t *timer)
 {
-    service_rebind(timer->data);
+    struct service *svc = timer->data;
+    service_rebind(svc);
+    portmap_network_changed(&svc->portmap);
 }
 
 static void on_net_change(uv_poll_t *poll, int status, int events)
@@ -193,8 +195,7 @@ static void on_net_change(uv_poll_t *poll, int status, int events)
         change = (struct net_change){.what = NET_CHANGE_LOST};
     }
     ports_system_changed(&svc->ports, &change);
-    if ((change.what & (NET_CHANGE_LINK | NET_CHANGE_ADDR | NET_CHANGE_LOST)) != 0 &&
-        !uv_is_active((uv_handle_t *)&svc->net_delay)) {
+    if (change.what != 0 && !uv_is_active((uv_handle_t *)&svc->net_delay)) {
         (void)uv_timer_start(&svc->net_delay, on_net_delay, SETTLE_DELAY_MS, 0);
     }
 }
@@ -301,6 +302,7 @@ static int start_loop(struct service *svc)
         return err;
     }
     relay_init(&svc->relay, svc);
+    portmap_init(&svc->portmap, svc);
     uv_timer_t *timers[] = {&svc->deadline, &svc->conf_delay, &svc->sweep, &svc->net_delay,
                             &svc->renew};
     for (size_t i = 0; i < COUNT_OF(timers); i++) {
@@ -452,6 +454,7 @@ static int start_parts(struct service *svc)
     }
     service_rebind(svc);
     relay_review(&svc->relay);
+    portmap_review(&svc->portmap);
     restore_networks(svc);
     recall_peers(svc);
     ports_settle(&svc->ports);
@@ -488,6 +491,7 @@ static void stop_parts(struct service *svc)
     http_stop(svc->http);
     svc->http = NULL;
     relay_stop(&svc->relay);
+    portmap_stop(&svc->portmap);
     jobs_stop(&svc->jobs);
     ports_done(&svc->ports);
     if (svc->node != NULL) {

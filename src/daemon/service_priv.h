@@ -6,6 +6,7 @@
 #include "daemon/ctl.h"
 #include "daemon/http.h"
 #include "daemon/jobs.h"
+#include "daemon/portmap.h"
 #include "daemon/ports.h"
 #include "daemon/relay.h"
 #include "daemon/service.h"
@@ -45,6 +46,7 @@ struct service {
     struct node *node;
     struct sockets sockets;
     struct relay relay;
+    struct portmap portmap;
     struct ports ports;
     struct jobs jobs;
     struct clockwatch clockwatch;

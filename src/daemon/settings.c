@@ -103,6 +103,7 @@ int service_reload(struct service *svc)
     }
     service_rebind(svc);
     relay_review(&svc->relay);
+    portmap_review(&svc->portmap);
     ports_resync(&svc->ports);
     if (fresh->primary_port != old->primary_port ||
         fresh->allow_secondary_port != old->allow_secondary_port ||
