@@ -80,13 +80,13 @@ void api_reply_error(struct api_call *call, const char *description)
     api_reply_json(call, 500, o);
 }
 
-static bool is_allowed(const struct api_call *call)
+bool api_admit(void *ctx, const struct http_request *request)
 {
-    const struct http_request *request = call->request;
+    const struct service *svc = ctx;
     struct auth_rules rules = {
-        .api_token = call->svc->api_token,
-        .metrics_token = call->svc->metrics_token,
-        .management = &call->svc->config->management,
+        .api_token = svc->api_token,
+        .metrics_token = svc->metrics_token,
+        .management = &svc->config->management,
     };
     struct auth_request auth = {
         .path = request->path,
@@ -269,7 +269,7 @@ void api_handle(void *ctx, struct http_request *request)
         .write = strcmp(method, "POST") == 0 || strcmp(method, "PUT") == 0,
         .erase = strcmp(method, "DELETE") == 0,
     };
-    if (!is_allowed(&call)) {
+    if (!api_admit(ctx, request)) {
         api_reply_json(&call, 401, json_object());
         return;
     }

@@ -3,5 +3,8 @@
 
 #include "daemon/http.h"
 
+/* http_admission: bodies only of those who may ask. */
+bool api_admit(void *ctx, const struct http_request *request);
+
 /* http_handler; ctx is the struct service. */
 void api_handle(void *ctx, struct http_request *request);

@@ -25,6 +25,7 @@ struct http {
     uv_loop_t *loop;
     uint16_t port;
     bool open; /* all addresses, not only loopback */
+    http_admission admission;
     http_handler handler;
     void *ctx;
     int listen_fd[LISTENERS]; /* -1 = none */
@@ -47,6 +48,7 @@ struct exchange {
     size_t len;
     size_t cap;
     bool started;   /* headers are complete */
+    bool refused;   /* not admitted: the body is dropped */
     bool too_long;  /* the body is dropped */
     bool handling;  /* the handler runs: an answer is sent when it returns */
     bool suspended; /* the library waits for http_answer */
@@ -134,6 +136,9 @@ static struct inetaddr from_sockaddr(const struct sockaddr *sa)
 
 static enum MHD_Result append_body(struct exchange *x, const char *data, size_t len)
 {
+    if (x->refused) {
+        return MHD_YES;
+    }
     if (x->too_long || len > HTTP_BODY_MAX - x->len) {
         x->too_long = true; /* the rest is read and dropped */
         return MHD_YES;
@@ -182,9 +187,8 @@ static enum MHD_Result send_reply(struct http *http, struct MHD_Connection *conn
     return result;
 }
 
-/* The request is complete: hand it on, send the answer if it is there. */
-static enum MHD_Result dispatch(struct http *http, struct MHD_Connection *connection,
-                                struct exchange *x)
+/* Fill what the handler sees. */
+static void describe(struct http *http, struct MHD_Connection *connection, struct exchange *x)
 {
     const union MHD_ConnectionInfo *info =
         http->mhd.get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
@@ -200,6 +204,13 @@ static enum MHD_Result dispatch(struct http *http, struct MHD_Connection *connec
     if (info != NULL && info->client_addr != NULL) {
         x->request.from = from_sockaddr(info->client_addr);
     }
+}
+
+/* The request is complete: hand it on, send the answer if it is there. */
+static enum MHD_Result dispatch(struct http *http, struct MHD_Connection *connection,
+                                struct exchange *x)
+{
+    describe(http, connection, x);
     x->handling = true;
     if (x->too_long) {
         http_answer(&x->request, &(struct http_reply){.status = 413});
@@ -272,7 +283,12 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
         x->started = true;
         x->method = strdup(method);
         x->path = strdup(url);
-        return x->method == NULL || x->path == NULL ? MHD_NO : MHD_YES;
+        if (x->method == NULL || x->path == NULL) {
+            return MHD_NO;
+        }
+        describe(http, connection, x);
+        x->refused = !http->admission(http->ctx, &x->request);
+        return MHD_YES;
     }
     if (*data_len > 0) {
         enum MHD_Result result = append_body(x, data, *data_len);
@@ -451,14 +467,19 @@ static int open_listeners(struct http *http)
     return v4 < 0 && v6 < 0 ? v4 : 0;
 }
 
-int http_start(uv_loop_t *loop, uint16_t port, bool open, http_handler handler, void *ctx,
-               struct http **ret)
+int http_start(uv_loop_t *loop, uint16_t port, bool open, http_admission admission,
+               http_handler handler, void *ctx, struct http **ret)
 {
     struct http *http = calloc(1, sizeof(*http));
     if (http == NULL) {
         return -ENOMEM;
     }
-    *http = (struct http){.loop = loop, .port = port, .open = open, .handler = handler, .ctx = ctx};
+    *http = (struct http){.loop = loop,
+                          .port = port,
+                          .open = open,
+                          .admission = admission,
+                          .handler = handler,
+                          .ctx = ctx};
     http->listen_fd[0] = http->listen_fd[1] = -1;
     http->timer = calloc(1, sizeof(*http->timer));
     if (http->timer == NULL) {

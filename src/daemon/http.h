@@ -44,10 +44,14 @@ struct http_reply {
 /* Must call http_answer exactly once, at once or later. */
 typedef void (*http_handler)(void *ctx, struct http_request *request);
 
+/* Asked when only the headers are there (no body yet): false refuses the body, which is then read
+ * and dropped. The handler is called all the same, without a body, and has to refuse. */
+typedef bool (*http_admission)(void *ctx, const struct http_request *request);
+
 /* Start listening on a TCP port: loopback only, or all addresses with open. Either address family
  * suffices. Returns 0; -EADDRINUSE; negative errno. */
-MUST_CHECK int http_start(uv_loop_t *loop, uint16_t port, bool open, http_handler handler,
-                          void *ctx, struct http **ret);
+MUST_CHECK int http_start(uv_loop_t *loop, uint16_t port, bool open, http_admission admission,
+                          http_handler handler, void *ctx, struct http **ret);
 
 /* Change between loopback and all addresses. Connections live on. */
 int http_set_open(struct http *http, bool open);

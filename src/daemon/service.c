@@ -439,8 +439,8 @@ static int start_parts(struct service *svc)
         return fatal("cannot start: %s", strerror(-err));
     }
     settings_apply_policy(svc);
-    err = http_start(&svc->loop, svc->primary_port, svc->config->management.count > 0, api_handle,
-                     svc, &svc->http);
+    err = http_start(&svc->loop, svc->primary_port, svc->config->management.count > 0, api_admit,
+                     api_handle, svc, &svc->http);
     if (err == -EADDRINUSE) {
         return fatal("cannot bind to port %u: TCP is taken by another program", svc->primary_port);
     }

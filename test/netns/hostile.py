@@ -198,6 +198,39 @@ def test_wrong_token_and_malformed_http(net):
         raise Failed("%d %s" % (code, out))
 
 
+def rss(node):
+    """Resident memory of a node in KiB."""
+    with open("/proc/%d/status" % node.process.pid) as handle:
+        return int([x for x in handle if x.startswith("VmRSS")][0].split()[1])
+
+
+def test_bodies_of_strangers_are_not_kept(net):
+    node = alone(net)
+    node.start()
+    node.get("/status")
+    before = rss(node)
+    size = 7 << 20
+    head = "POST /network/8056c2e21c000001 HTTP/1.1\r\nContent-Length: %d\r\n%s\r\n"
+    socks = []
+    for _ in range(12):
+        sock = in_ns("root", lambda: socket.create_connection(("127.0.0.1", 9993), 5))
+        sock.sendall((head % (size, "X-ZT1-Auth: wrong\r\n")).encode() + b"x" * (size - 1))
+        socks.append(sock)
+    if rss(node) - before > 20000:
+        raise Failed("memory grew by %d KiB" % (rss(node) - before))
+    for sock in socks:
+        sock.sendall(b"x")
+        if not sock.recv(100).startswith(b"HTTP/1.1 401"):
+            raise Failed("not refused")
+        sock.close()
+    sock = in_ns("root", lambda: socket.create_connection(("127.0.0.1", 9993), 5))
+    size = 9 << 20
+    sock.sendall((head % (size, "X-ZT1-Auth: %s\r\n" % node.token())).encode() + b"x" * size)
+    if not sock.recv(100).startswith(b"HTTP/1.1 413"):
+        raise Failed("too large a body was taken")
+    sock.close()
+
+
 def test_random_and_mutated_datagrams_at_full_rate(net):
     root, a, b, nwid = trio(net)
     target = b.ip(nwid)
@@ -220,10 +253,6 @@ def test_random_and_mutated_datagrams_at_full_rate(net):
                 data[18] = 0
         samples.append(bytes(data))
     sock = in_ns("evil", lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-
-    def rss(node):
-        with open("/proc/%d/status" % node.process.pid) as handle:
-            return int([x for x in handle if x.startswith("VmRSS")][0].split()[1])
     before = rss(a)
     end = time.monotonic() + 4
     sent = 0
