@@ -298,8 +298,12 @@ void relay_review(struct relay *relay)
 {
     struct service *svc = relay->svc;
     if (!is_allowed(svc)) {
-        disconnect(relay);
-        (void)uv_timer_stop(&relay->timer);
+        /* Not here: the engine may be calling, and must not be called back. */
+        if (relay->tcp != NULL) {
+            start_timer(relay, 0);
+        } else {
+            (void)uv_timer_stop(&relay->timer);
+        }
     } else if (relay->tcp == NULL && !uv_is_active((uv_handle_t *)&relay->timer) &&
                (svc->config->force_tcp_relay || !svc->online)) {
         start_timer(relay, svc->config->force_tcp_relay ? 0 : RELAY_ENGAGE_MS);
