@@ -48,6 +48,7 @@ MUST_CHECK int cli_choose_home(bool panlan, const char *argument, char *out, siz
 int cli_send(struct cli *cli, const char *method, const char *path, const char *body,
              struct answer *ret);
 
-/* One GET whose answer must be JSON. Returns 0 with *ret filled (json_decref) or an exit status. */
+/* One GET whose answer must be JSON; without -j its strings are fit to be printed (format_clean).
+ * Returns 0 with *ret filled (json_decref) or an exit status. */
 struct json_t;
 int cli_get(struct cli *cli, const char *path, struct json_t **ret);

@@ -138,6 +138,9 @@ int cli_get(struct cli *cli, const char *path, json_t **ret)
     }
     answer_done(&answer);
     if (status == 0) {
+        if (!cli->json) {
+            format_clean(value);
+        }
         *ret = value;
     }
     return status;

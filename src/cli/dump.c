@@ -64,7 +64,9 @@ int dump_run(struct cli *cli)
                                               {"networks", "/network"},
                                               {"peers", "/peer"},
                                               {"local.conf", "/config"}};
-    int fd = open(DUMP_NAME, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0664);
+    /* A fresh file: root may stand in a directory where others leave links. */
+    (void)unlink(DUMP_NAME);
+    int fd = open(DUMP_NAME, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0664);
     FILE *out = fd < 0 ? NULL : fdopen(fd, "w");
     if (out == NULL) {
         (void)fprintf(stderr, "%s: cannot write " DUMP_NAME ": %s\n", cli->name, strerror(errno));

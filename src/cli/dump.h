@@ -1,4 +1,4 @@
-/* "dump": everything a helper needs to know, without secrets, in one file. Source: spec 05 section
+/* "dump": everything support needs to know, without secrets, in one file. Source: spec 05 section
  * 4.4; SV-52. */
 #pragma once
 

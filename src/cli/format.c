@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -31,6 +32,53 @@ static double real(const json_t *object, const char *key)
 static bool is_true(const json_t *object, const char *key)
 {
     return json_is_true(json_object_get(object, key));
+}
+
+/* Length of the control character at p (UTF-8), 0 if there is none. */
+static size_t control_len(const unsigned char *p)
+{
+    if (p[0] < 0x20 || p[0] == 0x7f) {
+        return 1;
+    }
+    return p[0] == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0 ? 2 : 0;
+}
+
+static void clean_string(json_t *value)
+{
+    const unsigned char *from = (const unsigned char *)json_string_value(value);
+    char *text = malloc(json_string_length(value) + 1);
+    char *to = text;
+    if (text == NULL) {
+        (void)json_string_set(value, ""); /* rather nothing than anything */
+        return;
+    }
+    while (*from != '\0') {
+        size_t len = control_len(from);
+        *to++ = len > 0 ? '?' : (char)*from;
+        from += len > 0 ? len : 1;
+    }
+    *to = '\0';
+    (void)json_string_set(value, text);
+    free(text);
+}
+
+void format_clean(json_t *value)
+{
+    if (json_is_string(value)) {
+        clean_string(value);
+        return;
+    }
+    size_t i;
+    json_t *item;
+    json_array_foreach(value, i, item)
+    {
+        format_clean(item);
+    }
+    const char *key;
+    json_object_foreach(value, key, item)
+    {
+        format_clean(item);
+    }
 }
 
 void format_json(FILE *out, const json_t *value)

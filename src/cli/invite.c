@@ -96,6 +96,10 @@ int invite_print(struct cli *cli, uint64_t nwid, const char *token, char **ret)
     char path[64];
     (void)snprintf(path, sizeof(path), "/controller/network/%016llx", (unsigned long long)nwid);
     int status = inv == NULL || text == NULL ? CLI_FAILED : cli_get(cli, path, &network);
+    if (status == 0 && !invitation_token_fits(token)) {
+        (void)fprintf(stderr, "panlan: this token cannot be part of an invitation\n");
+        status = CLI_FAILED;
+    }
     if (status == 0) {
         const char *name = json_string_value(json_object_get(network, "name"));
         inv->nwid = nwid;

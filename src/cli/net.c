@@ -58,6 +58,7 @@ static int send_object(struct cli *cli, const char *method, const char *path, js
     if (cli->json) {
         format_json(stdout, object);
     } else {
+        format_clean(object);
         const char *id = json_string_value(json_object_get(object, "id"));
         (void)printf("%s %s\n", done, id == NULL ? "" : id);
     }

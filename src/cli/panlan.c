@@ -34,7 +34,7 @@ static int help(FILE *out)
         "  member list|show|authorize|deauthorize|delete|set NETWORK [NODE]\n"
         "  orbit MOON SEED, deorbit MOON     add or remove a set of roots\n"
         "  identity COMMAND                  identities and worlds, offline\n"
-        "  dump                              collect facts for a helper\n"
+        "  dump                              collect facts for support\n"
         "  /PATH                             raw GET from the local API\n\n"
         "The home directory is /var/lib/panlan unless --home names another.\n",
         PANLAN_VERSION);

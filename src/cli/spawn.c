@@ -37,7 +37,7 @@ bool spawn_is_running(struct cli *cli)
     if (client_request(&cli->client, "GET", "/status", NULL, &answer) < 0) {
         return false;
     }
-    bool running = answer.status != 0;
+    bool running = answer.status == 200; /* 401: another service, at a port of ours of before */
     answer_done(&answer);
     if (!running) {
         cli->client.port = port; /* the file may be of an earlier life */

@@ -6,6 +6,7 @@
 
 #include "base/hex.h"
 #include "daemon/config.h"
+#include "daemon/invitation.h"
 #include "daemon/keygen.h"
 #include "daemon/state.h"
 #include "os/addr.h"
@@ -334,7 +335,8 @@ static int find_invitation(struct up *up, uint64_t nwid, char **ret)
         const char *token = json_string_value(json_object_get(item, "token"));
         int64_t expires_ms = json_integer_value(json_object_get(item, "expires"));
         bool unlimited = json_integer_value(json_object_get(item, "uses")) == 0;
-        if (token != NULL && unlimited && (expires_ms == 0 || expires_ms > clock_wall_ms())) {
+        if (token != NULL && invitation_token_fits(token) && unlimited &&
+            (expires_ms == 0 || expires_ms > clock_wall_ms())) {
             status = invite_print(up->cli, nwid, token, ret);
             json_decref(list);
             return status;

@@ -27,9 +27,10 @@ static void checksum(const uint8_t *data, size_t len, uint8_t out[CHECKSUM_LEN])
     memcpy(out, digest, CHECKSUM_LEN);
 }
 
-static bool is_token(const char *token)
+bool invitation_token_fits(const char *token)
 {
-    return token[0] != '\0' && strspn(token, alphabet) == strlen(token);
+    size_t len = strlen(token);
+    return len > 0 && len <= INVITATION_TOKEN_MAX && strspn(token, alphabet) == len;
 }
 
 static void write_text(struct wr *w, const char *text)
@@ -58,7 +59,7 @@ int invitation_print(const struct invitation *inv, char out[INVITATION_TEXT_MAX]
 {
     bool has_token = inv->token[0] != '\0';
     bool has_name = inv->name[0] != '\0';
-    if (inv->nwid == 0 || (has_token && !is_token(inv->token)) ||
+    if (inv->nwid == 0 || (has_token && !invitation_token_fits(inv->token)) ||
         (inv->has_planet && inv->planet.type != WORLD_PLANET)) {
         return -EINVAL;
     }
@@ -167,7 +168,7 @@ static int parse_content(struct rd *r, struct invitation *inv)
     }
     if (rd_done(r) < 0 || (flags & ~(unsigned)FLAGS_KNOWN) != 0 || inv->nwid == 0 ||
         strlen(inv->name) > INVITATION_NAME_MAX ||
-        ((flags & FLAG_TOKEN) != 0 && !is_token(inv->token)) ||
+        ((flags & FLAG_TOKEN) != 0 && !invitation_token_fits(inv->token)) ||
         (inv->has_planet && inv->planet.type != WORLD_PLANET)) {
         return -EBADMSG;
     }

@@ -41,6 +41,10 @@ enum invitation_fault {
  * other than letters, digits, '-' and '_', world not a planet). */
 MUST_CHECK int invitation_print(const struct invitation *inv, char out[INVITATION_TEXT_MAX]);
 
+/* True if a join token can be part of an invitation: 1 to INVITATION_TOKEN_MAX letters, digits, '-'
+ * and '_'. Tokens that an administrator chose need not be like that. */
+bool invitation_token_fits(const char *token);
+
 /* True if the text begins like an invitation (blanks before it allowed). */
 bool invitation_looks_like(const char *text);
 

@@ -197,6 +197,28 @@ static void test_get(void **state)
     json_decref(network);
 }
 
+static void cleaned(FILE *out, const json_t *value, int64_t wall_ms)
+{
+    format_clean((json_t *)(uintptr_t)value);
+    format_networks(out, value, wall_ms);
+}
+
+/* Names and URLs are chosen by controllers: none of them forges a line or drives the terminal. */
+static void test_untrusted_text_is_cleaned(void **state)
+{
+    (void)state;
+    assert_layout(
+        cleaned,
+        "[{\"nwid\":\"8056c2e21c000001\",\"name\":\"a\\n200 listnetworks \\u001b]0;x\\u0007"
+        "\\u009b2J\\u007f \u00e4\u20ac\",\"mac\":\"m\",\"status\":\"AUTHENTICATION_REQUIRED\","
+        "\"type\":\"PRIVATE\",\"portDeviceName\":\"d\",\"ssoEnabled\":true,"
+        "\"authenticationURL\":\"http://h/\\r\\u001b[1m\",\"assignedAddresses\":[\"1\\n2\"]}]",
+        "200 listnetworks <nwid> <name> <mac> <status> <type> <dev> <ZT assigned ips>\n"
+        "200 listnetworks 8056c2e21c000001 a?200 listnetworks ?]0;x??2J? \u00e4\u20ac m "
+        "AUTHENTICATION_REQUIRED PRIVATE d 1?2\n"
+        "    AUTH EXPIRED, URL: http://h/??[1m\n");
+}
+
 static void test_json_is_indented_by_one(void **state)
 {
     (void)state;
@@ -241,6 +263,7 @@ int main(void)
         cmocka_unit_test(test_peers),
         cmocka_unit_test(test_peers_tunneled),
         cmocka_unit_test(test_get),
+        cmocka_unit_test(test_untrusted_text_is_cleaned),
         cmocka_unit_test(test_json_is_indented_by_one),
         cmocka_unit_test(test_bonds),
         cmocka_unit_test(test_bond_has_its_labels),

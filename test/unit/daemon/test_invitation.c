@@ -235,9 +235,26 @@ static void test_random_text_never_passes(void **state)
     }
 }
 
+static void test_which_tokens_fit(void **state)
+{
+    char longest[INVITATION_TOKEN_MAX + 2];
+    (void)state;
+    memset(longest, 'a', sizeof(longest));
+    longest[INVITATION_TOKEN_MAX] = '\0';
+    assert_true(invitation_token_fits(longest));
+    longest[INVITATION_TOKEN_MAX] = 'a';
+    longest[INVITATION_TOKEN_MAX + 1] = '\0';
+    assert_false(invitation_token_fits(longest));
+    assert_true(invitation_token_fits("aZ09-_"));
+    assert_false(invitation_token_fits(""));
+    assert_false(invitation_token_fits("a b"));
+    assert_false(invitation_token_fits("a\"b"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_which_tokens_fit),
         cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_blanks_of_mail_programs_are_ignored),
         cmocka_unit_test(test_what_cannot_be_printed_is_refused),
