@@ -37,7 +37,9 @@ static void answer_error(struct controller *c, const struct ask *ask, enum error
 
 void request_save_runtime(struct controller *c, struct cmember *m, int64_t now_ms)
 {
-    struct store_tx *tx = c->store != NULL ? store_tx_new() : NULL;
+    /* Losing it is harmless: while the disk does not take it, it must not pile up in memory. */
+    bool wanted = c->store != NULL && store_backlog(c->store) <= CONTROLLER_BACKLOG_MAX;
+    struct store_tx *tx = wanted ? store_tx_new() : NULL;
     json_t *doc = tx != NULL ? member_runtime_json(m) : NULL;
     char *text = doc != NULL ? doc_text(doc) : NULL;
     json_decref(doc);

@@ -123,7 +123,8 @@ void fake_start(struct fake *f)
         .ctx = f,
         .log_level = LOG_LEVEL_DEBUG,
     };
-    struct store_backend *backend = NULL;
+    struct store_backend *backend = f->backend;
+    f->backend = NULL;
     if (f->path[0] != '\0') {
         backend = store_sqlite_new(f->path);
         assert_non_null(backend);
@@ -140,16 +141,27 @@ void fake_wait_loaded(struct fake *f)
     }
 }
 
-void fake_init(struct fake *f, const char *path)
+static void init(struct fake *f, const char *path, struct store_backend *backend)
 {
     memset(f, 0, sizeof(*f));
     load_identity(&f->identity);
     snprintf(f->path, sizeof(f->path), "%s", path != NULL ? path : "");
+    f->backend = backend;
     f->now_ms = 5000;
     f->wall_offset_ms = INT64_C(1700000000000);
     f->random = 1;
     fake_start(f);
     fake_wait_loaded(f);
+}
+
+void fake_init(struct fake *f, const char *path)
+{
+    init(f, path, NULL);
+}
+
+void fake_init_backend(struct fake *f, struct store_backend *backend)
+{
+    init(f, NULL, backend);
 }
 
 void fake_restart(struct fake *f)

@@ -28,7 +28,8 @@ struct fake_sent {
 struct fake {
     struct controller *c;
     struct identity identity;
-    char path[128]; /* of the database, "" none */
+    char path[128];                /* of the database, "" none */
+    struct store_backend *backend; /* instead of a database, given away at the start; NULL none */
     int64_t now_ms;
     int64_t wall_offset_ms;
     uint64_t random;  /* state */
@@ -49,6 +50,9 @@ struct fake {
 /* Start with an empty world. path: database (kept), NULL none. Waits until it is loaded or failed.
  */
 void fake_init(struct fake *f, const char *path);
+
+/* The same with a backend of the test's own. */
+void fake_init_backend(struct fake *f, struct store_backend *backend);
 
 /* The two halves of that, for a fake whose controller was freed. */
 void fake_start(struct fake *f);

@@ -547,6 +547,56 @@ static void test_stop_with_failing_disk(void **state)
     assert_true(flaky.destroyed);
 }
 
+/* A disk that takes everything, or nothing. */
+static int full_apply(struct store_backend *b, const struct store_change *changes, char *why,
+                      size_t cap)
+{
+    struct flaky *flaky = CONTAINER_OF(b, struct flaky, backend);
+    (void)changes;
+    snprintf(why, cap, "disk is full");
+    return __atomic_load_n(&flaky->fail, __ATOMIC_SEQ_CST) > 0 ? -ENOSPC : 0;
+}
+
+static uint64_t backlog_of(const struct fake *f)
+{
+    struct controller_counts counts;
+    controller_get_counts(f->c, &counts);
+    return counts.store_backlog;
+}
+
+/* A disk that takes nothing: neither strangers nor members that are seen fill the memory. */
+static void test_a_full_disk_does_not_fill_the_memory(void **state)
+{
+    (void)state;
+    struct flaky flaky = {
+        .backend = {.open = flaky_open, .apply = full_apply, .destroy = flaky_destroy}};
+    struct fake f;
+    fake_init_backend(&f, &flaky.backend);
+    fake_network(&f, "{\"private\":false}");
+    uint64_t member = UINT64_C(0xaabbccddee);
+    fake_request(&f, FAKE_NWID, member, NULL);
+    assert_non_null(fake_last(&f, FAKE_CONFIG, member));
+    __atomic_store_n(&flaky.fail, 1, __ATOMIC_SEQ_CST);
+    struct inetaddr from = {.family = INETADDR_V4, .ip = {192, 0, 2, 1}, .port = 9993};
+    for (uint64_t i = 0; i < 25000; i++) {
+        struct identity id = fake_member(0x1000000000 + i);
+        controller_request(f.c, FAKE_NWID, &from, i + 1, &id, "", 0, f.now_ms);
+    }
+    uint64_t full = backlog_of(&f);
+    assert_in_range(full, 20000, 20100);
+    struct identity id = fake_member(member);
+    fake_clear(&f);
+    for (unsigned i = 0; i < 100; i++) {
+        f.now_ms += 11000;
+        from.port++;
+        controller_request(f.c, FAKE_NWID, &from, 100000 + i, &id, "", 0, f.now_ms);
+    }
+    assert_int_equal(fake_count(&f, FAKE_CONFIG, member), 100); /* members are served */
+    assert_in_range(backlog_of(&f), full, full + 110);          /* the last time stamps issued */
+    __atomic_store_n(&flaky.fail, 0, __ATOMIC_SEQ_CST);
+    fake_done(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -560,6 +610,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_foreign_files_are_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_kill_loses_no_acknowledged_change, setup, teardown),
         cmocka_unit_test(test_failed_commits_are_told_and_tried_again),
+        cmocka_unit_test(test_a_full_disk_does_not_fill_the_memory),
         cmocka_unit_test(test_stop_with_failing_disk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
