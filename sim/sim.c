@@ -1,3 +1,4 @@
+/* Nodes of the simulator: hosts of the engine with a virtual clock, devices and an address book. */
 #include "sim.h"
 
 #include "base/hmap.h"

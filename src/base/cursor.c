@@ -1,3 +1,4 @@
+/* Reading and writing bytes by cursors; the only arithmetic on bytes from outside: see cursor.h. */
 #include "base/cursor.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* The dictionary of spec 01 section 14: escaping, look-up, numbers as the reference reads them. */
 #include "base/dict.h"
 
 #include "base/hex.h"

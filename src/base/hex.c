@@ -1,3 +1,4 @@
+/* Hexadecimal text, strict in both directions: see hex.h. */
 #include "base/hex.h"
 
 #include <errno.h>

@@ -48,7 +48,7 @@ static int hmap_resize(struct hmap *map, size_t buckets)
 {
     struct hmap old = *map;
 
-    map->buckets = calloc(buckets, sizeof(*map->buckets));
+    map->buckets = calloc(buckets, sizeof(struct hmap_node *));
     if (map->buckets == NULL) {
         *map = old;
         return -ENOMEM;

@@ -1,3 +1,4 @@
+/* The heap of deadlines: see timers.h. */
 #include "base/timers.h"
 
 #include <errno.h>
@@ -56,7 +57,7 @@ int timers_arm(struct timers *set, struct timer *timer, int64_t at_ms)
     }
     if (set->count == set->cap) {
         size_t cap = set->cap > 0 ? 2 * set->cap : 16;
-        struct timer **heap = realloc(set->heap, cap * sizeof(*heap));
+        struct timer **heap = realloc(set->heap, cap * sizeof(struct timer *));
 
         if (heap == NULL) {
             return -ENOMEM;

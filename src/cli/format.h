@@ -8,8 +8,9 @@
 #include <stdint.h>
 #include <stdio.h>
 
-/* Replace control characters in all strings of a value by '?': names and URLs come from strangers and
- * must neither forge lines nor drive the terminal. For what is printed as text; JSON escapes them. */
+/* Replace control characters in all strings of a value by '?': names and URLs come from strangers
+ * and must neither forge lines nor drive the terminal. For what is printed as text; JSON escapes
+ * them. */
 void format_clean(json_t *value);
 
 /* "200 info ADDRESS VERSION ONLINE". */

@@ -138,7 +138,7 @@ static int cmd_identity(struct cli *cli)
 /* Global options may stand anywhere. Returns -1 to go on, or an exit status. */
 static int parse_words(struct cli *cli, int argc, char **argv, const char **home)
 {
-    for (int i = 1; i < argc; i++) {
+    for (int i = 1; i < argc && argv[i] != NULL; i++) {
         const char *value;
         int port;
         if ((value = option(argc, argv, &i, "--home")) != NULL) {

@@ -99,6 +99,7 @@ static void become_service(const struct cli *cli, const char *log, int ready_fd)
         program[len] = '\0';
         (void)execv(program, (char *const *)(uintptr_t)args);
     }
+    /* NOLINTNEXTLINE(performance-no-int-to-ptr): execv changes nothing, its type is historical */
     (void)execv("/proc/self/exe", (char *const *)(uintptr_t)args);
     _exit(1);
 }
@@ -121,7 +122,7 @@ static int wait_ready(int fd)
 int spawn_service(struct cli *cli)
 {
     char log[PATH_LEN];
-    int pipe_fds[2];
+    int pipe_fds[2] = {-1, -1};
     if (spawn_is_running(cli)) {
         return 0;
     }

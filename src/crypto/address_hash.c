@@ -95,9 +95,10 @@ void address_hash(const uint8_t pub[IDENTITY_PUBLIC_LEN], void *scratch, uint8_t
     chain(scratch, FILL_BLOCKS, &sum);
 
     memset(&sum, 0, sizeof(sum));
-    for (size_t p = 0; p < WORDS; p += 2 * BATCH) {
+    for (size_t p = 0; p < WORDS; p += 2 * (size_t)BATCH) {
         memcpy(ahead[0], &sum, sizeof(sum));
-        salsa_xor(&stream, counter * SALSA_BLOCK_LEN, NULL, ahead[1], BATCH * SALSA_BLOCK_LEN);
+        salsa_xor(&stream, counter * SALSA_BLOCK_LEN, NULL, ahead[1],
+                  (size_t)BATCH * SALSA_BLOCK_LEN);
         chain(ahead[1], BATCH, &sum);
         render(scratch, p, (const uint8_t(*)[SALSA_BLOCK_LEN])ahead, d);
         counter += BATCH;

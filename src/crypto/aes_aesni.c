@@ -309,7 +309,7 @@ AESNI static void ctr(const struct aes_gmac_siv *c, const uint8_t start[AES_BLOC
     __m128i counter = _mm_add_epi32(reverse(load(start)), _mm_set_epi32(0, 0, 0, (int)index));
     __m128i k[WIDTH];
 
-    while (len >= WIDTH * AES_BLOCK_LEN) {
+    while (len >= (size_t)WIDTH * AES_BLOCK_LEN) {
         keystream(c->k1, counter, k, WIDTH);
 #pragma GCC unroll 8
         for (size_t i = 0; i < WIDTH; i++) {
@@ -318,9 +318,9 @@ AESNI static void ctr(const struct aes_gmac_siv *c, const uint8_t start[AES_BLOC
             out += AES_BLOCK_LEN;
         }
         counter = _mm_add_epi32(counter, _mm_set_epi32(0, 0, 0, WIDTH));
-        len -= WIDTH * AES_BLOCK_LEN;
+        len -= (size_t)WIDTH * AES_BLOCK_LEN;
     }
-    if (len > WIDTH / 2 * AES_BLOCK_LEN) {
+    if (len > (size_t)WIDTH / 2 * AES_BLOCK_LEN) {
         keystream(c->k1, counter, k, WIDTH);
         xor_tail(k, in, out, len);
     } else if (len > 0) {

@@ -57,12 +57,12 @@ struct aes_kernel {
 /* Keys of one pair of nodes. The form of the members is the kernel's. Constant after init, so any
  * number of threads may use it. Holds secrets: aes_gmac_siv_done. */
 struct aes_gmac_siv {
-    const struct aes_kernel *kernel;
-    _Alignas(64) uint8_t k0[AES_SCHEDULE_LEN];         /* GMAC key */
+    _Alignas(16) uint8_t k0[AES_SCHEDULE_LEN];         /* GMAC key; no more than malloc aligns to */
     _Alignas(16) uint8_t k1[AES_SCHEDULE_LEN];         /* CTR and tag key */
     _Alignas(16) uint8_t k1_inv[AES_SCHEDULE_LEN];     /* for the inverse cipher */
     _Alignas(16) uint8_t h[AES_GHASH_POWERS][16];      /* powers of the GHASH key, highest first */
     _Alignas(16) uint8_t h_fold[AES_GHASH_POWERS][16]; /* XOR of the halves of each */
+    const struct aes_kernel *kernel;
 };
 
 /* The fastest kernel for these cpu_features(). */

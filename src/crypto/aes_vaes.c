@@ -257,7 +257,7 @@ VAES static void ctr(const struct aes_gmac_siv *c, const uint8_t start[AES_BLOCK
                          _mm256_set_epi32(0, 0, 0, (int)(index + 1), 0, 0, 0, (int)index));
     __m256i k[WIDTH];
 
-    while (len >= WIDTH * PAIR) {
+    while (len >= (size_t)WIDTH * PAIR) {
         keystream(c->k1, counters, k, WIDTH);
 #pragma GCC unroll 8
         for (size_t i = 0; i < WIDTH; i++) {
@@ -267,9 +267,9 @@ VAES static void ctr(const struct aes_gmac_siv *c, const uint8_t start[AES_BLOCK
         }
         counters =
             _mm256_add_epi32(counters, _mm256_set_epi32(0, 0, 0, 2 * WIDTH, 0, 0, 0, 2 * WIDTH));
-        len -= WIDTH * PAIR;
+        len -= (size_t)WIDTH * PAIR;
     }
-    if (len > WIDTH / 2 * PAIR) {
+    if (len > (size_t)WIDTH / 2 * PAIR) {
         keystream(c->k1, counters, k, WIDTH);
         xor_tail(k, in, out, len);
     } else if (len > 0) {

@@ -16,7 +16,9 @@ static inline void salsa_put_bytes(const uint8_t *in, uint8_t *out, const uint8_
     size_t i = 0;
 
     if (in == NULL) {
-        memcpy(out, keystream, len);
+        if (len > 0) {
+            memcpy(out, keystream, len);
+        }
         return;
     }
     for (; len - i >= sizeof(uint64_t); i += sizeof(uint64_t)) {

@@ -60,6 +60,7 @@ json_t *api_json_text(const char *text)
         if ((unsigned char)*text < 0x80) {
             safe[len++] = *text;
         } else {
+            /* NOLINTNEXTLINE(bugprone-not-null-terminated-result): has its length */
             memcpy(safe + len, "\xef\xbf\xbd", 3);
             len += 3;
         }

@@ -76,6 +76,7 @@ static void run(uv_loop_t *loop, const char *const *args)
     uv_process_options_t options = {
         .exit_cb = on_exit_status,
         .file = args[0],
+        /* NOLINTNEXTLINE(performance-no-int-to-ptr): uv_spawn changes nothing */
         .args = (char **)(uintptr_t)args,
     };
     int err = uv_spawn(loop, process, &options);

@@ -229,6 +229,7 @@ static enum MHD_Result dispatch(struct http *http, struct MHD_Connection *connec
 void http_answer(struct http_request *request, const struct http_reply *reply)
 {
     struct exchange *x = CONTAINER_OF(request, struct exchange, request);
+    /* NOLINTNEXTLINE(performance-no-int-to-ptr): constant for handlers, not for us */
     struct http *http = (struct http *)(uintptr_t)request->http;
     x->reply = *reply;
     if (reply->location != NULL) {

@@ -84,6 +84,7 @@ int invitation_print(const struct invitation *inv, char out[INVITATION_TEXT_MAX]
     uint8_t sum[CHECKSUM_LEN];
     checksum(raw, wr_len(&w), sum);
     wr_bytes(&w, sum, sizeof(sum));
+    /* NOLINTNEXTLINE(bugprone-not-null-terminated-result): the rest follows */
     memcpy(out, INVITATION_PREFIX, strlen(INVITATION_PREFIX));
     encode_base64(raw, wr_len(&w), out + strlen(INVITATION_PREFIX));
     sodium_memzero(raw, sizeof(raw));

@@ -21,9 +21,9 @@ enum {
     VNET_GSO_ECN = 0x80, /* flag beside the TCP types */
 
     ETHERNET_LEN = 14,
-    OFFLOAD_FRAME_MAX = 65600,                /* longest super-frame, with Ethernet and tags */
-    OFFLOAD_HEADERS_MAX = 192,                /* Ethernet, tags, IP with extensions, TCP or UDP */
-    OFFLOAD_HEADROOM = 64, /* room to keep before a frame that is sealed in place */
+    OFFLOAD_FRAME_MAX = 65600, /* longest super-frame, with Ethernet and tags */
+    OFFLOAD_HEADERS_MAX = 192, /* Ethernet, tags, IP with extensions, TCP or UDP */
+    OFFLOAD_HEADROOM = 64,     /* room to keep before a frame that is sealed in place */
 };
 
 /* The virtio-net header of a frame; on the device it is VNET_HEADER_LEN bytes, little-endian. */

@@ -17,7 +17,7 @@ void random_source_free(struct random_source *source);
 
 /* Fill out with len random bytes. Ends the process if the system has none to give. The signature is
  * that of engine_env.random, with the source as ctx. */
-void random_source_fill(void *source, void *out, size_t len);
+void random_source_fill(void *ctx, void *out, size_t len);
 
 /* The same straight from the system, for rare draws (keys, tokens) and any thread. */
 void random_bytes(void *out, size_t len);

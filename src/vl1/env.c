@@ -1,3 +1,4 @@
+/* The engine's log: formatting, once a line is wanted. */
 #include "vl1/env.h"
 
 #include <stdarg.h>

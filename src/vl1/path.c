@@ -112,6 +112,7 @@ struct path *path_find(struct peer *peer, uint32_t socket, const struct inetaddr
 
 bool path_is_expired(const struct path *path, int64_t now_ms)
 {
+    /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): there is an array if there are paths */
     return now_ms - path->last_in_ms >= PATH_EXPIRY_MS;
 }
 

@@ -205,7 +205,7 @@ static void replay_note(const struct peer_live *live, uint64_t word, uint16_t no
 static void replay_grow(struct peer_live *live, size_t sets, uint16_t now)
 {
     uint64_t *old = live->replay;
-    size_t old_count = live->replay_sets * REPLAY_WAYS;
+    size_t old_count = old != NULL ? live->replay_sets * REPLAY_WAYS : 0;
     uint64_t *words = calloc(sets * REPLAY_WAYS, sizeof(*words));
 
     if (words == NULL) {

@@ -231,7 +231,7 @@ const void *nl_body(const struct nlmsghdr *message, size_t size)
 static void sort_attrs(const struct rtattr *first, size_t len, const struct rtattr **out,
                        size_t max)
 {
-    memset(out, 0, (max + 1) * sizeof(*out));
+    memset(out, 0, (max + 1) * sizeof(struct rtattr *));
     for (const struct rtattr *a = first; RTA_OK(a, len); a = RTA_NEXT(a, len)) {
         size_t type = a->rta_type & (unsigned)NLA_TYPE_MASK;
         if (type <= max) {
@@ -252,7 +252,7 @@ void nl_attrs(const struct nlmsghdr *message, size_t size, const struct rtattr *
 void nl_nested(const struct rtattr *attr, const struct rtattr **out, size_t max)
 {
     if (attr == NULL) {
-        memset(out, 0, (max + 1) * sizeof(*out));
+        memset(out, 0, (max + 1) * sizeof(struct rtattr *));
         return;
     }
     sort_attrs(RTA_DATA(attr), RTA_PAYLOAD(attr), out, max);
