@@ -89,7 +89,7 @@ for part in $parts; do
         done
         ;;
     netns | interop)
-        modules=$(cd test/netns && ls ./*.py | sed 's|^\./||; s|\.py$||' | grep -vE '^(net|run|timing|machine)$')
+        modules=$(cd test/netns && ls ./*.py | sed 's|^\./||; s|\.py$||' | grep -vE '^(net|run|timing|machine|scripts)$')
         if [ "$part" = interop ]; then
             modules=$(printf '%s\n' "$modules" | grep '^interop')
         else

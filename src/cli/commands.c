@@ -405,7 +405,7 @@ static int cmd_raw(struct cli *cli)
     if (status != 0) {
         return status;
     }
-    (void)printf("%s\n", answer.body);
+    (void)printf("%s%s", answer.body, cli->plain ? "\n" : ""); /* scripts get it as it is */
     answer_done(&answer);
     return CLI_OK;
 }
