@@ -62,9 +62,15 @@ static int get_hex(const json_t *json, const char *key, uint8_t *out, size_t len
     return text == NULL ? -EBADMSG : hex_decode(text, strlen(text), out, len);
 }
 
+/* By family, port, address (spec 02 section 9.5). */
 static int compare_endpoints(const void *a, const void *b)
 {
-    return inetaddr_compare(a, b);
+    const struct inetaddr *x = a;
+    const struct inetaddr *y = b;
+    if (x->family == y->family && x->port != y->port) {
+        return x->port < y->port ? -1 : 1;
+    }
+    return inetaddr_compare(x, y);
 }
 
 static int compare_roots(const void *a, const void *b)
