@@ -21,8 +21,8 @@ MUST_CHECK int home_choose(const char *argument, const char *variable, char ret[
 MUST_CHECK int home_path(const char *home, const char *name, char *ret, size_t cap);
 
 /* Take the home for this process: a lock on "panlan.lock" that ends with the process, whatever
- * kills it. Returns the descriptor, to be kept open and closed by the caller; -EBUSY another
- * process has it; negative errno. */
+ * kills it (one just killed is waited for, half a second at most). Returns the descriptor, to be
+ * kept open and closed by the caller; -EBUSY another process has it; negative errno. */
 MUST_CHECK int home_lock(const char *home);
 
 /* Write the decimal process id to a file (spec name zerotier-one.pid), without newline, 0644.

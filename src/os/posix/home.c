@@ -44,6 +44,11 @@ int home_path(const char *home, const char *name, char *ret, size_t cap)
     return n < 0 || (size_t)n >= cap ? -ENAMETOOLONG : 0;
 }
 
+enum {
+    LOCK_TRIES = 25,
+    LOCK_PAUSE_US = 20000,
+};
+
 int home_lock(const char *home)
 {
     char path[HOME_PATH_MAX + 16];
@@ -56,10 +61,13 @@ int home_lock(const char *home)
     if (fd < 0) {
         return -errno;
     }
-    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+    for (int tries = 0; flock(fd, LOCK_EX | LOCK_NB) != 0; tries++) {
         error = errno == EWOULDBLOCK ? -EBUSY : -errno;
-        (void)close(fd);
-        return error;
+        if (error != -EBUSY || tries == LOCK_TRIES) {
+            (void)close(fd);
+            return error;
+        }
+        (void)usleep(LOCK_PAUSE_US); /* a process just killed may take a moment to go */
     }
     return fd;
 }
