@@ -1,5 +1,5 @@
-/* Invitations: making one on the controller's machine, using one anywhere. Source: design section
- * 5, doc/invitation.md. */
+/* Invitations: making one on the controller's machine, using one anywhere. Source:
+ * doc/invitation.md. */
 #include "cli/own.h"
 #include "cli/spawn.h"
 

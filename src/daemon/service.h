@@ -1,5 +1,5 @@
 /* The daemon: one control loop (libuv) that owns the engine, its sockets, virtual devices, files
- * and the local API. Source: design section 4, spec 05 sections 2 to 6, 9. */
+ * and the local API. Source: doc/architecture.md, spec 05 sections 2 to 6, 9. */
 #pragma once
 
 #include <stdbool.h>

@@ -1,4 +1,4 @@
-/* The engine's door: joins vl1 and vl2 and brackets every input. Source: design section 3. */
+/* The engine's door: joins vl1 and vl2 and brackets every input. Source: doc/architecture.md. */
 #include "node/node.h"
 
 #include "vl1/host.h"

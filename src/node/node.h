@@ -1,7 +1,7 @@
 /* The engine's only door: a node of the virtual network. Datagrams, frames and the time go in;
  * datagrams, frames and events come out through struct engine_env. No call blocks, reads a clock or
  * makes a system call. Not thread safe: one thread at a time. now_ms is monotonic milliseconds and
- * never goes back. Source: design section 3. */
+ * never goes back. Source: doc/architecture.md. */
 #pragma once
 
 #include "crypto/identity.h"

@@ -1,7 +1,7 @@
 /* What the engine asks of its host: one table of functions, given at creation. The daemon, the
  * SDK, the simulator and the fuzzers are four hosts of the same engine. The engine calls them only
  * from inside one of its own inputs, on the thread of that input; none of them may call back into
- * the engine, except where said. Source: design section 3. */
+ * the engine, except where said. Source: doc/architecture.md. */
 #pragma once
 
 #include "crypto/identity.h"

@@ -1,5 +1,5 @@
 /* Plain types that vl2 shares with what is above it: how a network looks from outside, and what a
- * local controller is asked. Source: spec 03 sections 2 and 14, design section 3. */
+ * local controller is asked. Source: spec 03 sections 2 and 14. */
 #pragma once
 
 #include "crypto/identity.h"
