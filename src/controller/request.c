@@ -422,7 +422,7 @@ static bool rate_limit(struct controller *c, uint64_t nwid, uint64_t address, in
     }
     /* A member that was restarted asks again at once: a few in a row, then one a second. */
     int64_t spent = m->request_credit_ms > now_ms ? m->request_credit_ms : now_ms;
-    if (spent - now_ms > (CONTROLLER_REQUEST_BURST - 1) * CONTROLLER_REQUEST_GAP_MS) {
+    if (spent - now_ms > (int64_t)(CONTROLLER_REQUEST_BURST - 1) * CONTROLLER_REQUEST_GAP_MS) {
         return false;
     }
     m->request_credit_ms = spent + CONTROLLER_REQUEST_GAP_MS;

@@ -17,6 +17,7 @@ static inline void salsa_put_bytes(const uint8_t *in, uint8_t *out, const uint8_
 
     if (in == NULL) {
         if (len > 0) {
+            /* NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): NULL for no bytes only */
             memcpy(out, keystream, len);
         }
         return;
