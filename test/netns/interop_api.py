@@ -1,0 +1,333 @@
+"""The HTTP API of our service beside the reference's: every key that it has, with the same type of value,
+and the same answers of both controllers to the same changes. We may have more keys, never fewer.
+
+What may differ is listed with the reason, by path: "*" stands for one key or for any list element.
+"""
+import json
+import os
+
+from interop import KIND
+from net import Failed, Skipped, wait_for, wait_ping, ZEROTIER_ONE
+from scripts import idtool
+
+# Reference value that ours is not held to, and why.
+ALLOWED = {
+    "network.authTokens": "an array with one null where an object or null is meant (spec 04 2.4)",
+    "network.dns": "an empty array where an object is meant (spec 04 2.4)",
+}
+
+NETWORK = {"name": "parity", "private": True, "enableBroadcast": True, "multicastLimit": 16,
+           "mtu": 1400, "v4AssignMode": {"zt": True},
+           "v6AssignMode": {"rfc4193": True, "zt": False, "6plane": True},
+           "routes": [{"target": "10.121.0.0/16", "via": None},
+                      {"target": "10.122.0.0/16", "via": "10.121.0.1"}],
+           "ipAssignmentPools": [{"ipRangeStart": "10.121.0.1", "ipRangeEnd": "10.121.255.254"}],
+           "tags": [{"id": 5, "default": 7}, {"id": 6, "default": None}],
+           "capabilities": [{"id": 3, "default": False, "rules": [{"type": "ACTION_ACCEPT"}]}],
+           "rules": [{"type": "MATCH_ETHERTYPE", "not": True, "or": False, "etherType": 2048},
+                     {"type": "ACTION_DROP"}, {"type": "ACTION_ACCEPT"}],
+           "dns": {"domain": "lab.example", "servers": ["10.121.0.53"]},
+           "authTokens": {"sesame": 0}}
+MEMBER = {"name": "printer", "authorized": True, "activeBridge": False, "noAutoAssignIps": True,
+          "ipAssignments": ["10.121.7.7"], "tags": [[5, 9]], "capabilities": [3]}
+
+
+def kind(value):
+    return {type(None): "null", bool: "bool", int: "int", float: "float", str: "string",
+            list: "list", dict: "object"}[type(value)]
+
+
+def allowed(path):
+    return any(path == known or path.startswith(known + ".") for known in ALLOWED)
+
+
+def compare(path, ours, theirs, faults, values=False):
+    """Gather what theirs has and ours has not, or has otherwise."""
+    if allowed(path):
+        return
+    if kind(ours) != kind(theirs):
+        faults.append("%s: %s %r instead of %s %r" % (path, kind(ours), ours, kind(theirs), theirs))
+    elif isinstance(theirs, dict):
+        for key, value in theirs.items():
+            if key not in ours:
+                faults.append("%s: no %s, theirs %r" % (path, key, value))
+            else:
+                compare(path + "." + key, ours[key], value, faults, values)
+    elif isinstance(theirs, list):
+        if values and len(ours) != len(theirs):
+            faults.append("%s: %r instead of %r" % (path, ours, theirs))
+        for mine, other in zip(ours, theirs):
+            compare(path + ".*", mine, other, faults, values)
+    elif values and ours != theirs:
+        faults.append("%s: %r instead of %r" % (path, ours, theirs))
+
+
+def must_match(path, ours, theirs, values=False):
+    faults = []
+    compare(path, ours, theirs, faults, values)
+    if faults:
+        raise Failed("\n".join(faults))
+
+
+def pair(net, extra=None):
+    """A root of ours, a service of ours, one of the reference, both online."""
+    if not ZEROTIER_ONE:
+        raise Skipped("ZEROTIER_ONE names no installed zerotier-one")
+    nodes = [net.node(net.host(name, "10.9.%d.1/16" % index), reference=KIND[kind_], config=extra)
+             for index, (name, kind_) in enumerate((("root", "p"), ("ours", "p"), ("theirs", "r")))]
+    net.make_planet([(nodes[0], "10.9.0.1/9993")])
+    for node in nodes:
+        node.start(wait=False)
+    for node in nodes:
+        node.wait_api()
+    return nodes
+
+
+def answers(nodes, method, path, body=None, headers=None):
+    """Status and body of a request to both; "SELF" in the path is the service's own address."""
+    said = []
+    for node in nodes:
+        status, text = node.request(method, path.replace("SELF", node.address), body, headers, raw=True)
+        said.append((status, text))
+    return said
+
+
+def equal_status(nodes, method, path, body=None, headers=None):
+    """The same status of both, and whether there is a body."""
+    ours, theirs = answers(nodes, method, path, body, headers)
+    if ours[0] != theirs[0] or (theirs[0] != 500 and bool(ours[1]) != bool(theirs[1])):
+        raise Failed("%s %s %r: %d %r instead of %d %r" % (method, path, body, *ours, *theirs))
+    return ours, theirs
+
+
+def test_interop_api_of_the_node(net):
+    extra = {"settings": {"softwareUpdateChannel": "release", "mine": [1, "x"]},
+             "physical": {"10.66.0.0/16": {"blacklist": True}}, "virtual": {}}
+    root, ours, theirs = pair(net, extra)
+    nwid = root.create_network(private=False, v6AssignMode={"rfc4193": True},
+                               dns={"domain": "lab.example", "servers": ["10.121.0.53"]},
+                               routes=[{"target": "10.121.0.0/16", "via": None},
+                                       {"target": "10.122.0.0/16", "via": "10.121.0.1"}])
+    nodes = [ours, theirs]
+    for node in nodes:
+        node.wait_online()
+        node.join(nwid)
+    for node in nodes:
+        node.wait_network(nwid)
+        node.ip(nwid, 6)
+    wait_ping("ours", theirs.ip(nwid), 30)
+    ours.wait_direct(theirs)
+    theirs.wait_direct(ours)
+    for name, path in (("status", "/status"), ("config", "/config"), ("network", "/network"),
+                       ("network", "/network/" + nwid), ("peer", "/peer"),
+                       ("peer", "/peer/" + root.address), ("health", "/health"),
+                       ("moons", "/moon")):
+        mine, other = (json.loads(text) for _, text in equal_status(nodes, "GET", path))
+        must_match(name + "-" + path.split("/")[1], mine, other)
+        if isinstance(other, list) and not other and name != "moons":
+            raise Failed("nothing to compare in " + path)
+    must_match("config", ours.get("/config"), theirs.get("/config"), values=True)
+    for method, path, body in (("GET", "/peer/0123456789", None), ("GET", "/network/" + "1" * 16, None),
+                               ("DELETE", "/network/" + "1" * 16, None), ("GET", "/moon/0123456789", None),
+                               ("POST", "/moon/0123456789", "{}"), ("DELETE", "/moon/0123456789", None),
+                               ("GET", "/bond/show/0123456789", None),
+                               ("POST", "/bond/rotate/0123456789", "{}"),
+                               ("POST", "/config/settings", "[]"), ("POST", "/config/settings", "{"),
+                               ("GET", "/nope", None), ("GET", "/network/12", None), ("GET", "/status/", None),
+                               ("DELETE", "/status", None), ("POST", "/status", "{}"),
+                               ("PATCH", "/status", None), ("OPTIONS", "/status", None),
+                               ("HEAD", "/status", None), ("GET", "/", None), ("PUT", "/peer", "{}")):
+        mine, other = equal_status(nodes, method, path, body)
+        if other[1] and other[0] == 200:
+            must_match(path, json.loads(mine[1]), json.loads(other[1]), values=True)
+    mine, other = equal_status(nodes, "POST", "/moon/0123456789", '{"seed":"0123456789"}')
+    must_match("moon", json.loads(mine[1]), json.loads(other[1]), values=True)
+    equal_status(nodes, "DELETE", "/moon/0123456789")
+    for headers in ({}, {"X-ZT1-Auth": "wrong"}, {"Authorization": "bearer wrong"}):
+        for path in ("/status", "/nope", "/health", "/app", "/metrics", "/controller"):
+            equal_status(nodes, "GET", path, headers=headers)
+    for node in nodes:
+        for headers, query in (({"Authorization": "bearer " + node.token()}, ""),
+                               ({"x-zt1-AUTH": node.token()}, ""), ({}, "?auth=" + node.token())):
+            if node.request("GET", "/status" + query, headers=headers, raw=True)[0] != 200:
+                raise Failed("%s: %r %s" % (node.ns, headers, query))
+        jsonp = node.request("GET", "/health?jsonp=f", raw=True)[1]
+        if not jsonp.startswith("f({") or not jsonp.endswith("});"):
+            raise Failed(jsonp)
+
+
+def test_interop_api_of_moons(net):
+    root, ours, theirs = pair(net)
+    work = os.path.join(net.home, "moon")
+    os.makedirs(work)
+    world = json.loads(idtool("initmoon", root.public_identity()).must(0).out)
+    world["roots"][0]["stableEndpoints"] = ["10.9.0.1/9993", "192.0.2.1/443"]
+    with open(os.path.join(work, "m.json"), "w") as out:
+        json.dump(world, out)
+    idtool("genmoon", "m.json", cwd=work).must(0)
+    name = "000000%s.moon" % root.address
+    with open(os.path.join(work, name), "rb") as moon:
+        data = moon.read()
+    nodes = [ours, theirs]
+    for node in nodes:
+        node.kill()
+        node.write("moons.d/" + name, data)
+        node.start()
+    mine, other = (node.get("/moon/" + root.address) for node in nodes)
+    must_match("moon", mine, other, values=True)
+    must_match("moons", *(node.get("/moon") for node in nodes), values=True)
+    mine, other = equal_status(nodes, "POST", "/moon/" + root.address, '{"seed":"%s"}' % root.address)
+    must_match("moon", json.loads(mine[1]), json.loads(other[1]), values=True)
+    wait_for("MOON", lambda: all(any(p["role"] == "MOON" or p["role"] == "PLANET" for p in n.get("/peer"))
+                                 for n in nodes))
+
+
+def without(value, *names):
+    return {key: inner for key, inner in value.items() if key not in names}
+
+
+def test_interop_api_of_the_controller(net):
+    root, ours, theirs = pair(net)
+    nodes = [ours, theirs]
+    blank = [node.post("/controller/network", {}) for node in nodes]
+    volatile = ("id", "nwid", "creationTime")
+    must_match("network", *(without(network, *volatile) for network in blank), values=True)
+    for node, network in zip(nodes, blank):
+        node.delete("/controller/network/" + network["id"])
+    must_match("controller", *(json.loads(t) for _, t in equal_status(nodes, "GET", "/controller")))
+    made = []
+    for node in nodes:
+        made.append(node.post("/controller/network/%s______" % node.address, NETWORK))
+    ids = [network["id"] for network in made]
+    for network, node, nwid in zip(made, nodes, ids):
+        if not nwid.startswith(node.address) or network != node.get("/controller/network/" + nwid):
+            raise Failed(str(network))
+    must_match("network", *(without(network, *volatile) for network in made), values=True)
+    for name, path in (("network", "/controller/network/NWID"), ("list", "/controller/network"),
+                       ("all", "/unstable/controller/network")):
+        must_match(name, *(n.get(path.replace("NWID", i)) for n, i in zip(nodes, ids)))
+    stranger = "0123456789"
+    for address in (stranger, root.address):
+        changed = [n.post("/controller/network/%s/member/%s" % (i, address),
+                          MEMBER if address == stranger else {"authorized": True})
+                   for n, i in zip(nodes, ids)]
+        must_match("member", *(without(m, "nwid", "creationTime", "lastAuthorizedTime") for m in changed),
+                   values=True)
+    for nwid in ids:
+        root.join(nwid)
+    for nwid in ids:
+        root.wait_network(nwid)
+    for address in (stranger, root.address):
+        must_match("member", *(n.get("/controller/network/%s/member/%s" % (i, address))
+                               for n, i in zip(nodes, ids)))
+    for path in ("/controller/network/%s/member", "/unstable/controller/network/%s/member"):
+        mine, other = (n.get(path % i) for n, i in zip(nodes, ids))
+        if path.startswith("/unstable"):  # the reference lists members in any order
+            for said in (mine, other):
+                said["data"].sort(key=lambda m: m["id"])
+        must_match("members" if path[1] == "c" else "all", mine, other)
+    for node, nwid in zip(nodes, ids):  # deletion answers the object as it was
+        before = node.get("/controller/network/%s/member/%s" % (nwid, stranger))
+        if node.delete("/controller/network/%s/member/%s" % (nwid, stranger)) != before:
+            raise Failed("deleted member of " + node.ns)
+        before = node.get("/controller/network/" + nwid)
+        if node.delete("/controller/network/" + nwid) != before:
+            raise Failed("deleted network of " + node.ns)
+
+
+def test_interop_api_failures_of_the_controller(net):
+    root, ours, theirs = pair(net)
+    nodes = [ours, theirs]
+    for node in nodes:
+        node.post("/controller/network/%s000001" % node.address, {"name": "x"})
+    one, none = "/controller/network/SELF000001", "/controller/network/SELF000002"
+    for method, path, body in (
+            ("GET", none, None), ("DELETE", none, None), ("GET", none + "/member", None),
+            ("GET", one + "/member/0123456789", None), ("DELETE", one + "/member/0123456789", None),
+            ("POST", none + "/member/0123456789", "{}"), ("GET", one + "/member/123", None),
+            ("GET", one + "/nope", None), ("GET", one + "/", None),
+            ("GET", "/controller/network/123", None), ("GET", "/controller/nope", None),
+            ("POST", "/controller/network/0123456789______", "{}"), ("POST", one, ""),
+            ("POST", one, "{"), ("POST", one, "[]"), ("PUT", one, "{}"), ("PATCH", one, "{}"),
+            ("OPTIONS", one, None), ("HEAD", one, None), ("POST", one + "/member/0123456789", ""),
+            ("GET", "/unstable" + none + "/member", None), ("POST", "/controller", "{}"),
+            ("DELETE", "/controller/network", None), ("POST", one + "/member", "{}"),
+            ("GET", one.upper().replace("/CONTROLLER/NETWORK", "/controller/network"), None),
+            ("POST", one, '{"ipAssignmentPools":5,"routes":"x","rules":{},"tags":1,"capabilities":2}'),
+            ("POST", one + "/member/0123456789", '{"ipAssignments":[5]}')):
+        equal_status(nodes, method, path, body)
+
+
+# Bodies posted one after the other to the same network on both controllers.
+NETWORK_CHANGES = [
+    {"name": "a"}, {"name": 5}, {"name": True}, {"name": None}, {"name": ["x"]}, {"name": "é" * 100},
+    {"private": "false"}, {"private": "true"}, {"private": 0}, {"private": 3}, {"private": "yes"},
+    {"private": None}, {"private": []}, {"enableBroadcast": "0"}, {"enableBroadcast": None},
+    {"enableBroadcast": 1}, {"mtu": 1}, {"mtu": 99999}, {"mtu": "1500"}, {"mtu": 1400.7}, {"mtu": None},
+    {"mtu": "x"}, {"multicastLimit": "7"}, {"multicastLimit": None}, {"multicastLimit": 2.9},
+    {"v4AssignMode": "zt"}, {"v4AssignMode": "no"}, {"v4AssignMode": {"zt": "true"}}, {"v4AssignMode": 5},
+    {"v6AssignMode": "rfc4193,6plane"}, {"v6AssignMode": "zt"}, {"v6AssignMode": {"6plane": True}},
+    {"v6AssignMode": None}, {"v6AssignMode": {"rfc4193": 1, "zt": 0, "6plane": "t"}},
+    {"routes": [{"target": "10.5.0.0/16"}, {"target": 5}, {"via": "10.5.0.1"}, "x",
+                {"target": "10.6.0.0/16", "via": "fd00::1"}, {"target": "fd00::/64", "via": "fd00::1/64"},
+                {"target": "10.7.0.0/33"}, {"target": "10.8.0.0/16", "via": 7}]},
+    {"routes": None}, {"routes": {}}, {"routes": [{"target": "0.0.0.0/0", "via": "10.5.0.1"}]},
+    {"ipAssignmentPools": [{"ipRangeStart": "10.5.0.9", "ipRangeEnd": "10.5.0.20"},
+                           {"ipRangeStart": "10.5.0.9", "ipRangeEnd": "fd00::1"},
+                           {"ipRangeStart": "10.5.0.9"}, 7,
+                           {"ipRangeStart": "fd00::1/64", "ipRangeEnd": "fd00::ff"}]},
+    {"ipAssignmentPools": []},
+    {"rules": [{"type": "MATCH_IP_PROTOCOL", "ipProtocol": "6"}, {"type": "NOPE"}, 5,
+               {"type": "MATCH_MAC_SOURCE", "mac": "aa-bb-cc-dd-ee-ff", "not": "true"},
+               {"type": "MATCH_ICMP", "icmpType": 3}, {"type": "MATCH_ICMP", "icmpType": 3, "icmpCode": 1},
+               {"type": "MATCH_IP_SOURCE_PORT_RANGE", "start": 80},
+               {"type": "MATCH_CHARACTERISTICS", "mask": "2"},
+               {"type": "ACTION_TEE", "address": "0123456789", "flags": 1, "length": 64},
+               {"type": "MATCH_IPV4_SOURCE", "ip": "10.1.2.3/8", "or": True},
+               {"type": "MATCH_IPV6_DEST", "ip": "fd00::1/64"}, {"type": "MATCH_RANDOM", "probability": 9},
+               {"type": "MATCH_TAGS_EQUAL", "id": 1, "value": 2}, {"type": "ACTION_ACCEPT"}]},
+    {"rules": []},
+    {"capabilities": [{"id": 7, "rules": [{"type": "ACTION_DROP"}]}, {"id": 2, "default": "t"}, "x",
+                      {"id": 7, "default": True}]},
+    {"capabilities": []},
+    {"tags": [{"id": 9, "default": 1}, {"id": 8}, 4, {"id": 9, "default": None}]}, {"tags": None},
+    {"dns": {"domain": "x.example", "servers": ["10.5.0.5"]}},
+    {"dns": "x"}, {"remoteTraceTarget": "0123456789"}, {"remoteTraceTarget": "short"},
+    {"remoteTraceTarget": 5}, {"unknown": 1, "id": "x", "creationTime": 5, "objtype": "y"}, {}, []]
+
+MEMBER_CHANGES = [
+    {}, {"name": "a"}, {"name": 5}, {"authorized": "true"}, {"authorized": 0}, {"authorized": None},
+    {"authorized": 1}, {"activeBridge": "1"}, {"activeBridge": None}, {"noAutoAssignIps": 1},
+    {"noAutoAssignIps": []}, {"ipAssignments": ["10.5.0.9/24", "fd00::9", "nonsense"]},
+    {"ipAssignments": "10.5.0.8"}, {"ipAssignments": []}, {"tags": [[1, 2], [3], "x", [1, 5], [0, -1]]},
+    {"tags": []}, {"capabilities": [3, 1, 3, "2"]}, {"capabilities": None}, {"capabilities": []},
+    {"remoteTraceTarget": "0123456789"}, {"remoteTraceTarget": None}, {"authenticationExpiryTime": 77},
+    {"vMajor": 9, "identity": "x", "id": "y", "unknown": 3}, []]
+
+
+def play(nodes, path, first, changes, name, volatile):
+    """Post the changes to both and compare each answer, value by value; all differences at once."""
+    faults = []
+    for node in nodes:
+        node.post(path.replace("SELF", node.address), first)
+    for change in changes:
+        mine, other = (node.post(path.replace("SELF", node.address), change) for node in nodes)
+        found = []
+        compare(name, without(mine, *volatile), without(other, *volatile), found, values=True)
+        faults += ["after %s: %s" % (json.dumps(change), fault) for fault in found]
+    if faults:
+        raise Failed("\n".join(faults))
+
+
+def test_interop_api_changes_of_networks(net):
+    root, ours, theirs = pair(net)
+    play([ours, theirs], "/controller/network/SELF000001", NETWORK, NETWORK_CHANGES, "network",
+         ("id", "nwid", "creationTime", "warnings"))
+
+
+def test_interop_api_changes_of_members(net):
+    root, ours, theirs = pair(net)
+    for node in (ours, theirs):
+        node.post("/controller/network/%s000001" % node.address, NETWORK)
+    play([ours, theirs], "/controller/network/SELF000001/member/0123456789", {}, MEMBER_CHANGES, "member",
+         ("nwid", "creationTime", "lastAuthorizedTime", "lastDeauthorizedTime", "warnings"))
