@@ -7,6 +7,7 @@
 #include "daemon/log.h"
 #include "daemon/service_priv.h"
 #include "os/file.h"
+#include "os/memory.h"
 #include "os/random.h"
 
 #include <errno.h>
@@ -22,6 +23,7 @@ enum {
     FRAME_ROUNDS = 4,     /* batches per wake before other work gets its turn */
     FRAME_BATCH = 16,     /* super-frames of a batch */
     FRAME_STRIDE = (TAP_SUPER_BUFFER + 63) / 64 * 64,
+    BULK_LEN = 16384,        /* a frame of this length is bulk traffic */
     ARENA_LEN = 1024 * 1024, /* payloads that wait to be merged */
     DEVICE_IPS_MAX = 64,
     DEVICEMAP_MAX = 65536,
@@ -122,6 +124,13 @@ void ports_flush(struct ports *ports)
         ports->merging = NULL;
     }
     ports->arena_used = 0;
+}
+
+void ports_trim(struct ports *ports)
+{
+    ports_flush(ports);
+    memory_release(ports->arena, ARENA_LEN);
+    memory_release(ports->rx_memory, (size_t)FRAME_BATCH * FRAME_STRIDE);
 }
 
 /* Kinds of flows whose frames may reach a device as super-frames. */
@@ -300,6 +309,9 @@ static int read_batch(struct port *port)
     }
     sockets_flush(&ports->svc->sockets);
     ports_flush(ports);
+    if (count > 0 && batch[0].len > BULK_LEN) {
+        service_bulk_seen(ports->svc);
+    }
     return count;
 }
 

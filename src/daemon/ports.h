@@ -46,6 +46,9 @@ void ports_deliver(struct ports *ports, uint64_t nwid, uint64_t dest_mac, uint64
 /* Write out frames that wait to be merged: after each batch of received datagrams. */
 void ports_flush(struct ports *ports);
 
+/* Give memory that only bulk transfers need back to the system; frames that wait are written. */
+void ports_trim(struct ports *ports);
+
 /* Carry out what was announced. */
 void ports_settle(struct ports *ports);
 

@@ -35,6 +35,7 @@ enum {
     COLLISIONS_MAX = 3, /* new identities an hour */
     NETWORKS_MAX = 4096,
     MOONS_MAX = 64,
+    TRIM_MS = 3000,    /* after bulk traffic: memory is given back */
     RECALL_MAX = 64,   /* peers greeted at start */
     RENEW_MS = 120000, /* offline for so long: another secondary port */
     WALL_STEP_MS = 20, /* smaller differences of the clocks are rounding */
@@ -108,6 +109,27 @@ void service_watch_offline(struct service *svc)
 }
 
 /* ---- the loop ---- */
+
+static void on_trim(uv_timer_t *timer)
+{
+    struct service *svc = timer->data;
+    if (svc->bulk) { /* it goes on: look again later */
+        svc->bulk = false;
+        (void)uv_timer_start(timer, on_trim, TRIM_MS, 0);
+        return;
+    }
+    ports_trim(&svc->ports);
+    sockets_trim(&svc->sockets);
+}
+
+void service_bulk_seen(struct service *svc)
+{
+    if (uv_is_active((uv_handle_t *)&svc->trim)) {
+        svc->bulk = true;
+    } else {
+        (void)uv_timer_start(&svc->trim, on_trim, TRIM_MS, 0);
+    }
+}
 
 static void on_job_done(void *ctx, struct engine_job *job)
 {
@@ -303,8 +325,8 @@ static int start_loop(struct service *svc)
     }
     relay_init(&svc->relay, svc);
     portmap_init(&svc->portmap, svc);
-    uv_timer_t *timers[] = {&svc->deadline, &svc->conf_delay, &svc->sweep, &svc->net_delay,
-                            &svc->renew};
+    uv_timer_t *timers[] = {&svc->deadline,  &svc->conf_delay, &svc->sweep,
+                            &svc->net_delay, &svc->renew,      &svc->trim};
     for (size_t i = 0; i < COUNT_OF(timers); i++) {
         (void)uv_timer_init(&svc->loop, timers[i]);
         timers[i]->data = svc;

@@ -29,6 +29,8 @@ struct service {
     uv_timer_t sweep;         /* daily look at old peer files */
     uv_poll_t net_poll;       /* changes of the system's network configuration */
     uv_timer_t net_delay;     /* a burst of changes is handled once */
+    uv_timer_t trim;          /* gives memory back some time after bulk traffic */
+    bool bulk;                /* there was bulk traffic since trim was started */
     uv_timer_t renew;         /* of the secondary port, while offline */
     bool net_poll_open;       /* net_poll is initialised */
     int64_t deadline_ms;      /* what the deadline timer is set for, -1 = not running */
@@ -65,6 +67,9 @@ int64_t service_now(void);
 
 /* Wall clock of a monotonic time. */
 int64_t service_wall(const struct service *svc, int64_t mono_ms);
+
+/* Bulk traffic flows: its memory is given back when it has ended. */
+void service_bulk_seen(struct service *svc);
 
 /* Ask the loop to end. */
 void service_stop(struct service *svc);

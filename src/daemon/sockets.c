@@ -3,6 +3,7 @@
 
 #include "daemon/log.h"
 #include "daemon/service_priv.h"
+#include "os/memory.h"
 #include "os/random.h"
 #include "os/udp.h"
 
@@ -67,6 +68,9 @@ static int receive_batch(struct usock *s)
     int64_t now_ms = service_now();
     for (int i = 0; i < count; i++) {
         take_message(s, &batch[i], now_ms);
+    }
+    if (count > 1) {
+        service_bulk_seen(s->owner->svc);
     }
     ports_flush(&s->owner->svc->ports);
     sockets_flush(s->owner);
@@ -392,6 +396,13 @@ void sockets_send(struct sockets *sockets, uint32_t id, const struct inetaddr *t
 void sockets_flush(struct sockets *sockets)
 {
     outbox_flush(&sockets->outbox);
+}
+
+void sockets_trim(struct sockets *sockets)
+{
+    outbox_flush(&sockets->outbox);
+    memory_release(sockets->outbox.memory, UDP_RUN_BYTES_MAX);
+    udp_bulk_trim(sockets->bulk);
 }
 
 size_t sockets_list(const struct sockets *sockets, struct inetaddr *out, size_t cap)

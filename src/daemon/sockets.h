@@ -42,6 +42,9 @@ void sockets_hold(struct sockets *sockets, bool held);
 /* Tell the engine that the TCP relay is there, or no longer. */
 void sockets_set_relay(struct sockets *sockets, bool there);
 
+/* Give memory that only bulk transfers need back to the system; what was gathered is sent. */
+void sockets_trim(struct sockets *sockets);
+
 /* Let out what the engine sent since the last call. */
 void sockets_flush(struct sockets *sockets);
 

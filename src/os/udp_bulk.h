@@ -41,6 +41,9 @@ struct udp_bulk;
  * it is used). Returns 0; -EINVAL; -ENOMEM. */
 MUST_CHECK int udp_bulk_new(unsigned buffers, struct udp_bulk **ret);
 
+/* Give the memory of the receive buffers back to the system; what was received is gone. */
+void udp_bulk_trim(struct udp_bulk *bulk);
+
 /* NULL is allowed. */
 void udp_bulk_free(struct udp_bulk *bulk);
 

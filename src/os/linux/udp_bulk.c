@@ -62,6 +62,11 @@ int udp_bulk_new(unsigned buffers, struct udp_bulk **ret)
     return 0;
 }
 
+void udp_bulk_trim(struct udp_bulk *bulk)
+{
+    (void)madvise(bulk->memory, (size_t)bulk->buffers * STRIDE, MADV_DONTNEED);
+}
+
 void udp_bulk_free(struct udp_bulk *bulk)
 {
     if (bulk == NULL) {
