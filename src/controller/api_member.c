@@ -52,6 +52,10 @@ static int apply_doc(struct call *call, struct cmember *m, json_t *doc, struct s
     if (error == 0) {
         error = member_from_json(m, doc);
     }
+    if (error == 0 && m->authorized && !was_authorized && m->has_meta &&
+        member_is_online(m, call->now_ms)) {
+        (void)request_assign(call->c, m); /* it waits: the push shall bring its addresses */
+    }
     if (error == 0) {
         error = controller_put_member(tx, m);
     }

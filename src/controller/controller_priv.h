@@ -111,6 +111,10 @@ int config_send(struct controller *c, struct cmember *m, uint64_t request_id, in
 /* Handle a request whose rate limit has been checked. */
 void request_serve(struct controller *c, const struct ask *ask, int64_t now_ms);
 
+/* Give a member the addresses its network promises, as its next request would. Returns true if it
+ * got one: then it has to be stored. */
+bool request_assign(struct controller *c, struct cmember *m);
+
 /* Write what was seen of a member. */
 void request_save_runtime(struct controller *c, struct cmember *m, int64_t now_ms);
 

@@ -241,6 +241,14 @@ static void assign_one(struct controller *c, struct cmember *m, enum inetaddr_fa
     }
 }
 
+bool request_assign(struct controller *c, struct cmember *m)
+{
+    struct changes ch = {false, false, false};
+    assign_one(c, m, INETADDR_V6, &ch);
+    assign_one(c, m, INETADDR_V4, &ch);
+    return ch.record;
+}
+
 /* ---- saving ---- */
 
 /* The commit a request waited for has happened: go through it again, now without changes. */

@@ -99,6 +99,16 @@ static void op_token(struct fake *f, unsigned net)
     }
 }
 
+/* Pool addresses in use. */
+static unsigned in_use(const struct model_network *n)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < NODES; i++) {
+        count += n->members[i].assigned ? 1 : 0;
+    }
+    return count;
+}
+
 static void op_member(struct fake *f, unsigned net, unsigned node)
 {
     char path[128];
@@ -106,6 +116,7 @@ static void op_member(struct fake *f, unsigned net, unsigned node)
     member_path(net, node, path);
     struct model_network *n = &nets[net];
     struct model_member *m = &n->members[node];
+    bool was_authorized = m->authorized;
     if (!n->exists) {
         assert_int_equal(fake_status(f, "POST", path, "{}"), 404);
         return;
@@ -141,18 +152,17 @@ static void op_member(struct fake *f, unsigned net, unsigned node)
         snprintf(body, sizeof(body), "{\"ipAssignments\":[]}");
         break;
     }
-    assert_int_equal(fake_status(f, "POST", path, body), 200);
-    m->exists = true;
-}
-
-/* Pool addresses in use. */
-static unsigned in_use(const struct model_network *n)
-{
-    unsigned count = 0;
-    for (unsigned i = 0; i < NODES; i++) {
-        count += n->members[i].assigned ? 1 : 0;
+    json_t *obj = fake_api(f, "POST", path, body);
+    assert_int_equal(f->status, 200);
+    bool has_address = json_array_size(json_object_get(obj, "ipAssignments")) == 1;
+    if (has_address && m->manual == 0 && !m->assigned) {
+        /* only one that waits and is let in gets its address at once */
+        assert_true(m->exists && !was_authorized && m->authorized);
+        assert_true(in_use(n) < POOL_LAST - POOL_FIRST + 1);
+        m->assigned = true;
     }
-    return count;
+    json_decref(obj);
+    m->exists = true;
 }
 
 static void op_request(struct fake *f, unsigned net, unsigned node)

@@ -91,6 +91,30 @@ static void test_pending_until_authorized(void **state)
     json_decref(obj);
 }
 
+/* The push that follows an authorization brings the address; who never asked gets none yet. */
+static void test_authorization_brings_an_address(void **state)
+{
+    struct fake *f = *state;
+    struct netconf conf;
+    fake_network(f, "{\"v4AssignMode\":\"zt\",\"routes\":[{\"target\":\"10.9.0.0/24\"}],"
+                    "\"ipAssignmentPools\":[{\"ipRangeStart\":\"10.9.0.1\","
+                    "\"ipRangeEnd\":\"10.9.0.254\"}]}");
+    json_t *obj = fake_api(f, "POST", MEMBER, "{\"authorized\":true}");
+    assert_int_equal(json_array_size(json_object_get(obj, "ipAssignments")), 0);
+    json_decref(obj);
+    fake_status(f, "POST", MEMBER, "{\"authorized\":false}");
+    fake_request(f, FAKE_NWID, M, NULL);
+    fake_clear(f);
+    obj = fake_api(f, "POST", MEMBER, "{\"authorized\":true}");
+    assert_int_equal(json_array_size(json_object_get(obj, "ipAssignments")), 1);
+    json_decref(obj);
+    fake_run(f, 100);
+    get_config(f, M, &conf);
+    assert_int_equal(conf.address_count, 1);
+    assert_int_equal(conf.addresses[0].port, 24);
+    netconf_free(&conf);
+}
+
 /* CTL-60: the certificate of membership verifies and binds the member */
 static void test_com_verifies(void **state)
 {
@@ -706,6 +730,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_pending_until_authorized, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_authorization_brings_an_address, setup, teardown),
         cmocka_unit_test_setup_teardown(test_com_verifies, setup, teardown),
         cmocka_unit_test_setup_teardown(test_dictionary_of_the_example, setup, teardown),
         cmocka_unit_test_setup_teardown(test_requests_in_quick_succession_are_dropped, setup,
