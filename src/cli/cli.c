@@ -190,6 +190,7 @@ int daemon_main(int argc, char **argv)
 {
     struct service_options options = {.primary_port = -1,
                                       .require_root = true,
+                                      .user = "zerotier-one",
                                       .ready_fd = -1,
                                       .udp_offloads = UDP_OFFLOAD_ALL,
                                       .tap_offloads = TAP_OFFLOAD_ALL};
@@ -206,6 +207,7 @@ int daemon_main(int argc, char **argv)
             argument = a;
         } else if (strcmp(a, "-U") == 0) {
             options.require_root = false;
+            options.user = NULL;
         } else if (a[1] == 'p') {
             if (!parse_port(switch_value(argc, argv, &i), 0, &port)) {
                 daemon_help(stdout, argv[0]);

@@ -11,6 +11,7 @@
 #include "daemon/settings.h"
 #include "os/clock.h"
 #include "os/file.h"
+#include "os/privileges.h"
 #include "os/random.h"
 #include "os/udp.h"
 
@@ -23,6 +24,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -574,6 +576,25 @@ static void tune_process(void)
     (void)signal(SIGALRM, on_alarm);
 }
 
+/* Become the service's user if there is one. */
+static void drop_privileges(const struct service *svc)
+{
+    const char *user = svc->options.user;
+    struct stat device;
+    if (user != NULL && stat("/dev/net/tun", &device) == 0 && (device.st_mode & 0006) != 0006) {
+        log_write(LOG_LEVEL_WARN, "service",
+                  "staying root: others than root may not open /dev/net/tun");
+        return;
+    }
+    int err = user == NULL ? -ENOENT : privileges_drop(user, svc->state.home);
+    if (err == 0) {
+        log_write(LOG_LEVEL_INFO, "service", "running as user=%s", user);
+    } else if (err != -ENOENT && err != -EPERM) {
+        log_write(LOG_LEVEL_WARN, "service", "cannot become user=%s error=\"%s\"", user,
+                  strerror(-err));
+    }
+}
+
 int service_run(const struct service_options *options)
 {
     if (options->require_root && geteuid() != 0) {
@@ -592,6 +613,9 @@ int service_run(const struct service_options *options)
     svc->clockwatch.fd = -1;
     svc->random = random_source_new();
     int status = svc->random == NULL ? fatal("out of memory") : start_state(svc);
+    if (status == 0) {
+        drop_privileges(svc);
+    }
     for (int lives = 0; status == 0; lives++) {
         svc->stopping = svc->collided = false;
         svc->deadline_ms = -1;

@@ -8,6 +8,7 @@
 struct service_options {
     const char *home;      /* directory, chosen by the caller */
     int primary_port;      /* -p: 0 random, -1 not given */
+    const char *user;      /* to become when root and it exists, NULL = stay */
     bool require_root;     /* exit when not root (the reference's habit) */
     unsigned udp_offloads; /* enum udp_offload bits to ask for */
     unsigned tap_offloads; /* enum tap_offload bits to ask for; 0: plain frames */
