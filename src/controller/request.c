@@ -5,6 +5,7 @@
 #include "controller/member_doc.h"
 #include "controller/network_doc.h"
 
+#include "base/bucket.h"
 #include "base/dict.h"
 
 #include <errno.h>
@@ -429,12 +430,8 @@ static bool rate_limit(struct controller *c, uint64_t nwid, uint64_t address, in
         return now_ms - m->last_request_ms > CONTROLLER_REQUEST_GAP_MS;
     }
     /* A member that was restarted asks again at once: a few in a row, then one a second. */
-    int64_t spent = m->request_credit_ms > now_ms ? m->request_credit_ms : now_ms;
-    if (spent - now_ms > (int64_t)(CONTROLLER_REQUEST_BURST - 1) * CONTROLLER_REQUEST_GAP_MS) {
-        return false;
-    }
-    m->request_credit_ms = spent + CONTROLLER_REQUEST_GAP_MS;
-    return true;
+    return bucket_take(&m->request_credit_ms, CONTROLLER_REQUEST_BURST, CONTROLLER_REQUEST_GAP_MS,
+                       now_ms);
 }
 
 /* Keep a request until everything is loaded. */

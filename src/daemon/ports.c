@@ -9,6 +9,7 @@
 #include "os/file.h"
 #include "os/memory.h"
 #include "os/random.h"
+#include "wire/mac.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -259,17 +260,11 @@ static bool is_membership_report(uint16_t ethertype, const uint8_t *payload, siz
     return ethertype == 0x86dd && len > 6 && payload[6] == IPV6_HOP_BY_HOP;
 }
 
-static uint64_t read_mac(struct rd *r)
-{
-    uint64_t high = rd_u16(r);
-    return high << 32 | rd_u32(r);
-}
-
 static void frame_up(struct port *port, const uint8_t *data, size_t frame_len, int64_t now_ms)
 {
     struct rd r = rd_init(data, frame_len);
-    uint64_t dest = read_mac(&r);
-    uint64_t source = read_mac(&r);
+    uint64_t dest = mac_read(&r);
+    uint64_t source = mac_read(&r);
     uint16_t ethertype = rd_u16(&r);
     if (r.bad) {
         return;

@@ -2,6 +2,8 @@
  * our address looks like from outside. Source: spec 01 section 10, spec 02 section 3.2. */
 #include "vl1/vl1_priv.h"
 
+#include "base/bucket.h"
+
 #include <errno.h>
 #include <sodium.h>
 #include <stdlib.h>
@@ -172,10 +174,9 @@ static void hello_answer(struct peer *peer, struct opened *packet, const struct 
 static void greeted(struct peer *peer, int64_t now_ms)
 {
     struct vl1 *vl1 = peer->vl1;
-    int64_t spent = peer->greet_credit_ms > now_ms ? peer->greet_credit_ms : now_ms;
 
-    if (vl1->upper.greeted != NULL && spent - now_ms <= (int64_t)(GREET_BURST - 1) * GREET_MS) {
-        peer->greet_credit_ms = spent + GREET_MS;
+    if (vl1->upper.greeted != NULL &&
+        bucket_take(&peer->greet_credit_ms, GREET_BURST, GREET_MS, now_ms)) {
         vl1->upper.greeted(vl1->upper.ctx, peer->identity.address, now_ms);
     }
 }
@@ -260,19 +261,6 @@ static void collision(struct vl1 *vl1, const struct arrival *at, const struct he
                                          .code = ERROR_IDENTITY_COLLISION});
     armor_seal(error, sizeof(error), new_suite ? SUITE_AES_GMAC_SIV : SUITE_SALSA_POLY1305, keys);
     vl1_emit(vl1, at->socket, &at->from, error, sizeof(error), 0);
-}
-
-/* Spend one token of a bucket that holds `burst` and gets one back every `each_ms`. credit_ms is
- * the time up to which it is spent. */
-static bool bucket_take(int64_t *credit_ms, unsigned burst, int64_t each_ms, int64_t now_ms)
-{
-    int64_t spent = *credit_ms > now_ms ? *credit_ms : now_ms;
-
-    if (spent - now_ms > (burst - 1) * each_ms) {
-        return false;
-    }
-    *credit_ms = spent + each_ms;
-    return true;
 }
 
 /* Expensive work for strangers (a look into the cache, a key agreement, an address hash): a burst

@@ -2,6 +2,8 @@
  * Source: spec 02 sections 3.6, 3.9, 7.5 and 8. */
 #include "vl1/vl1_priv.h"
 
+#include "base/bucket.h"
+
 #include <string.h>
 
 /* Probes of addresses that others chose are bounded in all, so that nobody makes us flood a third
@@ -102,18 +104,6 @@ static bool has_path_to(struct peer *peer, const struct inetaddr *remote, int64_
     return false;
 }
 
-/* Eight saved up, one more every 3.75 s: 8 per 30 s, refilled all the time. */
-static bool push_gate(struct peer *peer, int64_t now_ms)
-{
-    int64_t spent = peer->push_credit_ms > now_ms ? peer->push_credit_ms : now_ms;
-
-    if (spent - now_ms > (int64_t)(PUSH_BURST - 1) * PUSH_BUCKET_MS) {
-        return false;
-    }
-    peer->push_credit_ms = spent + PUSH_BUCKET_MS;
-    return true;
-}
-
 static void push_act(struct peer *peer, struct push_paths paths, int64_t now_ms)
 {
     struct vl1 *vl1 = peer->vl1;
@@ -160,7 +150,8 @@ enum vl1_verdict push_receive(struct peer *peer, struct opened *packet)
         vl1_count(vl1, VL1_DROP_MALFORMED);
         return VL1_DROP;
     }
-    if (push_gate(peer, packet->at.now_ms)) {
+    /* Eight saved up, one more every 3.75 s: 8 per 30 s, refilled all the time. */
+    if (bucket_take(&peer->push_credit_ms, PUSH_BURST, PUSH_BUCKET_MS, packet->at.now_ms)) {
         push_act(peer, paths, packet->at.now_ms);
     }
     return VL1_DONE;
