@@ -13,7 +13,6 @@
 
 enum {
     SIM_START_MS = 1000000,
-    SIM_PORT = 9993,
     ETHERTYPE_TEST = 0x88b5, /* local experiment */
 };
 

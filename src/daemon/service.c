@@ -31,7 +31,6 @@
 enum {
     STOP_LIMIT_S = 2,     /* after that the process ends without cleaning up */
     SETTLE_DELAY_MS = 30, /* a burst of system changes is one change */
-    CONF_DELAY_MS = 50,   /* editors write in several steps */
     SWEEP_FIRST_MS = 60000,
     SWEEP_MS = 24 * 3600 * 1000,
     COLLISIONS_MAX = 3, /* new identities an hour */
@@ -46,11 +45,6 @@ enum {
 int64_t service_now(void)
 {
     return clock_mono_ms();
-}
-
-int64_t service_wall(const struct service *svc, int64_t mono_ms)
-{
-    return mono_ms + svc->wall_offset_ms;
 }
 
 void service_stop(struct service *svc)

@@ -65,9 +65,6 @@ struct service {
 /* Monotonic time now. */
 int64_t service_now(void);
 
-/* Wall clock of a monotonic time. */
-int64_t service_wall(const struct service *svc, int64_t mono_ms);
-
 /* Bulk traffic flows: its memory is given back when it has ended. */
 void service_bulk_seen(struct service *svc);
 

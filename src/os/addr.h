@@ -15,7 +15,6 @@ enum {
     NET_NAME_LEN = 16,     /* interface name and its NUL */
     NET_IFACES_MAX = 4096, /* interfaces a snapshot holds */
     NET_ADDRS_MAX = 8192,  /* addresses a snapshot holds */
-    NET_ROUTES_MAX = 1024, /* routes net_routes_list gives */
     NET_CHANGED_MAX = 32,  /* interfaces named by one net_change */
 };
 

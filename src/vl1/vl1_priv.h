@@ -21,7 +21,6 @@ enum {
     UPSTREAM_RETRY_FIRST_MS = 100,
     UPSTREAM_RETRY_LAST_MS = 5000,
     UPSTREAM_ECHO_MS = 20000,   /* keeps NAT mappings to every root open (PP-10: 25 s) */
-    UPSTREAM_SILENT_MS = 4000,  /* unanswered probes for this long: not our relay any more */
     HEARTBEAT_MS = 14000,       /* ECHO on a path to an active peer (PP-9) */
     FULL_HELLO_MS = 60000,      /* HELLO on the best path: versions, world updates */
     PATH_EXPIRY_MS = 243000,    /* path without authenticated packets is given up */

@@ -19,7 +19,6 @@ enum {
     HELLO_MOON_LEN = 17,
     HELLO_MOON_TYPE = 127,
     HELLO_FIXED_MAX = 13 + 71 + 19 + 16 + 2, /* payload without moon entries */
-    OK_HELLO_FIXED_MAX = 13 + 19 + 2,        /* payload after the OK header, without worlds */
 };
 
 /* Versions a node announces. */

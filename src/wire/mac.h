@@ -16,8 +16,7 @@ enum {
     MAC_TEXT_LEN = 18,        /* six pairs, five colons, NUL */
     NETWORK_ID_TEXT_LEN = 17, /* sixteen digits, NUL */
     RFC4193_BITS = 88,
-    SIXPLANE_BITS = 40,        /* as a route and an assignment */
-    SIXPLANE_MEMBER_BITS = 80, /* what belongs to one member */
+    SIXPLANE_BITS = 40, /* as a route and an assignment */
     LINK_LOCAL_BITS = 64,
 };
 

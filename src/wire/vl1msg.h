@@ -19,7 +19,6 @@ enum {
     OK_HEAD_LEN = 9,
     ERROR_HEAD_LEN = 10,
     RENDEZVOUS_MAX = 25,       /* payload with an IPv6 address */
-    PUSH_RECORD_MAX = 23,      /* record with an IPv6 address, no extension */
     PUSH_FLAG_FORGET = 0x01,   /* record is skipped by receivers */
     PUSH_FLAG_REDIRECT = 0x02, /* cluster redirect */
     REMOTE_TRACE_MAX = 10000,  /* longest dictionary handed on */

@@ -164,6 +164,22 @@ void fake_init_backend(struct fake *f, struct store_backend *backend)
     init(f, NULL, backend);
 }
 
+int fake_setup(void **state)
+{
+    struct fake *f = malloc(sizeof(*f));
+    assert_non_null(f);
+    fake_init(f, NULL);
+    *state = f;
+    return 0;
+}
+
+int fake_teardown(void **state)
+{
+    fake_done(*state);
+    free(*state);
+    return 0;
+}
+
 void fake_restart(struct fake *f)
 {
     controller_free(f->c, f->now_ms);

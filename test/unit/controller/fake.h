@@ -51,7 +51,11 @@ struct fake {
  */
 void fake_init(struct fake *f, const char *path);
 
-/* The same with a backend of the test's own. */
+/* cmocka setup and teardown with *state = a fake without database. */
+int fake_setup(void **state);
+int fake_teardown(void **state);
+
+/* The same as fake_init with a backend of the test's own. */
 void fake_init_backend(struct fake *f, struct store_backend *backend);
 
 /* The two halves of that, for a fake whose controller was freed. */

@@ -14,22 +14,6 @@
 
 #define NET "/controller/network/12a402e62ed49ba9"
 
-static int setup(void **state)
-{
-    struct fake *f = malloc(sizeof(*f));
-    assert_non_null(f);
-    fake_init(f, NULL);
-    *state = f;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    fake_done(*state);
-    free(*state);
-    return 0;
-}
-
 /* A public network with one route and pool; each member gets an address by asking. */
 static void make_network(struct fake *f, const char *route, const char *start, const char *end,
                          const char *more)
@@ -236,16 +220,21 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pool_vectors),
-        cmocka_unit_test_setup_teardown(test_derived_ipv6, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_pool_of_two_serves_two, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_single_address_and_inverted_pools, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_network_and_broadcast_are_left_out, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_no_auto_assign, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_stored_addresses_follow_routes, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_manual_addresses_are_taken, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_pool_is_used_up_without_duplicates, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_small_ipv6_pool, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_ipv6_route_with_via_does_not_count, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_derived_ipv6, fake_setup, fake_teardown),
+        cmocka_unit_test_setup_teardown(test_pool_of_two_serves_two, fake_setup, fake_teardown),
+        cmocka_unit_test_setup_teardown(test_single_address_and_inverted_pools, fake_setup,
+                                        fake_teardown),
+        cmocka_unit_test_setup_teardown(test_network_and_broadcast_are_left_out, fake_setup,
+                                        fake_teardown),
+        cmocka_unit_test_setup_teardown(test_no_auto_assign, fake_setup, fake_teardown),
+        cmocka_unit_test_setup_teardown(test_stored_addresses_follow_routes, fake_setup,
+                                        fake_teardown),
+        cmocka_unit_test_setup_teardown(test_manual_addresses_are_taken, fake_setup, fake_teardown),
+        cmocka_unit_test_setup_teardown(test_pool_is_used_up_without_duplicates, fake_setup,
+                                        fake_teardown),
+        cmocka_unit_test_setup_teardown(test_small_ipv6_pool, fake_setup, fake_teardown),
+        cmocka_unit_test_setup_teardown(test_ipv6_route_with_via_does_not_count, fake_setup,
+                                        fake_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -15,22 +15,6 @@
 #define NET    "/controller/network/12a402e62ed49ba9"
 #define MEMBER NET "/member/aabbccddee"
 
-static int setup(void **state)
-{
-    struct fake *f = malloc(sizeof(*f));
-    assert_non_null(f);
-    fake_init(f, NULL);
-    *state = f;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    fake_done(*state);
-    free(*state);
-    return 0;
-}
-
 /* POST a body, then the value of a key of the answer as compact JSON equals want. */
 static void check_post(struct fake *f, const char *path, const char *body, const char *key,
                        const char *want)
@@ -577,26 +561,31 @@ static void test_default_network_is_ready_to_use(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_status, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_unroutable_paths_are_404_and_empty, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_new_network_has_all_defaults, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_random_ids_do_not_collide, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_creation_with_underscores, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_create_update_delete_by_id, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_lists, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_coercion, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_bad_bodies, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_revision_counts_real_changes, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_assign_modes, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_routes, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_pools, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_rules_of_a_network, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_capabilities_and_tags, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_member_fields, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_duplicate_address_gives_a_warning, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_tokens_and_dns, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_invite_tokens, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_default_network_is_ready_to_use, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_status, fake_setup, fake_teardown),
+        cmocka_unit_test_setup_teardown(test_unroutable_paths_are_404_and_empty, fake_setup,
+                                        fake_teardown),
+        cmocka_unit_test_setup_teardown(test_new_network_has_all_defaults, fake_setup,
+                                        fake_teardown),
+        cmocka_unit_test_setup_teardown(test_random_ids_do_not_collide, fake_setup, fake_teardown),
+        cmocka_unit_test_setup_teardown(test_creation_with_underscores, fake_setup, fake_teardown),
+        cmocka_unit_test_setup_teardown(test_create_update_delete_by_id, fake_setup, fake_teardown),
+        cmocka_unit_test_setup_teardown(test_lists, fake_setup, fake_teardown),
+        cmocka_unit_test_setup_teardown(test_coercion, fake_setup, fake_teardown),
+        cmocka_unit_test_setup_teardown(test_bad_bodies, fake_setup, fake_teardown),
+        cmocka_unit_test_setup_teardown(test_revision_counts_real_changes, fake_setup,
+                                        fake_teardown),
+        cmocka_unit_test_setup_teardown(test_assign_modes, fake_setup, fake_teardown),
+        cmocka_unit_test_setup_teardown(test_routes, fake_setup, fake_teardown),
+        cmocka_unit_test_setup_teardown(test_pools, fake_setup, fake_teardown),
+        cmocka_unit_test_setup_teardown(test_rules_of_a_network, fake_setup, fake_teardown),
+        cmocka_unit_test_setup_teardown(test_capabilities_and_tags, fake_setup, fake_teardown),
+        cmocka_unit_test_setup_teardown(test_member_fields, fake_setup, fake_teardown),
+        cmocka_unit_test_setup_teardown(test_duplicate_address_gives_a_warning, fake_setup,
+                                        fake_teardown),
+        cmocka_unit_test_setup_teardown(test_tokens_and_dns, fake_setup, fake_teardown),
+        cmocka_unit_test_setup_teardown(test_invite_tokens, fake_setup, fake_teardown),
+        cmocka_unit_test_setup_teardown(test_default_network_is_ready_to_use, fake_setup,
+                                        fake_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

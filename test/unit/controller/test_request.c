@@ -20,22 +20,6 @@
 #define M      UINT64_C(0xaabbccddee)
 #define MEMBER NET "/member/aabbccddee"
 
-static int setup(void **state)
-{
-    struct fake *f = malloc(sizeof(*f));
-    assert_non_null(f);
-    fake_init(f, NULL);
-    *state = f;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    fake_done(*state);
-    free(*state);
-    return 0;
-}
-
 static enum error_code last_error(const struct fake *f, uint64_t dest)
 {
     const struct fake_sent *s = fake_last(f, FAKE_ERROR, dest);
@@ -729,30 +713,33 @@ static void test_live_data(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_pending_until_authorized, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_authorization_brings_an_address, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_com_verifies, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_dictionary_of_the_example, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_requests_in_quick_succession_are_dropped, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(test_another_key_is_denied, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_public_network, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_join_tokens, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_token_with_limited_uses, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_node_without_rules_engine, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_tags_and_capabilities, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_twenty_addresses_are_all_covered, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_limits_on_output, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_bridges, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_time_stamps_never_go_back, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_pushes, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_poll_after_authorization_keeps_it, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_flood_of_strangers, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_trace_target_of_member_before_network, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(test_trace_reports_are_kept, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_counts, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_live_data, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_pending_until_authorized, fake_setup, fake_teardown),
+        cmocka_unit_test_setup_teardown(test_authorization_brings_an_address, fake_setup,
+                                        fake_teardown),
+        cmocka_unit_test_setup_teardown(test_com_verifies, fake_setup, fake_teardown),
+        cmocka_unit_test_setup_teardown(test_dictionary_of_the_example, fake_setup, fake_teardown),
+        cmocka_unit_test_setup_teardown(test_requests_in_quick_succession_are_dropped, fake_setup,
+                                        fake_teardown),
+        cmocka_unit_test_setup_teardown(test_another_key_is_denied, fake_setup, fake_teardown),
+        cmocka_unit_test_setup_teardown(test_public_network, fake_setup, fake_teardown),
+        cmocka_unit_test_setup_teardown(test_join_tokens, fake_setup, fake_teardown),
+        cmocka_unit_test_setup_teardown(test_token_with_limited_uses, fake_setup, fake_teardown),
+        cmocka_unit_test_setup_teardown(test_node_without_rules_engine, fake_setup, fake_teardown),
+        cmocka_unit_test_setup_teardown(test_tags_and_capabilities, fake_setup, fake_teardown),
+        cmocka_unit_test_setup_teardown(test_twenty_addresses_are_all_covered, fake_setup,
+                                        fake_teardown),
+        cmocka_unit_test_setup_teardown(test_limits_on_output, fake_setup, fake_teardown),
+        cmocka_unit_test_setup_teardown(test_bridges, fake_setup, fake_teardown),
+        cmocka_unit_test_setup_teardown(test_time_stamps_never_go_back, fake_setup, fake_teardown),
+        cmocka_unit_test_setup_teardown(test_pushes, fake_setup, fake_teardown),
+        cmocka_unit_test_setup_teardown(test_poll_after_authorization_keeps_it, fake_setup,
+                                        fake_teardown),
+        cmocka_unit_test_setup_teardown(test_flood_of_strangers, fake_setup, fake_teardown),
+        cmocka_unit_test_setup_teardown(test_trace_target_of_member_before_network, fake_setup,
+                                        fake_teardown),
+        cmocka_unit_test_setup_teardown(test_trace_reports_are_kept, fake_setup, fake_teardown),
+        cmocka_unit_test_setup_teardown(test_counts, fake_setup, fake_teardown),
+        cmocka_unit_test_setup_teardown(test_live_data, fake_setup, fake_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
