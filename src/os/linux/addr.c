@@ -238,7 +238,8 @@ static void begin_addr(struct nl_request *req, uint16_t type, uint16_t flags, un
     const struct ifaddrmsg info = {
         .ifa_family = nl_family(ip),
         .ifa_prefixlen = (uint8_t)ip->port,
-        .ifa_flags = IFA_F_PERMANENT,
+        /* Managed addresses are unique already: usable at once, not after a second of waiting. */
+        .ifa_flags = IFA_F_PERMANENT | (ip->family == INETADDR_V6 ? IFA_F_NODAD : 0),
         .ifa_scope = RT_SCOPE_UNIVERSE,
         .ifa_index = index,
     };
