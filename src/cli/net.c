@@ -13,6 +13,7 @@
 
 enum {
     PATH_LEN = 160,
+    PAGE = 1000, /* entries asked for at once */
 };
 
 static const char *word(const struct cli *cli, int i)
@@ -84,16 +85,39 @@ static const char *text_of(const json_t *object, const char *key)
     return value == NULL ? "" : value;
 }
 
+/* All entries of a list that the API gives in pages. Returns 0 with a new array, or an exit status.
+ */
+static int get_all(struct cli *cli, const char *base, json_t **ret)
+{
+    char path[PATH_LEN];
+    json_t *all = json_array();
+    (void)snprintf(path, sizeof(path), "%s?limit=%d", base, PAGE);
+    for (bool more = true; more;) {
+        json_t *answer = NULL;
+        int status = cli_get(cli, path, &answer);
+        if (status != 0) {
+            json_decref(all);
+            return status;
+        }
+        (void)json_array_extend(all, json_object_get(answer, "data"));
+        const char *next = text_of(json_object_get(answer, "meta"), "nextCursor");
+        more = next[0] != '\0';
+        (void)snprintf(path, sizeof(path), "%s?limit=%d&cursor=%.16s", base, PAGE, next);
+        json_decref(answer);
+    }
+    *ret = all;
+    return 0;
+}
+
 static int net_list(struct cli *cli)
 {
-    json_t *answer = NULL;
-    int status = cli_get(cli, "/unstable/controller/network", &answer);
+    json_t *data = NULL;
+    int status = get_all(cli, "/unstable/controller/network", &data);
     if (status != 0) {
         return status;
     }
     size_t i;
     json_t *network;
-    json_t *data = json_object_get(answer, "data");
     if (cli->json) {
         format_json(stdout, data);
     } else {
@@ -110,7 +134,7 @@ static int net_list(struct cli *cli)
                          count_of(meta, "authorizedMemberCount"), text_of(network, "name"));
         }
     }
-    json_decref(answer);
+    json_decref(data);
     return CLI_OK;
 }
 
@@ -256,16 +280,15 @@ static void print_member(const json_t *member)
 static int member_list(struct cli *cli, uint64_t nwid)
 {
     char path[PATH_LEN];
-    json_t *answer = NULL;
+    json_t *data = NULL;
     (void)snprintf(path, sizeof(path), "/unstable/controller/network/%016llx/member",
                    (unsigned long long)nwid);
-    int status = cli_get(cli, path, &answer);
+    int status = get_all(cli, path, &data);
     if (status != 0) {
         return status;
     }
     size_t i;
     json_t *member;
-    json_t *data = json_object_get(answer, "data");
     if (cli->json) {
         format_json(stdout, data);
     } else {
@@ -275,7 +298,7 @@ static int member_list(struct cli *cli, uint64_t nwid)
             print_member(member);
         }
     }
-    json_decref(answer);
+    json_decref(data);
     return CLI_OK;
 }
 
