@@ -38,6 +38,7 @@ void sim_free(struct sim *sim);
 /* Change loss from now on. */
 void sim_set_loss(struct sim *sim, unsigned loss_pct);
 
+/* Virtual time, ms. */
 int64_t sim_now(const struct sim *sim);
 
 /* Running hash over every datagram delivered: equal for equal seeds. */
@@ -65,6 +66,7 @@ void sim_stop(struct sim_node *node, bool abrupt);
 /* Announce this protocol version instead of ours at the next start. */
 void sim_set_protocol(struct sim_node *node, uint8_t protocol);
 
+/* A node's engine, address and identity, borrowed. */
 struct node *sim_engine(struct sim_node *node);
 uint64_t sim_address(const struct sim_node *node);
 const struct identity *sim_identity(const struct sim_node *node);

@@ -150,4 +150,5 @@ struct controller_counts {
     uint64_t store_backlog;   /* changes not committed yet */
 };
 
+/* What was counted since the start, and the present sizes. */
 void controller_get_counts(const struct controller *c, struct controller_counts *ret);

@@ -187,9 +187,11 @@ struct model {
     uint64_t last_ts;     /* highest time stamp issued, as stored */
 };
 
+/* Empty model; seed: random. model_done releases everything in it. */
 void model_init(struct model *model, uint64_t seed);
 void model_done(struct model *model);
 
+/* A network, borrowed, or NULL. */
 struct cnetwork *model_find(const struct model *model, uint64_t nwid);
 
 /* Add a network with a canonical document (a new reference, taken in every case).
@@ -202,6 +204,7 @@ MUST_CHECK int network_set_doc(struct cnetwork *net, json_t *doc);
 /* Remove a network with all its members. They must be in no push queue. */
 void cnetwork_free(struct model *model, struct cnetwork *net);
 
+/* The record of an address, borrowed, or NULL. */
 struct cmember *network_member(const struct cnetwork *net, uint64_t address);
 
 /* Add a member with the defaults of spec 04 section 2.8. Returns 0; -ENOMEM. */
@@ -209,6 +212,7 @@ MUST_CHECK int member_new(struct model *model, struct cnetwork *net, uint64_t ad
                           struct cmember **ret);
 void cmember_free(struct model *model, struct cmember *m);
 
+/* Change what the sums of the network depend on. */
 void member_set_authorized(struct cmember *m, bool authorized);
 void member_set_bridge(struct cmember *m, bool bridge);
 

@@ -29,6 +29,7 @@ struct api_status {
     size_t surface_count;
 };
 
+/* /status and /health: new objects. */
 json_t *api_json_status(const struct api_status *in);
 json_t *api_json_health(const struct api_status *in);
 

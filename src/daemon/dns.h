@@ -25,6 +25,7 @@ struct dns_setting {
  * Pure. */
 struct dns_setting dns_setting_make(const struct netconf_dns *dns);
 
+/* True if the system would be told the same. */
 bool dns_setting_equal(const struct dns_setting *a, const struct dns_setting *b);
 
 /* Bring the system from one setting to another for a device. Commands run in the background; a

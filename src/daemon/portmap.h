@@ -51,6 +51,7 @@ struct portmap {
     struct inetaddr gateway; /* the one in use, nil = none */
 };
 
+/* Nothing starts before portmap_review. svc is kept. */
 void portmap_init(struct portmap *map, struct service *svc);
 
 /* Settings or network changed: start, start anew, or end. */

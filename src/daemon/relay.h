@@ -37,6 +37,7 @@ struct relay {
     uint64_t tx_bytes;
 };
 
+/* Nothing starts before relay_review. svc is kept. */
 void relay_init(struct relay *relay, struct service *svc);
 
 /* Close. The loop must turn once more. */

@@ -33,7 +33,7 @@ enum {
     SETTLE_DELAY_MS = 30, /* a burst of system changes is one change */
     SWEEP_FIRST_MS = 60000,
     SWEEP_MS = 24 * 3600 * 1000,
-    COLLISIONS_MAX = 3, /* new identities an hour */
+    COLLISIONS_MAX = 3, /* new identities until the program ends */
     NETWORKS_MAX = 4096,
     MOONS_MAX = 64,
     TRIM_MS = 3000,    /* after bulk traffic: memory is given back */

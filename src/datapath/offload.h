@@ -42,6 +42,7 @@ struct offload_piece {
     size_t len;
 };
 
+/* The header's bytes, as virtio has them (little-endian). */
 void vnet_header_read(const uint8_t in[VNET_HEADER_LEN], struct vnet_header *ret);
 void vnet_header_write(const struct vnet_header *h, uint8_t out[VNET_HEADER_LEN]);
 

@@ -167,7 +167,9 @@ struct node_status {
     uint64_t planet_timestamp;
 };
 
+/* What the node is at present. */
 void node_get_status(const struct node *node, int64_t now_ms, struct node_status *ret);
+/* Its identity, borrowed. */
 const struct identity *node_identity(const struct node *node);
 
 /* External addresses reported by others: writes up to cap distinct ones, returns how many written.

@@ -86,6 +86,7 @@ MUST_CHECK int tap_open(const struct tap_config *config, struct tap **ret,
 /* Remove the device; NULL is allowed. */
 void tap_close(struct tap *tap);
 
+/* What the device is at present; the name is borrowed. */
 const char *tap_name(const struct tap *tap);
 unsigned tap_ifindex(const struct tap *tap);
 uint32_t tap_mtu(const struct tap *tap);

@@ -39,19 +39,26 @@ MUST_CHECK int vl1_start(struct vl1 *vl1, int64_t now_ms);
 /* Store peers, release everything. */
 void vl1_free(struct vl1 *vl1, int64_t now_ms);
 
+/* The wall clock minus the time that now_ms counts. */
 void vl1_set_wall_offset(struct vl1 *vl1, int64_t offset_ms);
 
 /* Inputs, as in node.h. */
 void vl1_receive(struct vl1 *vl1, uint32_t socket, const struct inetaddr *from, uint8_t *data,
                  size_t len, int64_t now_ms);
+
 /* Say HELLO to a peer of the cache and keep its paths alive as if it had just been active. */
 void vl1_recall(struct vl1 *vl1, uint64_t address, int64_t now_ms);
+
+/* As node_job_done. */
 void vl1_job_done(struct vl1 *vl1, struct engine_job *job, int64_t now_ms);
 
 /* Bracket around every other input, so that what it made due is done at its end. */
 void vl1_enter(struct vl1 *vl1);
 void vl1_leave(struct vl1 *vl1, int64_t now_ms);
 
+/* What the host has and wants, as in node.h: local sockets; prefixes with their MTU, trust and
+ * blacklist; hints and blacklists of single nodes; mapped addresses. What is beyond the bounds of
+ * doc/limits.md is left out. 0; -ENOMEM. */
 MUST_CHECK int vl1_set_sockets(struct vl1 *vl1, const struct vl1_socket *sockets, size_t count,
                                int64_t now_ms);
 void vl1_set_physical(struct vl1 *vl1, const struct physical_entry *entries, size_t count);
@@ -104,6 +111,7 @@ struct peer_view {
     size_t path_count; /* unexpired */
 };
 
+/* Fill a view of a peer. */
 void peer_look(const struct peer *peer, int64_t now_ms, struct peer_view *ret);
 
 /* The index-th unexpired path; false past the end. */

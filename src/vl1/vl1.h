@@ -74,6 +74,7 @@ struct vl1_upper {
 
 /* ---- for vl2 and node ---- */
 
+/* What the layers above share with vl1, borrowed for its life. */
 const struct engine_env *vl1_env(const struct vl1 *vl1);
 struct timers *vl1_timers(struct vl1 *vl1);
 const struct identity *vl1_identity(const struct vl1 *vl1);
@@ -123,6 +124,7 @@ void vl1_retry_from(struct vl1 *vl1, uint64_t source, int64_t now_ms);
  * (controllers) asks here. */
 bool vl1_peer_is_validated(struct vl1 *vl1, struct peer *peer, int64_t now_ms);
 
+/* Who a peer is; the identity is borrowed with the peer. */
 const struct identity *peer_identity(const struct peer *peer);
 uint64_t peer_address(const struct peer *peer);
 

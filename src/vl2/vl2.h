@@ -31,6 +31,7 @@ struct vl2 *vl2_new(struct vl1 *vl1, int64_t now_ms);
 /* Release everything without leaving networks; ports stay. Accepts NULL. */
 void vl2_free(struct vl2 *vl2);
 
+/* Version, platform and mode told to controllers; copied. */
 void vl2_set_options(struct vl2 *vl2, const struct vl2_options *options);
 
 /* ---- from vl1 (struct vl1_upper) ---- */

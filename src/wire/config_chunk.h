@@ -63,5 +63,6 @@ struct config_ack {
     uint64_t update_id;
 };
 
+/* Acknowledgement of an update. Reading: 0; -EBADMSG too short. */
 MUST_CHECK int config_ack_read(struct rd r, struct config_ack *ret);
 void config_ack_write(struct wr *w, const struct config_ack *ack);

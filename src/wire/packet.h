@@ -95,6 +95,7 @@ enum datagram_kind {
     DATAGRAM_PACKET,   /* complete packet, or the head of a fragmented one */
 };
 
+/* Which kind of datagram this is, by its length and first bytes; the rest is not looked at. */
 enum datagram_kind datagram_classify(const uint8_t *data, size_t len);
 
 /* Header fields of a packet of at least PACKET_MIN bytes (dest also of a fragment). */

@@ -435,135 +435,135 @@ static void test_rendezvous_forms(void **state)
 }
 
 /* VB-17: lengths that do not suit their type, extensions, truncation. */
+static const struct {
+    const char *hex;
+    const char *at[3]; /* results in order; NULL: -EBADMSG */
+    int count;
+} push_cases[] = {
+    {"0000", {NULL}, 0},
+    {"0001"
+     "00"
+     "0000"
+     "04"
+     "06"
+     "0a000001"
+     "2709",
+     {"10.0.0.1/9993"},
+     1},
+    {"0001"
+     "01"
+     "0000"
+     "04"
+     "06"
+     "0a000001"
+     "2709",
+     {"10.0.0.1/9993"},
+     1},
+    {"0001"
+     "00"
+     "0003aabbcc"
+     "04"
+     "06"
+     "0a000001"
+     "2709",
+     {"10.0.0.1/9993"},
+     1},
+    {"0001"
+     "00"
+     "0000"
+     "04"
+     "08"
+     "0a000001"
+     "2709"
+     "ffff",
+     {"10.0.0.1/9993"},
+     1},
+    {"0002"
+     "00"
+     "0000"
+     "04"
+     "04"
+     "0a000001"
+     "00"
+     "0000"
+     "04"
+     "06"
+     "0a000002"
+     "0001",
+     {"", "10.0.0.2/1"},
+     2},
+    {"0001"
+     "00"
+     "0000"
+     "06"
+     "06"
+     "0a000001"
+     "2709",
+     {""},
+     1},
+    {"0002"
+     "00"
+     "0000"
+     "09"
+     "00"
+     "00"
+     "0000"
+     "04"
+     "06"
+     "0a000002"
+     "0001",
+     {"", "10.0.0.2/1"},
+     2},
+    {"0002"
+     "00"
+     "0000"
+     "04"
+     "06"
+     "0a000001"
+     "2709",
+     {"10.0.0.1/9993", NULL},
+     2},
+    {"0001"
+     "00"
+     "0000"
+     "04"
+     "06"
+     "0a000001"
+     "27",
+     {NULL},
+     1},
+    {"0001"
+     "00"
+     "0005aabbcc"
+     "04",
+     {NULL},
+     1},
+    {"0001"
+     "00"
+     "0000"
+     "04",
+     {NULL},
+     1},
+};
+
 static void test_push_forms(void **state)
 {
-    static const struct {
-        const char *hex;
-        const char *at[3]; /* results in order; NULL: -EBADMSG */
-        int count;
-    } cases[] = {
-        {"0000", {NULL}, 0},
-        {"0001"
-         "00"
-         "0000"
-         "04"
-         "06"
-         "0a000001"
-         "2709",
-         {"10.0.0.1/9993"},
-         1},
-        {"0001"
-         "01"
-         "0000"
-         "04"
-         "06"
-         "0a000001"
-         "2709",
-         {"10.0.0.1/9993"},
-         1},
-        {"0001"
-         "00"
-         "0003aabbcc"
-         "04"
-         "06"
-         "0a000001"
-         "2709",
-         {"10.0.0.1/9993"},
-         1},
-        {"0001"
-         "00"
-         "0000"
-         "04"
-         "08"
-         "0a000001"
-         "2709"
-         "ffff",
-         {"10.0.0.1/9993"},
-         1},
-        {"0002"
-         "00"
-         "0000"
-         "04"
-         "04"
-         "0a000001"
-         "00"
-         "0000"
-         "04"
-         "06"
-         "0a000002"
-         "0001",
-         {"", "10.0.0.2/1"},
-         2},
-        {"0001"
-         "00"
-         "0000"
-         "06"
-         "06"
-         "0a000001"
-         "2709",
-         {""},
-         1},
-        {"0002"
-         "00"
-         "0000"
-         "09"
-         "00"
-         "00"
-         "0000"
-         "04"
-         "06"
-         "0a000002"
-         "0001",
-         {"", "10.0.0.2/1"},
-         2},
-        {"0002"
-         "00"
-         "0000"
-         "04"
-         "06"
-         "0a000001"
-         "2709",
-         {"10.0.0.1/9993", NULL},
-         2},
-        {"0001"
-         "00"
-         "0000"
-         "04"
-         "06"
-         "0a000001"
-         "27",
-         {NULL},
-         1},
-        {"0001"
-         "00"
-         "0005aabbcc"
-         "04",
-         {NULL},
-         1},
-        {"0001"
-         "00"
-         "0000"
-         "04",
-         {NULL},
-         1},
-    };
-
     (void)state;
-    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+    for (size_t i = 0; i < COUNT_OF(push_cases); i++) {
         size_t len;
-        uint8_t *bytes = hex_bytes(cases[i].hex, &len);
+        uint8_t *bytes = hex_bytes(push_cases[i].hex, &len);
         struct push_paths walk;
         struct push_path path;
         char text[INETADDR_TEXT_LEN];
         bool bad = false;
 
         assert_int_equal(push_paths_decode(rd_init(bytes, len), &walk), 0);
-        for (int k = 0; k < cases[i].count && !bad; k++) {
-            bad = cases[i].at[k] == NULL;
+        for (int k = 0; k < push_cases[i].count && !bad; k++) {
+            bad = push_cases[i].at[k] == NULL;
             assert_int_equal(push_paths_next(&walk, &path), bad ? -EBADMSG : 1);
             if (!bad) {
                 inetaddr_print(&path.at, text);
-                assert_string_equal(text, cases[i].at[k]);
+                assert_string_equal(text, push_cases[i].at[k]);
             }
         }
         assert_int_equal(push_paths_next(&walk, &path), bad ? -EBADMSG : 0);
