@@ -66,6 +66,7 @@ for part in $parts; do
     case $part in
     style)
         tools/check-includes; one $? "include order and file sizes"
+        tools/check-format; one $? "format of C files"
         builds build-clang clang-14 -Dwerror=true -Dfuzz=true; one $? "builds with clang 14 without warnings"
         ;;
     unit) suite $san unit 4 ;;
