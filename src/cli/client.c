@@ -216,8 +216,7 @@ void answer_done(struct answer *answer)
 void client_close(struct client *client)
 {
     if (client->curl != NULL) {
-        client->curl->easy_cleanup(client->curl->handle);
-        (void)dlclose(client->curl->library);
+        client->curl->easy_cleanup(client->curl->handle); /* the library stays to the end */
         free(client->curl);
         client->curl = NULL;
     }
