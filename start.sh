@@ -37,9 +37,8 @@ gateway=10.246.91.1
 work=$(mktemp -d /tmp/panlan-demo.XXXXXX)
 cleanup() {
     for ns in panlan-demo1 panlan-demo2; do
-        [ ! -f "$work/$ns.pid" ] || kill "$(cat "$work/$ns.pid")" 2>/dev/null || true
+        [ ! -d "$work/$ns" ] || ip netns exec $ns "$panlan" --home "$work/$ns" down >/dev/null || true
     done
-    sleep 0.2
     ip netns del panlan-demo1 2>/dev/null || true
     ip netns del panlan-demo2 2>/dev/null || true
     ip link del $bridge 2>/dev/null || true
@@ -67,7 +66,6 @@ done
 for i in 1 2; do
     ns=panlan-demo$i
     ip netns exec $ns "$panlan" --home "$work/$ns" join "$invitation"
-    cp "$work/$ns/panlan.pid" "$work/$ns.pid" 2>/dev/null || true
 done
 
 address_of() { # address_of NAMESPACE: its managed IPv4 address
