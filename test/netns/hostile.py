@@ -1,8 +1,10 @@
 """Bad input to a running daemon and to one that starts: a clear error, nothing lost, it lives."""
+import http.client
 import json
 import os
 import random
 import socket
+import threading
 import time
 
 from basic import trio
@@ -270,3 +272,52 @@ def test_random_and_mutated_datagrams_at_full_rate(net):
         raise Failed("memory grew by %d KiB" % (rss(a) - before))
     if ping("a", target, 10):
         raise Failed("pings lost after the flood of %d datagrams" % sent)
+
+
+def test_many_clients_of_the_api_at_once(net):
+    """Requests that read, change and wait for the database, from eight clients, and a stop in between."""
+    root, a, b, nwid = trio(net)
+    wait_ping("a", b.ip(nwid))
+    paths = ["/status", "/network", "/peer", "/metrics", "/config", "/moon", "/controller",
+             "/controller/network", "/controller/network/" + nwid,
+             "/unstable/controller/network/%s/member" % nwid]
+    ending = threading.Event()
+    served, faults = [0] * 8, []
+
+    def client(number):
+        rng = random.Random(number)
+        member = "/controller/network/%s/member/%010x" % (nwid, 0x1000000000 + number)
+        while True:
+            try:
+                change = rng.random()
+                if change < 0.2:
+                    status, _ = root.request("POST", member, {"authorized": rng.random() < 0.5,
+                                                              "name": str(served[number])}, raw=True)
+                elif change < 0.3:
+                    status, _ = root.request("POST", "/network/%016x" % (1 + number), {}, raw=True)
+                elif change < 0.4:
+                    status, _ = root.request("DELETE", "/network/%016x" % (1 + number), raw=True)
+                else:
+                    status, _ = root.request("GET", rng.choice(paths), raw=True)
+                if status != 200 and not ending.is_set():
+                    faults.append("client %d: status %d" % (number, status))
+                served[number] += 1
+            except (OSError, http.client.HTTPException) as error:
+                if not ending.is_set():
+                    faults.append("client %d: %s" % (number, error))
+                return
+
+    clients = [threading.Thread(target=client, args=(i,)) for i in range(8)]
+    for thread in clients:
+        thread.start()
+    time.sleep(4)
+    if ping("a", b.ip(nwid), 10):
+        faults.append("pings lost")
+    ending.set()  # from here on a request may fail, and the first that does ends its client
+    took = root.stop()
+    for thread in clients:
+        thread.join(15)
+    if faults or took > 2 or min(served) < 20:
+        raise Failed("%s, stop took %.1f s, served %r" % (faults[:5], took, served))
+    root.start()
+    a.wait_online()
