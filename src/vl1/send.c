@@ -87,27 +87,19 @@ void vl1_emit_all(struct vl1 *vl1, const struct inetaddr *to, const uint8_t *dat
     }
 }
 
-/* Cut the sealed packet in vl1->wire and send it. */
-static void emit_packet(struct vl1 *vl1, uint32_t socket, const struct inetaddr *to, size_t len,
+/* Cut a sealed packet and send it; its contents are used up. */
+static void emit_packet(struct vl1 *vl1, uint32_t socket, const struct inetaddr *to, uint8_t *pkt,
                         const struct fragment_plan *plan)
 {
-    uint8_t frag[MTU_PHYSICAL_MAX];
-
-    if (plan->total == 1) {
-        vl1_emit(vl1, socket, to, vl1->wire, len, 0);
-        return;
-    }
     for (unsigned i = 0; i < plan->total; i++) {
         struct fragment_piece piece;
+        uint8_t *at;
 
-        fragment_cut(vl1->wire, plan, i, &piece);
-        if (piece.head_len == 0) {
-            vl1_emit(vl1, socket, to, piece.data, piece.len, 0);
-        } else {
-            memcpy(frag, piece.head, piece.head_len);
-            memcpy(frag + piece.head_len, piece.data, piece.len);
-            vl1_emit(vl1, socket, to, frag, piece.head_len + piece.len, 0);
-        }
+        fragment_cut(pkt, plan, i, &piece);
+        /* The header of a part goes over the end of the part before, which has left. */
+        at = pkt + (piece.data - pkt) - piece.head_len;
+        memcpy(at, piece.head, piece.head_len);
+        vl1_emit(vl1, socket, to, at, piece.head_len + piece.len, 0);
     }
 }
 
@@ -118,11 +110,13 @@ static enum cipher_suite suite_for(const struct vl1 *vl1, const struct peer *pee
 }
 
 /* Compress, seal for peer and send the plain packet at plain over a socket to an address. */
-static int transmit(struct vl1 *vl1, struct peer *peer, const uint8_t *plain, size_t len,
-                    uint32_t socket, const struct inetaddr *to, unsigned mtu, uint64_t trusted_id,
-                    unsigned flags, int64_t now_ms)
+static int transmit(struct vl1 *vl1, struct peer *peer, uint8_t *plain, size_t len, uint32_t socket,
+                    const struct inetaddr *to, unsigned mtu, uint64_t trusted_id, unsigned flags,
+                    int64_t now_ms)
 {
     struct armor_keys *keys = peer_keys(peer);
+    unsigned verb = plain[PACKET_AT_VERB] & VERB_MASK;
+    uint8_t *pkt = plain;
     struct fragment_plan plan;
 
     if (keys == NULL) {
@@ -130,26 +124,28 @@ static int transmit(struct vl1 *vl1, struct peer *peer, const uint8_t *plain, si
     }
     vl1_tally_packet(vl1, true, plain, len);
     peer->packets[1]++;
-    memcpy(vl1->wire, plain, len);
+    if ((flags & OUT_CONSUME) == 0) {
+        pkt = vl1->wire;
+        memcpy(pkt, plain, len);
+    }
     if ((flags & OUT_COMPRESS) != 0) {
-        len = packet_compress(vl1->wire, len, vl1->scratch);
+        len = packet_compress(pkt, len, vl1->scratch);
     }
     if (fragment_plan_equal(len, mtu, &plan) < 0) {
         vl1_count(vl1, VL1_DROP_TOO_BIG);
         return -EMSGSIZE;
     }
-    packet_set_fragmented(vl1->wire, plan.total > 1);
-    be64_put(vl1->wire + PACKET_AT_ID, packet_id_next(&vl1->ids));
+    packet_set_fragmented(pkt, plan.total > 1);
+    be64_put(pkt + PACKET_AT_ID, packet_id_next(&vl1->ids));
     if (trusted_id != 0) {
-        armor_seal_trusted(vl1->wire, trusted_id);
+        armor_seal_trusted(pkt, trusted_id);
     } else {
-        armor_seal(vl1->wire, len, suite_for(vl1, peer), keys);
+        armor_seal(pkt, len, suite_for(vl1, peer), keys);
     }
     if ((flags & OUT_EXPECT) != 0) {
-        await_add(vl1, packet_id(vl1->wire), peer->identity.address,
-                  plain[PACKET_AT_VERB] & VERB_MASK, now_ms);
+        await_add(vl1, packet_id(pkt), peer->identity.address, verb, now_ms);
     }
-    emit_packet(vl1, socket, to, len, &plan);
+    emit_packet(vl1, socket, to, pkt, &plan);
     return 0;
 }
 
@@ -201,8 +197,8 @@ bool route_find(struct vl1 *vl1, struct peer *peer, int64_t now_ms, struct route
 }
 
 /* Send over whatever route there is; false if there is none. */
-static bool send_now(struct vl1 *vl1, const uint8_t *plain, size_t len, uint64_t dest,
-                     unsigned flags, int64_t now_ms, int *ret_err)
+static bool send_now(struct vl1 *vl1, uint8_t *plain, size_t len, uint64_t dest, unsigned flags,
+                     int64_t now_ms, int *ret_err)
 {
     struct peer *peer = vl1_peer_find(vl1, dest, now_ms);
     struct route route;

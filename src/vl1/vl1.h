@@ -47,6 +47,7 @@ struct out_packet {
 
 enum out_flags {
     OUT_COMPRESS = 1, /* compress if that makes it smaller */
+    OUT_CONSUME = 4,  /* the contents of out may be used up by sending: saves a copy */
     OUT_EXPECT = 2,   /* an OK to it is to be believed: register its ID */
 };
 
@@ -90,7 +91,7 @@ void out_begin(struct vl1 *vl1, struct out_packet *out, uint64_t dest, enum verb
  * is known (a WHOIS goes out). May be called again with the same out (the copy gets a new ID) after
  * changing out->dest with out_redirect. Returns 0 sent or queued; -EMSGSIZE payload did not fit or
  * needs more than 7 fragments; -EINVAL destination is this node or reserved.
- * The contents of out are unchanged by sending. */
+ * The contents of out are unchanged by sending, unless flags have OUT_CONSUME. */
 int out_send(struct vl1 *vl1, struct out_packet *out, unsigned flags, int64_t now_ms);
 
 /* Same payload to another destination. */

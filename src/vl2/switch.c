@@ -126,7 +126,7 @@ static void send_ext(struct network *net, uint64_t address, const struct filter_
 
     out_begin(net->vl2->vl1, &out, address, VERB_EXT_FRAME);
     ext_frame_write(&out.w, &ext);
-    vl2_send(net->vl2, &out, 0, now_ms);
+    vl2_send(net->vl2, &out, OUT_CONSUME, now_ms);
 }
 
 static void send_to_member(struct network *net, uint64_t address, const struct filter_frame *frame,
@@ -155,7 +155,7 @@ static void send_to_member(struct network *net, uint64_t address, const struct f
     out_begin(vl2->vl1, &out, address, VERB_FRAME);
     frame_write_header(&out.w, net->id, frame->ethertype);
     wr_bytes(&out.w, frame->payload, frame->len);
-    vl2_send(vl2, &out, 0, now_ms);
+    vl2_send(vl2, &out, OUT_CONSUME, now_ms);
 }
 
 static void send_to_bridge(struct network *net, uint64_t address, const struct filter_frame *frame,
