@@ -74,17 +74,22 @@ void state_close(struct state *st)
     }
 }
 
-int state_write(struct state *st, const char *name, const void *data, size_t len, mode_t mode)
+/* Note how a write ended; the first failure of a row is said. */
+static int written(struct state *st, const char *path, int err)
 {
-    char path[STATE_PATH_MAX];
-    state_path(st, name, path);
-    int err = file_write_atomic(path, data, len, mode);
     if (err < 0 && !st->write_failed) {
         log_write(LOG_LEVEL_ERROR, "state", "cannot write file=%s error=\"%s\"", path,
                   strerror(-err));
     }
     st->write_failed = err < 0;
     return err;
+}
+
+int state_write(struct state *st, const char *name, const void *data, size_t len, mode_t mode)
+{
+    char path[STATE_PATH_MAX];
+    state_path(st, name, path);
+    return written(st, path, file_write_atomic(path, data, len, mode));
 }
 
 /* Write identity.public unless it says the same. */
@@ -242,6 +247,12 @@ void state_object_store(struct state *st, enum state_kind kind, uint64_t id, con
 {
     char name[64];
     mode_t mode = object_name(kind, id, name, sizeof(name));
+    if (kind == STATE_PEER) { /* strangers cause these: never wait for the disk */
+        char path[STATE_PATH_MAX];
+        state_path(st, name, path);
+        (void)!written(st, path, file_write_cache(path, data, len, mode));
+        return;
+    }
     (void)!state_write(st, name, data, len, mode); /* a failure is logged there */
 }
 

@@ -44,6 +44,9 @@ MUST_CHECK int file_read(const char *path, size_t max, char **ret, size_t *ret_l
  * there whole and no temporary file. Returns 0; negative errno. */
 MUST_CHECK int file_write_atomic(const char *path, const void *data, size_t len, mode_t mode);
 
+/* The same without waiting for the disk: for what may be lost or damaged when the power fails. */
+MUST_CHECK int file_write_cache(const char *path, const void *data, size_t len, mode_t mode);
+
 /* Remove a file. Returns 0, also when it is not there; negative errno. */
 int file_erase(const char *path);
 

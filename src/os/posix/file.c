@@ -186,14 +186,14 @@ static int sync_parent(const char *path)
     return error == -EINVAL ? 0 : error; /* file systems that cannot sync a directory */
 }
 
-/* Write, set mode, sync and close a fresh file. */
-static int fill_file(int fd, const void *data, size_t len, mode_t mode)
+/* Write, set mode, sync (if durable) and close a fresh file. */
+static int fill_file(int fd, const void *data, size_t len, mode_t mode, bool durable)
 {
     int error = write_all(fd, data, len);
     if (error == 0 && fchmod(fd, mode) != 0) {
         error = -errno; /* the umask may have taken bits away */
     }
-    if (error == 0 && fsync(fd) != 0) {
+    if (error == 0 && durable && fsync(fd) != 0) {
         error = -errno;
     }
     if (close(fd) != 0 && error == 0) {
@@ -202,7 +202,7 @@ static int fill_file(int fd, const void *data, size_t len, mode_t mode)
     return error;
 }
 
-int file_write_atomic(const char *path, const void *data, size_t len, mode_t mode)
+static int replace_file(const char *path, const void *data, size_t len, mode_t mode, bool durable)
 {
     char temp[PATH_MAX];
 
@@ -222,7 +222,7 @@ int file_write_atomic(const char *path, const void *data, size_t len, mode_t mod
     if (fd < 0) {
         return -errno;
     }
-    int error = fill_file(fd, data, len, mode);
+    int error = fill_file(fd, data, len, mode, durable);
     if (error == 0 && rename(temp, path) != 0) {
         error = -errno;
     }
@@ -230,7 +230,17 @@ int file_write_atomic(const char *path, const void *data, size_t len, mode_t mod
         (void)unlink(temp);
         return error;
     }
-    return sync_parent(path);
+    return durable ? sync_parent(path) : 0;
+}
+
+int file_write_atomic(const char *path, const void *data, size_t len, mode_t mode)
+{
+    return replace_file(path, data, len, mode, true);
+}
+
+int file_write_cache(const char *path, const void *data, size_t len, mode_t mode)
+{
+    return replace_file(path, data, len, mode, false);
 }
 
 int file_erase(const char *path)
