@@ -103,6 +103,17 @@ static void write_packet_errors(FILE *out, const struct service *svc)
     }
 }
 
+static void write_frames(FILE *out, uint64_t nwid, const char *direction, const uint64_t tally[2])
+{
+    static const char *const accepted[] = {"no", "yes"};
+    for (size_t i = 0; i < COUNT_OF(accepted); i++) {
+        (void)fprintf(out,
+                      "zt_network_packets{accepted=\"%s\",direction=\"%s\",network_id=\"%016" PRIx64
+                      "\"} %" PRIu64 "\n",
+                      accepted[i], direction, nwid, tally[i]);
+    }
+}
+
 static void write_networks(FILE *out, const struct service *svc)
 {
     uint64_t *ids = calloc(NETWORKS_MAX, sizeof(*ids));
@@ -117,6 +128,13 @@ static void write_networks(FILE *out, const struct service *svc)
             (void)fprintf(
                 out, "zt_network_multicast_groups_subscribed{network_id=\"%016" PRIx64 "\"} %zu\n",
                 ids[i], info->group_count);
+        }
+    }
+    family(out, "zt_network_packets", "counter", "number of incoming/outgoing packets per network");
+    for (size_t i = 0; i < count && i < NETWORKS_MAX && info != NULL; i++) {
+        if (node_network_get(svc->node, ids[i], info) == 0) {
+            write_frames(out, ids[i], "rx", info->frames.in);
+            write_frames(out, ids[i], "tx", info->frames.out);
         }
     }
     free(info);
@@ -181,6 +199,23 @@ static void write_value(FILE *out, const char *name, const char *type, const cha
     (void)fprintf(out, "%s %" PRIu64 "\n", name, value);
 }
 
+/* What the reference counts and this program never does: it answers from memory. */
+static void write_never(FILE *out)
+{
+    static const char *const names[] = {
+        "controller_sso_expiration_checks",
+        "controller_sso_timeouts",
+        "controller_db_get_network",
+        "controller_db_get_network_and_member",
+        "controller_db_get_networK_and_member_summary",
+        "controller_db_get_member_list",
+        "controller_db_get_network_list",
+    };
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        write_value(out, names[i], "counter", "does not happen in this program", 0);
+    }
+}
+
 static void write_controller(FILE *out, const struct service *svc)
 {
     struct controller_counts c = {0};
@@ -205,6 +240,10 @@ static void write_controller(FILE *out, const struct service *svc)
                 "threads that answer requests", svc->ctl.controller != NULL);
     write_value(out, "controller_network_config_request", "counter", "configuration requests",
                 c.requests);
+    write_value(out, "controller_db_network_change", "counter", "networks written",
+                c.network_changes);
+    write_value(out, "controller_db_member_change", "counter", "members written", c.member_changes);
+    write_never(out);
     write_value(out, "panlan_controller_denied", "counter", "requests answered: access denied",
                 c.denied);
     write_value(out, "panlan_controller_pushes", "counter", "configurations pushed", c.pushes_sent);

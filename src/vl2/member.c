@@ -220,6 +220,7 @@ enum vl1_verdict member_gate_failed(struct network *net, const struct in_packet 
         return VL1_LATER;
     }
     vl2_count(vl2, COUNT_NOT_MEMBER);
+    net->frames.in[0]++;
     if (rate_gate_pass(&vl2->need_com_gate, hash_mix(net->id, vl2->seed) ^ in->source, NEED_COM_MS,
                        now_ms)) {
         out_begin_error(vl2->vl1, &out, in, ERROR_NEED_MEMBERSHIP_CERTIFICATE);

@@ -456,6 +456,7 @@ int vl2_network_get(const struct vl2 *vl2, uint64_t nwid, struct node_network_in
         .config = net->has_conf ? &net->conf : NULL,
         .groups = net->groups,
         .group_count = net->group_count,
+        .frames = net->frames,
         .sso = sso,
         .auth_expiry_ms = sso != NULL ? sso->auth_expiry : 0,
     };

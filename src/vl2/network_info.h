@@ -20,6 +20,12 @@ enum network_status {
     NETWORK_AUTHENTICATION_REQUIRED = 6,
 };
 
+/* Frames of a network that membership and rules let pass or did not. */
+struct frame_tally {
+    uint64_t in[2];  /* dropped, accepted */
+    uint64_t out[2]; /* likewise; a multicast frame counts for each recipient */
+};
+
 struct node_network_info {
     uint64_t nwid;
     uint64_t mac; /* our MAC on it */
@@ -29,6 +35,7 @@ struct node_network_info {
     const struct netconf *config;         /* borrowed until the next input; NULL before the first */
     const struct multicast_group *groups; /* subscriptions, borrowed likewise */
     size_t group_count;
+    struct frame_tally frames;
     const struct netconf_sso *sso; /* what the controller last said about single sign-on, borrowed
                                       likewise; NULL = nothing */
     char auth_url[2048];           /* AUTHENTICATION_REQUIRED: where to go, else empty */

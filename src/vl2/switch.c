@@ -63,6 +63,7 @@ bool switch_filter_out(struct network *net, const struct filter_frame *frame, ui
     if (result.verdict == FILTER_DROP) {
         vl2_count(net->vl2, COUNT_RULES_OUT);
     }
+    net->frames.out[result.verdict != FILTER_DROP]++;
     return result.verdict != FILTER_DROP;
 }
 
@@ -87,6 +88,7 @@ enum filter_verdict switch_filter_in(struct network *net, const struct filter_fr
     if (result.verdict == FILTER_DROP) {
         vl2_count(net->vl2, COUNT_RULES_IN);
     }
+    net->frames.in[result.verdict != FILTER_DROP]++;
     return result.verdict;
 }
 

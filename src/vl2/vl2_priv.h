@@ -220,6 +220,7 @@ struct network {
     size_t behind_count;
     struct timer announce_timer;
     int64_t last_announce_ms;
+    struct frame_tally frames;
 };
 
 /* A member of a multicast group, as LIKE or gather results told. */
