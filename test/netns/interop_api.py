@@ -5,6 +5,7 @@ What may differ is listed with the reason, by path: "*" stands for one key or fo
 """
 import json
 import os
+import re
 
 from interop import KIND
 from net import Failed, Skipped, wait_for, wait_ping, ZEROTIER_ONE
@@ -154,6 +155,52 @@ def test_interop_api_of_the_node(net):
         jsonp = node.request("GET", "/health?jsonp=f", raw=True)[1]
         if not jsonp.startswith("f({") or not jsonp.endswith("});"):
             raise Failed(jsonp)
+
+
+def families(text):
+    """Series of a metrics text: {name: type}, and {(name, labels with values out of a fixed set)}."""
+    types, series = {}, set()
+    fixed = ("packet_type", "protocol", "direction", "accepted", "error_type", "le", "status")
+    for line in text.splitlines():
+        if line.startswith("# TYPE "):
+            types[line.split()[2]] = line.split()[3]
+            continue
+        if line.startswith("# HELP "):
+            continue
+        match = re.fullmatch(r"(\w+)(?:\{(.*)\})? (-?[0-9.e+]+|NaN|[+-]Inf)", line)
+        if not match:
+            raise Failed("not a line of metrics: %r" % line)
+        labels = re.findall(r'(\w+)="([^"]*)"', match.group(2) or "")
+        series.add((match.group(1), tuple((k, v if k in fixed else "*") for k, v in sorted(labels))))
+    return types, series
+
+
+def test_interop_api_metrics(net):
+    """SV-114."""
+    root, ours, theirs = pair(net)
+    nwid = root.create_network(private=False)
+    for node in (ours, theirs):
+        node.join(nwid)
+    for node in (ours, theirs):
+        node.wait_network(nwid)
+    wait_ping("ours", theirs.ip(nwid), 30)
+
+    def shown(node):
+        return families(node.request("GET", "/metrics", raw=True)[1])
+
+    # The reference writes its text each 5 s.
+    wait_for("peers in the text", lambda: ("zt_peer_packets", (("direction", "rx"), ("node_id", "*")))
+             in shown(theirs)[1], 10)
+    (types, series), (their_types, their_series) = shown(ours), shown(theirs)
+    missing = sorted(map(str, their_series - series))
+    wrong = [name for name, kind_ in their_types.items() if types.get(name) != kind_]
+    if missing or wrong:
+        raise Failed("missing %s, of another type %s" % (missing, wrong))
+    text = ours.request("GET", "/metrics", raw=True)[1]
+    for direction in ("rx", "tx"):
+        line = 'zt_network_packets{accepted="yes",direction="%s",network_id="%s"} ' % (direction, nwid)
+        if int(text.split(line)[1].split()[0]) == 0:
+            raise Failed("no frames counted: " + line)
 
 
 def test_interop_api_of_moons(net):
