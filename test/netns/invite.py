@@ -121,9 +121,16 @@ def test_up_after_down_restores_everything(net):
 
 
 def test_stop_of_every_service_in_two_seconds(net):
+    """SV-110: with ten networks, their devices and peers."""
     hub, nwid, text = first(net)
     a = member(net, 1)
     wait_ping("hub", joined(a, text, nwid))
+    for i in range(9):
+        out = hub.ok("net", "create", "--name", "n%d" % i, "--subnet", "10.%d.0.0/16" % (50 + i))
+        other = re.fullmatch(r"created ([0-9a-f]{16})\n", out).group(1)
+        joined(a, invite(hub, other), other)
+    if sh("ip -o link", ns="m1").count(": zt") != 10:
+        raise Failed(sh("ip -o link", ns="m1"))
     for machine in (a, hub):
         took = machine.stop()
         if took > 2:

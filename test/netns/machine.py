@@ -44,6 +44,8 @@ class Machine(netns.Node):
         code, out, err = self.panlan(*args, timeout=timeout)
         if code != 0 or err != "":
             raise Failed("%s: panlan %s: exit %d\n%s%s" % (self.ns, " ".join(args), code, out, err))
+        if args[0] == "down":
+            self.check_log()
         return out
 
     def refuses(self, *args, code=1, says=""):
@@ -53,6 +55,16 @@ class Machine(netns.Node):
             raise Failed("%s: panlan %s: exit %d instead of %d, stdout %r, stderr %r, wanted %r" % (
                 self.ns, " ".join(args), status, code, out, err, says))
         return err
+
+    def check_log(self):
+        """No report of a sanitizer: nobody sees the exit status of a service in the background."""
+        if not os.path.exists(self.log):
+            return
+        with open(self.log, errors="replace") as handle:
+            text = handle.read()
+        for word in ("Sanitizer", "runtime error:"):
+            if word in text:
+                raise Failed("%s: %s" % (self.ns, text[text.index(word):][:4000]))
 
     def pid(self):
         """Process number of the service, 0 without one."""
@@ -77,7 +89,9 @@ class Machine(netns.Node):
         begin = time.monotonic()
         os.kill(pid, signal.SIGTERM)
         wait_for("end of %d" % pid, lambda: not is_alive(pid), timeout)
-        return time.monotonic() - begin
+        took = time.monotonic() - begin
+        self.check_log()
+        return took
 
     def state(self):
         """Content and time of change of the files that a repeated command must not touch."""
