@@ -6,7 +6,7 @@
 A member whose identity and network are on disk already is started beside a running root,
 controller and second member. Times are from the start of its process: ONLINE in /status, network
 OK, first echo of a datagram through the network, direct path at both ends. Prints medians, one line
-for each choice of seats, and the memory and wakeups of an idle member.
+for each choice of seats, and the memory and wakeups of an idle member (RUNS 0: these alone).
 """
 import os
 import socket
@@ -117,7 +117,7 @@ def once(kinds):
         net.close()
 
 
-def idle(seconds=20):
+def idle(settle=40, seconds=30):
     """Memory and wakeups of a member that nobody talks to."""
     net = lab.Net()
     try:
@@ -130,7 +130,7 @@ def idle(seconds=20):
         one.write("networks.d/%s.conf" % nwid, "\n")
         one.start(wait=False)
         lab.wait_for("device", lambda: "10.121." in lab.sh("ip -o -4 addr", ns="one"), 10)
-        time.sleep(3)
+        time.sleep(settle)  # the system's own chatter on a new device is over
 
         def counters():
             with open("/proc/%d/status" % one.process.pid) as handle:
@@ -160,8 +160,8 @@ def main():
         isolate()
     runner.settle()
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else 5
-    seats = ["pppp"]
-    if lab.ZEROTIER_ONE:
+    seats = ["pppp"] if runs else []
+    if runs and lab.ZEROTIER_ONE:
         seats += ["rppp", "prpp", "pppr", "rrpp", "rrrr"]
     print("%-10s %-10s %-10s %-10s %8s %8s %8s %8s" % (
         "root", "controller", "member", "other", "online", "network", "ping", "direct"))
