@@ -50,9 +50,10 @@ static size_t xor_partial(const struct salsa *s, uint64_t offset, const uint8_t 
     size_t take = len < SALSA_BLOCK_LEN - skip ? len : SALSA_BLOCK_LEN - skip;
 
     s->kernel->stream(s->input, s->rounds, offset / SALSA_BLOCK_LEN, NULL, block, sizeof(block));
-    for (size_t i = 0; i < take; i++) {
-        out[i] = (uint8_t)((in != NULL ? in[i] : 0) ^ block[skip + i]);
+    for (size_t i = 0; in != NULL && i < take; i++) {
+        block[skip + i] ^= in[i];
     }
+    memcpy(out, block + skip, take);
     sodium_memzero(block, sizeof(block));
     return take;
 }
