@@ -241,12 +241,6 @@ enum vl1_verdict hello_authenticated(struct peer *peer, struct opened *packet)
     return VL1_DONE;
 }
 
-static void process(struct vl1 *vl1, struct peer *peer, const struct arrival *at, uint8_t *pkt,
-                    size_t len)
-{
-    vl1_dispatch(vl1, peer, at, pkt, len, false);
-}
-
 /* The address is taken by another key. The one who asks is told so, in keys he can read. */
 static void collision(struct vl1 *vl1, const struct arrival *at, const struct hello *h,
                       const uint8_t *pkt, const struct armor_keys *keys)
@@ -410,7 +404,7 @@ void hello_receive(struct vl1 *vl1, const struct arrival *at, uint8_t *pkt, size
         vl1_count(vl1, VL1_DROP_MAC);
         return;
     }
-    process(vl1, peer, at, pkt, len);
+    vl1_dispatch(vl1, peer, at, pkt, len, false);
 }
 
 /* Each copy of the HELLO is handled where it came from. */
@@ -423,7 +417,7 @@ static void process_copies(struct vl1 *vl1, struct peer *peer, const struct vali
 
         at.now_ms = now_ms;
         memcpy(packet, v->packet, v->len);
-        process(vl1, peer, &at, packet, v->len);
+        vl1_dispatch(vl1, peer, &at, packet, v->len, false);
     }
 }
 

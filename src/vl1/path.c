@@ -58,29 +58,38 @@ bool path_is_allowed(struct vl1 *vl1, const struct peer *peer, const struct inet
     return !is_blacklisted(vl1, peer->identity.address, remote);
 }
 
-/* MTU and trusted path ID of a remote address by the longest configured prefix. */
-static void apply_policy(const struct vl1 *vl1, struct path *path)
+/* The settings of a remote address: those of the longest configured prefix, or NULL. */
+const struct physical_entry *policy_find(const struct vl1 *vl1, const struct inetaddr *remote)
 {
     const struct physical_entry *hit = NULL;
 
     for (size_t i = 0; i < vl1->physical_count; i++) {
         const struct physical_entry *e = &vl1->physical[i];
 
-        if (inetaddr_in_net(&path->remote, &e->net) &&
-            (hit == NULL || e->net.port > hit->net.port)) {
+        if (inetaddr_in_net(remote, &e->net) && (hit == NULL || e->net.port > hit->net.port)) {
             hit = e;
         }
     }
-    path->mtu = MTU_PHYSICAL_DEFAULT;
-    path->trusted_id = 0;
-    if (hit != NULL) {
-        path->trusted_id = hit->trusted_path_id;
-        if (hit->mtu != 0) {
-            path->mtu = hit->mtu < MTU_PHYSICAL_MIN   ? MTU_PHYSICAL_MIN
-                        : hit->mtu > MTU_PHYSICAL_MAX ? MTU_PHYSICAL_MAX
-                                                      : hit->mtu;
-        }
+    return hit;
+}
+
+/* UDP payload that an entry (or NULL) allows. */
+unsigned policy_mtu(const struct physical_entry *entry)
+{
+    if (entry == NULL || entry->mtu == 0) {
+        return MTU_PHYSICAL_DEFAULT;
     }
+    return entry->mtu < MTU_PHYSICAL_MIN   ? MTU_PHYSICAL_MIN
+           : entry->mtu > MTU_PHYSICAL_MAX ? MTU_PHYSICAL_MAX
+                                           : entry->mtu;
+}
+
+static void apply_policy(const struct vl1 *vl1, struct path *path)
+{
+    const struct physical_entry *entry = policy_find(vl1, &path->remote);
+
+    path->mtu = policy_mtu(entry);
+    path->trusted_id = entry != NULL ? entry->trusted_path_id : 0;
 }
 
 void paths_apply_policy(struct vl1 *vl1)

@@ -292,15 +292,8 @@ bool is_upstream_address(const struct vl1 *vl1, const struct inetaddr *from)
 static bool is_trusted_path(const struct vl1 *vl1, const struct arrival *at, const uint8_t *pkt)
 {
     uint64_t id = be64_get(pkt + PACKET_AT_MAC);
-    const struct physical_entry *hit = NULL;
+    const struct physical_entry *hit = policy_find(vl1, &at->from);
 
-    for (size_t i = 0; i < vl1->physical_count; i++) {
-        const struct physical_entry *e = &vl1->physical[i];
-
-        if (inetaddr_in_net(&at->from, &e->net) && (hit == NULL || e->net.port > hit->net.port)) {
-            hit = e;
-        }
-    }
     return hit != NULL && hit->trusted_path_id != 0 && hit->trusted_path_id == id &&
            packet_hops(pkt) == 0;
 }
@@ -663,9 +656,9 @@ size_t vl1_packet_limit(const struct vl1 *vl1)
     unsigned mtu = MTU_PHYSICAL_DEFAULT;
 
     for (size_t i = 0; i < vl1->physical_count; i++) {
-        if (vl1->physical[i].mtu != 0 && vl1->physical[i].mtu < mtu) {
-            mtu = vl1->physical[i].mtu < MTU_PHYSICAL_MIN ? MTU_PHYSICAL_MIN : vl1->physical[i].mtu;
-        }
+        unsigned allowed = policy_mtu(&vl1->physical[i]);
+
+        mtu = allowed < mtu ? allowed : mtu;
     }
     return mtu + (FRAGMENTS_MAX - 1) * (mtu - FRAGMENT_AT_DATA);
 }

@@ -423,6 +423,8 @@ void peer_probe_address(struct peer *peer, uint32_t socket, const struct inetadd
 struct probe_gate *peer_probe_gate(struct peer *peer, uint32_t socket, const struct inetaddr *to,
                                    int64_t now_ms);
 void paths_apply_policy(struct vl1 *vl1);
+const struct physical_entry *policy_find(const struct vl1 *vl1, const struct inetaddr *remote);
+unsigned policy_mtu(const struct physical_entry *entry);
 
 /* ---- send.c ---- */
 struct route {
