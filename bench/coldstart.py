@@ -84,10 +84,9 @@ def once(kinds):
         for name in os.listdir(one.path("networks.d")):
             if name.endswith(".conf") and not name.endswith(".local.conf"):
                 one.write("networks.d/" + name, "\n")  # joined, but without a configuration
-        for folder in ("peers.d",):
-            if os.path.isdir(one.path(folder)):
-                for name in os.listdir(one.path(folder)):
-                    os.unlink(one.path(folder, name))
+        if os.path.isdir(one.path("peers.d")):
+            for name in os.listdir(one.path("peers.d")):
+                os.unlink(one.path("peers.d", name))
         server = echo_server("two", target)
         times = {}
         one.start(wait=False)
@@ -156,8 +155,7 @@ def idle(settle=40, seconds=30):
 
 
 def main():
-    if os.environ.get("PANLAN_TEST_ISOLATED") != "0":
-        isolate()
+    runner.isolate(__file__)
     runner.settle()
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     seats = ["pppp"] if runs else []
@@ -173,14 +171,6 @@ def main():
         print("%-10s %-10s %-10s %-10s %8s %8s %8s %8s" % (
             *[KIND[k][0] for k in kinds], *row), flush=True)
     idle()
-
-
-def isolate():
-    base = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
-    if os.geteuid() != 0:
-        base += ["--user", "--map-root-user"]
-    env = dict(os.environ, PANLAN_TEST_ISOLATED="0")
-    os.execvpe(base[0], base + [sys.executable, os.path.abspath(__file__)] + sys.argv[1:], env)
 
 
 if __name__ == "__main__":

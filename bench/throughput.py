@@ -12,8 +12,6 @@ import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "test", "netns"))
-sys.path.insert(0, HERE)
-import coldstart  # noqa: E402
 import net as lab  # noqa: E402
 import run as runner  # noqa: E402
 
@@ -78,11 +76,7 @@ def measure(kinds, seconds):
 
 
 def main():
-    if os.environ.get("PANLAN_TEST_ISOLATED") != "0":
-        os.environ["PANLAN_BENCH"] = os.path.abspath(__file__)
-        base = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
-        os.execvpe(base[0], base + [sys.executable, os.path.abspath(__file__)] + sys.argv[1:],
-                   dict(os.environ, PANLAN_TEST_ISOLATED="0"))
+    runner.isolate(__file__)
     runner.settle()
     seconds = int(sys.argv[1]) if len(sys.argv) > 1 else 3
     runs = int(sys.argv[2]) if len(sys.argv) > 2 else 3

@@ -16,8 +16,10 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 
 
-def isolate():
-    """Start this script again in namespaces that end with it."""
+def isolate(script):
+    """Start a script again in namespaces that end with it; nothing happens in that second life."""
+    if os.environ.get("PANLAN_TEST_ISOLATED") == "0":
+        return
     base = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
     if os.geteuid() != 0:
         base += ["--user", "--map-root-user"]
@@ -28,7 +30,7 @@ def isolate():
         print("0 passed, 0 failed, 1 skipped")
         sys.exit(0)
     env = dict(os.environ, PANLAN_TEST_ISOLATED="0")
-    os.execvpe(base[0], base + [sys.executable, os.path.abspath(__file__)] + sys.argv[1:], env)
+    os.execvpe(base[0], base + [sys.executable, os.path.abspath(script)] + sys.argv[1:], env)
 
 
 def settle():
@@ -84,8 +86,7 @@ def main():
         for name, key, _ in collect(args):
             print("%s:%s" % (name, key))
         return 0
-    if os.environ.get("PANLAN_TEST_ISOLATED") != "0":
-        isolate()
+    isolate(__file__)
     settle()
     if not os.environ.get("PANLAN"):
         sys.exit("PANLAN must name the program to test")
