@@ -1,47 +1,16 @@
 /* AES-GMAC-SIV kernel for AES-NI and PCLMULQDQ. CTR runs eight blocks side by side; GHASH adds up
- * the products of up to 18 blocks with as many powers of the key before one reduction.
+ * the products of up to 34 blocks with as many powers of the key before one reduction.
  * Source: spec 09 section 6.7; S. Gueron and M. Kounavis, "Intel carry-less multiplication
  * instruction and its usage for computing the GCM mode". */
-#include "crypto/aes_priv.h"
+#include "crypto/aes_x86.h"
 #include "crypto/cpu.h"
-
-#include <immintrin.h>
-#include <string.h>
 
 #define AESNI __attribute__((target("aes,pclmul,ssse3")))
 
-enum { WIDTH = 8 };
-
-AESNI static inline __m128i load(const void *p)
-{
-    return _mm_loadu_si128((const __m128i_u *)p);
-}
-
-AESNI static inline void store(void *p, __m128i v)
-{
-    _mm_storeu_si128((__m128i_u *)p, v);
-}
-
-AESNI static inline __m128i round_key(const uint8_t *schedule, size_t round)
-{
-    return load(schedule + round * AES_BLOCK_LEN);
-}
-
-/* All 16 bytes in the opposite order. */
-AESNI static inline __m128i reverse(__m128i v)
-{
-    return _mm_shuffle_epi8(v, _mm_set_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
-}
-
-AESNI static inline __m128i encrypt_block(const uint8_t *schedule, __m128i v)
-{
-    v = _mm_xor_si128(v, round_key(schedule, 0));
-#pragma GCC unroll 13
-    for (size_t i = 1; i < AES_ROUND_KEYS - 1; i++) {
-        v = _mm_aesenc_si128(v, round_key(schedule, i));
-    }
-    return _mm_aesenclast_si128(v, round_key(schedule, AES_ROUND_KEYS - 1));
-}
+enum {
+    WIDTH = 8,
+    INIT_STEP = 4, /* powers of the GHASH key made side by side */
+};
 
 /* Each word becomes the XOR of itself and all before it, then of the word from the assist. */
 AESNI static inline __m128i expand(__m128i key, __m128i assist)
@@ -62,8 +31,8 @@ AESNI static void expand_key(const uint8_t key[AES_KEY_LEN], uint8_t schedule[AE
 {
     __m128i rk[AES_ROUND_KEYS + 1]; /* the last is made in a pair, but not used */
 
-    rk[0] = load(key);
-    rk[1] = load(key + AES_BLOCK_LEN);
+    rk[0] = block_load(key);
+    rk[1] = block_load(key + AES_BLOCK_LEN);
     expand_pair(rk, _mm_aeskeygenassist_si128(rk[1], 0x01), rk + 2);
     expand_pair(rk + 2, _mm_aeskeygenassist_si128(rk[3], 0x02), rk + 4);
     expand_pair(rk + 4, _mm_aeskeygenassist_si128(rk[5], 0x04), rk + 6);
@@ -72,7 +41,7 @@ AESNI static void expand_key(const uint8_t key[AES_KEY_LEN], uint8_t schedule[AE
     expand_pair(rk + 10, _mm_aeskeygenassist_si128(rk[11], 0x20), rk + 12);
     expand_pair(rk + 12, _mm_aeskeygenassist_si128(rk[13], 0x40), rk + 14);
     for (size_t i = 0; i < AES_ROUND_KEYS; i++) {
-        store(schedule + i * AES_BLOCK_LEN, rk[i]);
+        block_store(schedule + i * AES_BLOCK_LEN, rk[i]);
     }
 }
 
@@ -81,7 +50,7 @@ AESNI static void invert_schedule(const uint8_t *schedule, uint8_t *inverse)
     memcpy(inverse, schedule, AES_BLOCK_LEN);
 #pragma GCC unroll 13
     for (size_t i = 1; i < AES_ROUND_KEYS - 1; i++) {
-        store(inverse + i * AES_BLOCK_LEN, _mm_aesimc_si128(round_key(schedule, i)));
+        block_store(inverse + i * AES_BLOCK_LEN, _mm_aesimc_si128(block_round_key(schedule, i)));
     }
     memcpy(inverse + AES_SCHEDULE_LEN - AES_BLOCK_LEN, schedule + AES_SCHEDULE_LEN - AES_BLOCK_LEN,
            AES_BLOCK_LEN);
@@ -94,58 +63,46 @@ struct product {
     __m128i high;
 };
 
-/* Both halves of v XORed into each half. */
-AESNI static inline __m128i fold_halves(__m128i v)
-{
-    return _mm_xor_si128(v, _mm_shuffle_epi32(v, 0x4e));
-}
-
 AESNI static inline void product_add(struct product *p, __m128i block, const uint8_t *h,
                                      const uint8_t *h_fold)
 {
-    __m128i power = load(h);
+    __m128i power = block_load(h);
 
     p->low = _mm_xor_si128(p->low, _mm_clmulepi64_si128(block, power, 0x00));
     p->high = _mm_xor_si128(p->high, _mm_clmulepi64_si128(block, power, 0x11));
     p->middle =
-        _mm_xor_si128(p->middle, _mm_clmulepi64_si128(fold_halves(block), load(h_fold), 0x00));
+        _mm_xor_si128(p->middle, _mm_clmulepi64_si128(block_fold(block), block_load(h_fold), 0x00));
 }
 
-/* The powers carry a factor x (see init_powers), so the product needs no shift: two folds of the
- * low 64 bits by the reversed polynomial and what is left is the upper half. */
 AESNI static inline __m128i product_reduce(const struct product *p)
 {
-    const __m128i poly = _mm_set_epi64x((long long)0xc200000000000000, 0);
-    __m128i middle = _mm_xor_si128(p->middle, _mm_xor_si128(p->low, p->high));
-    __m128i low = _mm_xor_si128(p->low, _mm_slli_si128(middle, 8));
-    __m128i high = _mm_xor_si128(p->high, _mm_srli_si128(middle, 8));
+    return block_reduce(p->low, p->middle, p->high);
+}
 
-    low = _mm_xor_si128(_mm_shuffle_epi32(low, 0x4e), _mm_clmulepi64_si128(low, poly, 0x10));
-    low = _mm_xor_si128(_mm_shuffle_epi32(low, 0x4e), _mm_clmulepi64_si128(low, poly, 0x10));
-    return _mm_xor_si128(high, low);
+AESNI static inline void set_power(struct aes_gmac_siv *c, size_t at, __m128i power)
+{
+    block_store(c->h[at], power);
+    block_store(c->h_fold[at], block_fold(power));
 }
 
 /* The GHASH key times x in the reversed field, then its powers. */
 AESNI static void init_powers(struct aes_gmac_siv *c)
 {
-    __m128i h = reverse(encrypt_block(c->k0, _mm_setzero_si128()));
+    const size_t last = AES_GHASH_POWERS - 1;
+    __m128i h = block_reverse(block_encrypt(c->k0, _mm_setzero_si128()));
     __m128i carry = _mm_shuffle_epi32(_mm_srai_epi32(h, 31), 0xff);
-    __m128i first;
-    __m128i power;
 
-    first = _mm_or_si128(_mm_slli_epi64(h, 1), _mm_srli_epi64(_mm_slli_si128(h, 8), 63));
-    first = _mm_xor_si128(first,
-                          _mm_and_si128(carry, _mm_set_epi64x((long long)0xc200000000000000, 1)));
-    power = first;
-    store(c->h[AES_GHASH_POWERS - 1], power);
-    store(c->h_fold[AES_GHASH_POWERS - 1], fold_halves(power));
-    for (size_t i = AES_GHASH_POWERS - 1; i > 0; i--) {
+    h = _mm_or_si128(_mm_slli_epi64(h, 1), _mm_srli_epi64(_mm_slli_si128(h, 8), 63));
+    h = _mm_xor_si128(h, _mm_and_si128(carry, _mm_set_epi64x((long long)0xc200000000000000, 1)));
+    set_power(c, last, h);
+    for (size_t i = 1; i <= last; i++) {
+        /* From the fifth on four side by side, none waiting for the one before. */
+        size_t step = i < INIT_STEP ? 1 : INIT_STEP;
         struct product p = {_mm_setzero_si128(), _mm_setzero_si128(), _mm_setzero_si128()};
 
-        product_add(&p, power, c->h[AES_GHASH_POWERS - 1], c->h_fold[AES_GHASH_POWERS - 1]);
-        power = product_reduce(&p);
-        store(c->h[i - 1], power);
-        store(c->h_fold[i - 1], fold_halves(power));
+        product_add(&p, block_load(c->h[last - i + step]), c->h[last - step + 1],
+                    c->h_fold[last - step + 1]);
+        set_power(c, last - i, product_reduce(&p));
     }
 }
 
@@ -158,24 +115,6 @@ AESNI void aesni_init(struct aes_gmac_siv *c, const uint8_t k0[AES_KEY_LEN],
     init_powers(c);
 }
 
-AESNI void aesni_encrypt(const struct aes_gmac_siv *c, const uint8_t in[AES_BLOCK_LEN],
-                         uint8_t out[AES_BLOCK_LEN])
-{
-    store(out, encrypt_block(c->k1, load(in)));
-}
-
-AESNI void aesni_decrypt(const struct aes_gmac_siv *c, const uint8_t in[AES_BLOCK_LEN],
-                         uint8_t out[AES_BLOCK_LEN])
-{
-    __m128i v = _mm_xor_si128(load(in), round_key(c->k1_inv, AES_ROUND_KEYS - 1));
-
-#pragma GCC unroll 13
-    for (size_t i = AES_ROUND_KEYS - 2; i > 0; i--) {
-        v = _mm_aesdec_si128(v, round_key(c->k1_inv, i));
-    }
-    store(out, _mm_aesdeclast_si128(v, round_key(c->k1_inv, 0)));
-}
-
 /* A GHASH under way. Blocks are taken in runs that share a reduction; `next` is the power of the
  * next block, the last block of a run taking H itself. */
 struct ghash {
@@ -186,7 +125,7 @@ struct ghash {
     size_t left;   /* blocks after this run */
 };
 
-/* Begin a run: all that is left if it fits, else 16. */
+/* Begin a run: all that is left if it fits, else 32. */
 AESNI static inline void run_begin(struct ghash *g)
 {
     size_t n = g->left <= AES_GHASH_POWERS ? g->left : AES_GHASH_POWERS - 2;
@@ -208,7 +147,7 @@ AESNI static inline void ghash_block(struct ghash *g, __m128i block)
     }
 }
 
-AESNI static inline void ghash_piece(struct ghash *g, const uint8_t *data, size_t len)
+AESNI static inline void ghash_data(struct ghash *g, const uint8_t *data, size_t len)
 {
     uint8_t last[AES_BLOCK_LEN] = {0};
 
@@ -218,45 +157,54 @@ AESNI static inline void ghash_piece(struct ghash *g, const uint8_t *data, size_
 
         /* All but the last block of a run. */
         for (size_t i = 1; i < n; i++) {
-            product_add(&g->sum, _mm_xor_si128(reverse(load(data)), g->state), g->c->h[g->next],
-                        g->c->h_fold[g->next]);
+            product_add(&g->sum, _mm_xor_si128(block_reverse(block_load(data)), g->state),
+                        g->c->h[g->next], g->c->h_fold[g->next]);
             g->state = _mm_setzero_si128();
             g->next++;
             data += AES_BLOCK_LEN;
         }
-        ghash_block(g, reverse(load(data)));
+        ghash_block(g, block_reverse(block_load(data)));
         data += AES_BLOCK_LEN;
         len -= n * AES_BLOCK_LEN;
     }
     if (len > 0) {
         memcpy(last, data, len);
-        ghash_block(g, reverse(load(last)));
+        ghash_block(g, block_reverse(block_load(last)));
     }
 }
 
-AESNI static uint64_t gmac(const struct aes_gmac_siv *c, const uint8_t nonce[AES_SIV_NONCE_LEN],
-                           const uint8_t aad[AES_SIV_AAD_LEN], const struct aes_piece *pieces,
-                           size_t count)
+AESNI static __m128i ghash_text(const struct aes_gmac_siv *c, const uint8_t aad[AES_SIV_AAD_LEN],
+                                const uint8_t *text, size_t len)
 {
-    struct ghash g = {.c = c, .state = _mm_setzero_si128()};
-    uint8_t head[AES_BLOCK_LEN] = {0};
-    uint64_t iv;
-    __m128i mask;
-    __m128i sum;
-    size_t len;
+    struct ghash g = {.c = c, .state = _mm_setzero_si128(), .left = aes_count_blocks(len) + 2};
 
-    memcpy(&iv, nonce, sizeof(iv));
-    mask = encrypt_block(c->k0, _mm_set_epi64x(1LL << 56, (long long)iv));
-    g.left = aes_count_blocks(pieces, count, &len) + 2;
     run_begin(&g);
-    memcpy(head, aad, AES_SIV_AAD_LEN);
-    ghash_block(&g, reverse(load(head)));
-    for (size_t i = 0; i < count; i++) {
-        ghash_piece(&g, pieces[i].data, pieces[i].len);
-    }
-    ghash_block(&g, _mm_set_epi64x((long long)(AES_BLOCK_LEN + len) * 8, 0));
-    sum = fold_halves(_mm_xor_si128(reverse(g.state), mask));
-    return (uint64_t)_mm_cvtsi128_si64(sum);
+    ghash_block(&g, block_of_aad(aad));
+    ghash_data(&g, text, len);
+    ghash_block(&g, block_of_lengths(len));
+    return g.state;
+}
+
+AESNI static void tag_text(const struct aes_gmac_siv *c, const uint8_t nonce[AES_SIV_NONCE_LEN],
+                           const uint8_t aad[AES_SIV_AAD_LEN], const uint8_t *text, size_t len,
+                           uint8_t ret_tag[AES_SIV_TAG_LEN])
+{
+    uint64_t id = block_word(nonce);
+    __m128i mask = block_mask(c, id);
+    uint64_t fold = block_gmac(ghash_text(c, aad, text, len), mask);
+
+    block_store(ret_tag, block_encrypt(c->k1, block_of(id, fold)));
+}
+
+AESNI static bool check_text(const struct aes_gmac_siv *c, const uint8_t aad[AES_SIV_AAD_LEN],
+                             const uint8_t tag[AES_SIV_TAG_LEN], const uint8_t *text, size_t len)
+{
+    __m128i want = block_decrypt(c->k1_inv, block_load_words(tag));
+    __m128i mask = block_mask(c, block_first(want));
+    uint64_t fold = block_gmac(ghash_text(c, aad, text, len), mask);
+
+    /* One comparison of whole words: constant time. */
+    return (fold ^ block_second(want)) == 0;
 }
 
 /* Keystream of WIDTH or fewer blocks; counter: the block with its bytes reversed. */
@@ -266,11 +214,11 @@ AESNI static inline void keystream(const uint8_t *schedule, __m128i counter, __m
     for (size_t i = 0; i < n; i++) {
         __m128i block = _mm_add_epi32(counter, _mm_set_epi32(0, 0, 0, (int)i));
 
-        k[i] = _mm_xor_si128(reverse(block), round_key(schedule, 0));
+        k[i] = _mm_xor_si128(block_reverse(block), block_round_key(schedule, 0));
     }
 #pragma GCC unroll 13
     for (size_t round = 1; round < AES_ROUND_KEYS - 1; round++) {
-        __m128i key = round_key(schedule, round);
+        __m128i key = block_round_key(schedule, round);
 
 #pragma GCC unroll 8
         for (size_t i = 0; i < n; i++) {
@@ -279,7 +227,7 @@ AESNI static inline void keystream(const uint8_t *schedule, __m128i counter, __m
     }
 #pragma GCC unroll 8
     for (size_t i = 0; i < n; i++) {
-        k[i] = _mm_aesenclast_si128(k[i], round_key(schedule, AES_ROUND_KEYS - 1));
+        k[i] = _mm_aesenclast_si128(k[i], block_round_key(schedule, AES_ROUND_KEYS - 1));
     }
 }
 
@@ -289,7 +237,7 @@ AESNI static inline void xor_tail(const __m128i *k, const uint8_t *in, uint8_t *
     size_t i = 0;
 
     for (; len >= AES_BLOCK_LEN; i++) {
-        store(out, _mm_xor_si128(load(in), k[i]));
+        block_store(out, _mm_xor_si128(block_load(in), k[i]));
         in += AES_BLOCK_LEN;
         out += AES_BLOCK_LEN;
         len -= AES_BLOCK_LEN;
@@ -298,22 +246,22 @@ AESNI static inline void xor_tail(const __m128i *k, const uint8_t *in, uint8_t *
         uint8_t last[AES_BLOCK_LEN] = {0};
 
         memcpy(last, in, len);
-        store(last, _mm_xor_si128(load(last), k[i]));
+        block_store(last, _mm_xor_si128(block_load(last), k[i]));
         memcpy(out, last, len);
     }
 }
 
-AESNI static void ctr(const struct aes_gmac_siv *c, const uint8_t start[AES_BLOCK_LEN],
+AESNI static void ctr(const struct aes_gmac_siv *c, const uint8_t tag[AES_SIV_TAG_LEN],
                       uint32_t index, const uint8_t *in, uint8_t *out, size_t len)
 {
-    __m128i counter = _mm_add_epi32(reverse(load(start)), _mm_set_epi32(0, 0, 0, (int)index));
+    __m128i counter = _mm_add_epi32(block_counter(tag), _mm_set_epi32(0, 0, 0, (int)index));
     __m128i k[WIDTH];
 
     while (len >= (size_t)WIDTH * AES_BLOCK_LEN) {
         keystream(c->k1, counter, k, WIDTH);
 #pragma GCC unroll 8
         for (size_t i = 0; i < WIDTH; i++) {
-            store(out, _mm_xor_si128(load(in), k[i]));
+            block_store(out, _mm_xor_si128(block_load(in), k[i]));
             in += AES_BLOCK_LEN;
             out += AES_BLOCK_LEN;
         }
@@ -333,8 +281,7 @@ const struct aes_kernel aes_aesni = {
     .name = "aesni",
     .needs = CPU_AES,
     .init = aesni_init,
-    .gmac = gmac,
-    .encrypt = aesni_encrypt,
-    .decrypt = aesni_decrypt,
+    .tag = tag_text,
+    .check = check_text,
     .ctr = ctr,
 };

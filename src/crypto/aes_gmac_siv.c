@@ -32,20 +32,15 @@ void aes_gmac_siv_done(struct aes_gmac_siv *c)
 }
 
 void aes_gmac_siv_tag(const struct aes_gmac_siv *c, const uint8_t nonce[AES_SIV_NONCE_LEN],
-                      const uint8_t aad[AES_SIV_AAD_LEN], const struct aes_piece *pieces,
-                      size_t count, uint8_t ret_tag[AES_SIV_TAG_LEN])
+                      const uint8_t aad[AES_SIV_AAD_LEN], const uint8_t *text, size_t len,
+                      uint8_t ret_tag[AES_SIV_TAG_LEN])
 {
-    uint64_t fold = c->kernel->gmac(c, nonce, aad, pieces, count);
-    uint8_t block[AES_BLOCK_LEN];
-
-    memcpy(block, nonce, AES_SIV_NONCE_LEN);
-    memcpy(block + AES_SIV_NONCE_LEN, &fold, sizeof(fold));
-    c->kernel->encrypt(c, block, ret_tag);
+    c->kernel->tag(c, nonce, aad, text, len, ret_tag);
 }
 
 /* Keystream from an offset inside a block up to the block's end, or for len bytes if less. Returns
  * how many bytes were done. */
-static size_t ctr_partial(const struct aes_gmac_siv *c, const uint8_t start[AES_BLOCK_LEN],
+static size_t ctr_partial(const struct aes_gmac_siv *c, const uint8_t tag[AES_SIV_TAG_LEN],
                           size_t offset, const uint8_t *in, uint8_t *out, size_t len)
 {
     size_t skip = offset % AES_BLOCK_LEN;
@@ -53,7 +48,7 @@ static size_t ctr_partial(const struct aes_gmac_siv *c, const uint8_t start[AES_
     uint8_t block[AES_BLOCK_LEN] = {0};
 
     memcpy(block + skip, in, take);
-    c->kernel->ctr(c, start, (uint32_t)(offset / AES_BLOCK_LEN), block, block, sizeof(block));
+    c->kernel->ctr(c, tag, (uint32_t)(offset / AES_BLOCK_LEN), block, block, sizeof(block));
     memcpy(out, block + skip, take);
     return take;
 }
@@ -61,14 +56,9 @@ static size_t ctr_partial(const struct aes_gmac_siv *c, const uint8_t start[AES_
 void aes_gmac_siv_ctr(const struct aes_gmac_siv *c, const uint8_t tag[AES_SIV_TAG_LEN],
                       size_t offset, const uint8_t *in, uint8_t *out, size_t len)
 {
-    uint8_t start[AES_BLOCK_LEN];
-
     assert(len <= AES_SIV_TEXT_MAX && offset <= AES_SIV_TEXT_MAX - len);
-    /* With the top bit of the 32-bit counter clear no carry can leave it. */
-    memcpy(start, tag, sizeof(start));
-    start[12] &= 0x7f;
     if (offset % AES_BLOCK_LEN != 0 && len > 0) {
-        size_t done = ctr_partial(c, start, offset, in, out, len);
+        size_t done = ctr_partial(c, tag, offset, in, out, len);
 
         offset += done;
         in += done;
@@ -76,33 +66,23 @@ void aes_gmac_siv_ctr(const struct aes_gmac_siv *c, const uint8_t tag[AES_SIV_TA
         len -= done;
     }
     if (len > 0) {
-        c->kernel->ctr(c, start, (uint32_t)(offset / AES_BLOCK_LEN), in, out, len);
+        c->kernel->ctr(c, tag, (uint32_t)(offset / AES_BLOCK_LEN), in, out, len);
     }
 }
 
 int aes_gmac_siv_check(const struct aes_gmac_siv *c, const uint8_t aad[AES_SIV_AAD_LEN],
-                       const uint8_t tag[AES_SIV_TAG_LEN], const struct aes_piece *pieces,
-                       size_t count)
+                       const uint8_t tag[AES_SIV_TAG_LEN], const uint8_t *text, size_t len)
 {
-    uint8_t block[AES_BLOCK_LEN];
-    uint64_t want;
-    uint64_t fold;
-
-    c->kernel->decrypt(c, tag, block);
-    fold = c->kernel->gmac(c, block, aad, pieces, count);
-    memcpy(&want, block + AES_SIV_NONCE_LEN, sizeof(want));
-    /* One comparison of whole words: constant time. */
-    return (fold ^ want) == 0 ? 0 : -EACCES;
+    return c->kernel->check(c, aad, tag, text, len) ? 0 : -EACCES;
 }
 
 void aes_gmac_siv_seal(const struct aes_gmac_siv *c, const uint8_t nonce[AES_SIV_NONCE_LEN],
                        const uint8_t aad[AES_SIV_AAD_LEN], const uint8_t *in, size_t len,
                        uint8_t *out, uint8_t ret_tag[AES_SIV_TAG_LEN])
 {
-    struct aes_piece piece = {.data = in, .len = len};
     uint8_t tag[AES_SIV_TAG_LEN]; /* ret_tag may lie where nonce does */
 
-    aes_gmac_siv_tag(c, nonce, aad, &piece, 1, tag);
+    aes_gmac_siv_tag(c, nonce, aad, in, len, tag);
     aes_gmac_siv_ctr(c, tag, 0, in, out, len);
     memcpy(ret_tag, tag, sizeof(tag));
 }
@@ -111,11 +91,10 @@ int aes_gmac_siv_open(const struct aes_gmac_siv *c, const uint8_t aad[AES_SIV_AA
                       const uint8_t tag[AES_SIV_TAG_LEN], const uint8_t *in, size_t len,
                       uint8_t *out)
 {
-    struct aes_piece piece = {.data = out, .len = len};
     int r;
 
     aes_gmac_siv_ctr(c, tag, 0, in, out, len);
-    r = aes_gmac_siv_check(c, aad, tag, &piece, 1);
+    r = aes_gmac_siv_check(c, aad, tag, out, len);
     if (r < 0) {
         aes_gmac_siv_ctr(c, tag, 0, out, out, len);
     }

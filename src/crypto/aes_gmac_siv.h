@@ -1,8 +1,8 @@
 /* AES-GMAC-SIV, the authenticated encryption of suite 3, one file per CPU kernel.
  *
  * The tag T binds nonce, associated data and plaintext, and is the start of the CTR keystream.
- * Whole texts use seal and open. Users whose text lies in pieces (super-frames, fragments) use the
- * steps those consist of: tag, ctr (from any byte on), check. Source: spec 01 section 8.5, spec 09
+ * Whole texts use seal and open. Users whose ciphertext lies in pieces (fragments) use the steps
+ * those consist of: tag, ctr (from any byte on), check. Source: spec 01 section 8.5, spec 09
  * section 6.7. */
 #pragma once
 
@@ -20,16 +20,11 @@ enum {
     AES_SIV_AAD_LEN = 11,     /* destination, source, flags without hops */
     AES_SIV_TAG_LEN = 16,     /* first half: wire packet ID, second half: MAC field */
     AES_SIV_TEXT_MAX = 65536, /* longest text; packets are far below */
-    AES_GHASH_POWERS = 18,    /* 16 data blocks, associated data and lengths in one reduction */
+    AES_GHASH_POWERS = 34,    /* 32 data blocks, associated data and lengths in one reduction */
+    AES_GHASH_PAD = 2,        /* room behind the powers for reading them four at a time */
 };
 
 struct aes_gmac_siv;
-
-/* A part of a text. All parts but the last have a multiple of 16 bytes. */
-struct aes_piece {
-    const uint8_t *data; /* borrowed */
-    size_t len;
-};
 
 /* One implementation; the functions are for aes_gmac_siv.c and for tests. */
 struct aes_kernel {
@@ -39,29 +34,28 @@ struct aes_kernel {
     /* Fill everything in c but the kernel. */
     void (*init)(struct aes_gmac_siv *c, const uint8_t k0[AES_KEY_LEN],
                  const uint8_t k1[AES_KEY_LEN]);
-    /* The folded GMAC (8 bytes) of associated data and pieces under k0. */
-    uint64_t (*gmac)(const struct aes_gmac_siv *c, const uint8_t nonce[AES_SIV_NONCE_LEN],
-                     const uint8_t aad[AES_SIV_AAD_LEN], const struct aes_piece *pieces,
-                     size_t count);
-    /* One block under k1, forward and inverse. */
-    void (*encrypt)(const struct aes_gmac_siv *c, const uint8_t in[AES_BLOCK_LEN],
-                    uint8_t out[AES_BLOCK_LEN]);
-    void (*decrypt)(const struct aes_gmac_siv *c, const uint8_t in[AES_BLOCK_LEN],
-                    uint8_t out[AES_BLOCK_LEN]);
-    /* XOR keystream under k1 from the counter block start + index on. in may be out, or overlap it
-     * from above (out < in). */
-    void (*ctr)(const struct aes_gmac_siv *c, const uint8_t start[AES_BLOCK_LEN], uint32_t index,
+    /* As aes_gmac_siv_tag. */
+    void (*tag)(const struct aes_gmac_siv *c, const uint8_t nonce[AES_SIV_NONCE_LEN],
+                const uint8_t aad[AES_SIV_AAD_LEN], const uint8_t *text, size_t len,
+                uint8_t ret_tag[AES_SIV_TAG_LEN]);
+    /* True if the tag is that of this plaintext; in constant time. */
+    bool (*check)(const struct aes_gmac_siv *c, const uint8_t aad[AES_SIV_AAD_LEN],
+                  const uint8_t tag[AES_SIV_TAG_LEN], const uint8_t *text, size_t len);
+    /* XOR the keystream of this tag from block `index` on. in may be out, or overlap it from above
+     * (out < in). */
+    void (*ctr)(const struct aes_gmac_siv *c, const uint8_t tag[AES_SIV_TAG_LEN], uint32_t index,
                 const uint8_t *in, uint8_t *out, size_t len);
 };
 
 /* Keys of one pair of nodes. The form of the members is the kernel's. Constant after init, so any
  * number of threads may use it. Holds secrets: aes_gmac_siv_done. */
 struct aes_gmac_siv {
-    _Alignas(16) uint8_t k0[AES_SCHEDULE_LEN];         /* GMAC key; no more than malloc aligns to */
-    _Alignas(16) uint8_t k1[AES_SCHEDULE_LEN];         /* CTR and tag key */
-    _Alignas(16) uint8_t k1_inv[AES_SCHEDULE_LEN];     /* for the inverse cipher */
-    _Alignas(16) uint8_t h[AES_GHASH_POWERS][16];      /* powers of the GHASH key, highest first */
-    _Alignas(16) uint8_t h_fold[AES_GHASH_POWERS][16]; /* XOR of the halves of each */
+    _Alignas(16) uint8_t k0[AES_SCHEDULE_LEN];     /* GMAC key; no more than malloc aligns to */
+    _Alignas(16) uint8_t k1[AES_SCHEDULE_LEN];     /* CTR and tag key */
+    _Alignas(16) uint8_t k1_inv[AES_SCHEDULE_LEN]; /* for the inverse cipher */
+    /* Powers of the GHASH key, highest first, and the XOR of the halves of each. */
+    _Alignas(16) uint8_t h[AES_GHASH_POWERS + AES_GHASH_PAD][16];
+    _Alignas(16) uint8_t h_fold[AES_GHASH_POWERS + AES_GHASH_PAD][16];
     const struct aes_kernel *kernel;
 };
 
@@ -87,18 +81,18 @@ MUST_CHECK int aes_gmac_siv_open(const struct aes_gmac_siv *c, const uint8_t aad
                                  const uint8_t tag[AES_SIV_TAG_LEN], const uint8_t *in, size_t len,
                                  uint8_t *out);
 
-/* Step: tag of a plaintext in pieces. */
+/* Step: tag of a plaintext. */
 void aes_gmac_siv_tag(const struct aes_gmac_siv *c, const uint8_t nonce[AES_SIV_NONCE_LEN],
-                      const uint8_t aad[AES_SIV_AAD_LEN], const struct aes_piece *pieces,
-                      size_t count, uint8_t ret_tag[AES_SIV_TAG_LEN]);
+                      const uint8_t aad[AES_SIV_AAD_LEN], const uint8_t *text, size_t len,
+                      uint8_t ret_tag[AES_SIV_TAG_LEN]);
 
 /* Step: XOR the keystream of this tag, from text byte `offset` on, over in into out. in may be out,
  * or overlap it from above (out < in): bytes are read before they are written over. */
 void aes_gmac_siv_ctr(const struct aes_gmac_siv *c, const uint8_t tag[AES_SIV_TAG_LEN],
                       size_t offset, const uint8_t *in, uint8_t *out, size_t len);
 
-/* Step: check the tag against decrypted pieces, which the caller must not use before and must
+/* Step: check the tag against the decrypted text, which the caller must not use before and must
  * destroy after a failure. Returns 0; -EACCES. */
 MUST_CHECK int aes_gmac_siv_check(const struct aes_gmac_siv *c, const uint8_t aad[AES_SIV_AAD_LEN],
-                                  const uint8_t tag[AES_SIV_TAG_LEN],
-                                  const struct aes_piece *pieces, size_t count);
+                                  const uint8_t tag[AES_SIV_TAG_LEN], const uint8_t *text,
+                                  size_t len);

@@ -401,29 +401,18 @@ static void init(struct aes_gmac_siv *c, const uint8_t k0[AES_KEY_LEN],
     one_block(c->k0, false, zero, c->h[0]);
 }
 
-static void encrypt(const struct aes_gmac_siv *c, const uint8_t in[AES_BLOCK_LEN],
-                    uint8_t out[AES_BLOCK_LEN])
-{
-    one_block(c->k1, false, in, out);
-}
-
-static void decrypt(const struct aes_gmac_siv *c, const uint8_t in[AES_BLOCK_LEN],
-                    uint8_t out[AES_BLOCK_LEN])
-{
-    one_block(c->k1, true, in, out);
-}
-
-static void ctr(const struct aes_gmac_siv *c, const uint8_t start[AES_BLOCK_LEN], uint32_t index,
+static void ctr(const struct aes_gmac_siv *c, const uint8_t tag[AES_SIV_TAG_LEN], uint32_t index,
                 const uint8_t *in, uint8_t *out, size_t len)
 {
-    uint32_t counter = be32_get(start + 12) + index;
+    /* With the top bit of the 32-bit counter clear no carry can leave it. */
+    uint32_t counter = (be32_get(tag + 12) & 0x7fffffff) + index;
     uint8_t keystream[SLICE_LEN];
 
     while (len > 0) {
         size_t n = len < SLICE_LEN ? len : SLICE_LEN;
 
         for (size_t b = 0; b < SLICE_BLOCKS; b++) {
-            memcpy(keystream + b * AES_BLOCK_LEN, start, 12);
+            memcpy(keystream + b * AES_BLOCK_LEN, tag, 12);
             be32_put(keystream + b * AES_BLOCK_LEN + 12, counter++);
         }
         encrypt_slice(c->k1, keystream);
@@ -546,38 +535,34 @@ static void ghash_block(struct u128 *y, const struct ghash_key *h,
     ghash_mul(y, h);
 }
 
-static void ghash_piece(struct u128 *y, const struct ghash_key *h, const struct aes_piece *piece)
+static void ghash_text(struct u128 *y, const struct ghash_key *h, const uint8_t *text, size_t len)
 {
     uint8_t last[AES_BLOCK_LEN] = {0};
-    size_t whole = piece->len / AES_BLOCK_LEN * AES_BLOCK_LEN;
+    size_t whole = len / AES_BLOCK_LEN * AES_BLOCK_LEN;
 
     for (size_t i = 0; i < whole; i += AES_BLOCK_LEN) {
-        ghash_block(y, h, piece->data + i);
+        ghash_block(y, h, text + i);
     }
-    if (whole < piece->len) {
-        memcpy(last, piece->data + whole, piece->len - whole);
+    if (whole < len) {
+        memcpy(last, text + whole, len - whole);
         ghash_block(y, h, last);
     }
 }
 
+/* The folded GMAC (8 bytes) of associated data and text. */
 static uint64_t gmac(const struct aes_gmac_siv *c, const uint8_t nonce[AES_SIV_NONCE_LEN],
-                     const uint8_t aad[AES_SIV_AAD_LEN], const struct aes_piece *pieces,
-                     size_t count)
+                     const uint8_t aad[AES_SIV_AAD_LEN], const uint8_t *text, size_t len)
 {
     struct ghash_key h;
     struct u128 y = {0};
     uint8_t block[AES_BLOCK_LEN] = {0};
     uint8_t out[8];
     uint64_t fold;
-    size_t len;
 
     ghash_key_init(&h, c->h[0]);
     memcpy(block, aad, AES_SIV_AAD_LEN);
     ghash_block(&y, &h, block);
-    for (size_t i = 0; i < count; i++) {
-        ghash_piece(&y, &h, &pieces[i]);
-    }
-    (void)aes_count_blocks(pieces, count, &len);
+    ghash_text(&y, &h, text, len);
     y.high ^= (AES_BLOCK_LEN + (uint64_t)len) * 8;
     ghash_mul(&y, &h);
 
@@ -591,11 +576,34 @@ static uint64_t gmac(const struct aes_gmac_siv *c, const uint8_t nonce[AES_SIV_N
     return fold;
 }
 
+static void tag_text(const struct aes_gmac_siv *c, const uint8_t nonce[AES_SIV_NONCE_LEN],
+                     const uint8_t aad[AES_SIV_AAD_LEN], const uint8_t *text, size_t len,
+                     uint8_t ret_tag[AES_SIV_TAG_LEN])
+{
+    uint64_t fold = gmac(c, nonce, aad, text, len);
+    uint8_t block[AES_BLOCK_LEN];
+
+    memcpy(block, nonce, AES_SIV_NONCE_LEN);
+    memcpy(block + AES_SIV_NONCE_LEN, &fold, sizeof(fold));
+    one_block(c->k1, false, block, ret_tag);
+}
+
+static bool check_text(const struct aes_gmac_siv *c, const uint8_t aad[AES_SIV_AAD_LEN],
+                       const uint8_t tag[AES_SIV_TAG_LEN], const uint8_t *text, size_t len)
+{
+    uint8_t block[AES_BLOCK_LEN];
+    uint64_t want;
+
+    one_block(c->k1, true, tag, block);
+    memcpy(&want, block + AES_SIV_NONCE_LEN, sizeof(want));
+    /* One comparison of whole words: constant time. */
+    return (gmac(c, block, aad, text, len) ^ want) == 0;
+}
+
 const struct aes_kernel aes_portable = {
     .name = "portable",
     .init = init,
-    .gmac = gmac,
-    .encrypt = encrypt,
-    .decrypt = decrypt,
+    .tag = tag_text,
+    .check = check_text,
     .ctr = ctr,
 };

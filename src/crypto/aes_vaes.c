@@ -1,10 +1,7 @@
 /* AES-GMAC-SIV kernel for VAES and VPCLMULQDQ: that of aes_aesni.c with two blocks in a register.
  * Source: spec 09 sections 4.1 and 6.7. */
-#include "crypto/aes_priv.h"
+#include "crypto/aes_x86.h"
 #include "crypto/cpu.h"
-
-#include <immintrin.h>
-#include <string.h>
 
 #define VAES __attribute__((target("avx2,aes,pclmul,vaes,vpclmulqdq")))
 
@@ -23,11 +20,6 @@ VAES static inline void store2(void *p, __m256i v)
     _mm256_storeu_si256((__m256i_u *)p, v);
 }
 
-VAES static inline __m128i load(const void *p)
-{
-    return _mm_loadu_si128((const __m128i_u *)p);
-}
-
 VAES static inline __m256i both(__m128i v)
 {
     return _mm256_broadcastsi128_si256(v);
@@ -38,24 +30,9 @@ VAES static inline __m128i order(void)
     return _mm_set_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
 }
 
-VAES static inline __m128i reverse(__m128i v)
-{
-    return _mm_shuffle_epi8(v, order());
-}
-
 VAES static inline __m256i reverse2(__m256i v)
 {
     return _mm256_shuffle_epi8(v, both(order()));
-}
-
-VAES static inline __m128i encrypt_block(const uint8_t *schedule, __m128i v)
-{
-    v = _mm_xor_si128(v, load(schedule));
-#pragma GCC unroll 13
-    for (size_t i = 1; i < AES_ROUND_KEYS - 1; i++) {
-        v = _mm_aesenc_si128(v, load(schedule + i * AES_BLOCK_LEN));
-    }
-    return _mm_aesenclast_si128(v, load(schedule + AES_SCHEDULE_LEN - AES_BLOCK_LEN));
 }
 
 /* Products being summed, those of even and odd blocks in the two lanes. */
@@ -85,19 +62,9 @@ VAES static inline __m128i lanes_xor(__m256i v)
     return _mm_xor_si128(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
 }
 
-/* As product_reduce of aes_aesni.c. */
 VAES static inline __m128i product_reduce(const struct product *p)
 {
-    const __m128i poly = _mm_set_epi64x((long long)0xc200000000000000, 0);
-    __m128i low = lanes_xor(p->low);
-    __m128i high = lanes_xor(p->high);
-    __m128i middle = _mm_xor_si128(lanes_xor(p->middle), _mm_xor_si128(low, high));
-
-    low = _mm_xor_si128(low, _mm_slli_si128(middle, 8));
-    high = _mm_xor_si128(high, _mm_srli_si128(middle, 8));
-    low = _mm_xor_si128(_mm_shuffle_epi32(low, 0x4e), _mm_clmulepi64_si128(low, poly, 0x10));
-    low = _mm_xor_si128(_mm_shuffle_epi32(low, 0x4e), _mm_clmulepi64_si128(low, poly, 0x10));
-    return _mm_xor_si128(high, low);
+    return block_reduce(lanes_xor(p->low), lanes_xor(p->middle), lanes_xor(p->high));
 }
 
 /* A GHASH under way; see aes_aesni.c. */
@@ -121,8 +88,8 @@ VAES static inline void run_begin(struct ghash *g)
 VAES static inline void ghash_block(struct ghash *g, __m128i block)
 {
     product_add(&g->sum, _mm256_zextsi128_si256(_mm_xor_si128(block, g->state)),
-                _mm256_zextsi128_si256(load(g->c->h[g->next])),
-                _mm256_zextsi128_si256(load(g->c->h_fold[g->next])));
+                _mm256_zextsi128_si256(block_load(g->c->h[g->next])),
+                _mm256_zextsi128_si256(block_load(g->c->h_fold[g->next])));
     g->state = _mm_setzero_si128();
     g->next++;
     if (g->next == AES_GHASH_POWERS) {
@@ -152,7 +119,7 @@ VAES static inline void ghash_pairs(struct ghash *g, const uint8_t *data, size_t
     g->next += 2 * pairs;
 }
 
-VAES static inline void ghash_piece(struct ghash *g, const uint8_t *data, size_t len)
+VAES static inline void ghash_data(struct ghash *g, const uint8_t *data, size_t len)
 {
     uint8_t last[AES_BLOCK_LEN] = {0};
 
@@ -167,46 +134,55 @@ VAES static inline void ghash_piece(struct ghash *g, const uint8_t *data, size_t
             len -= pairs * PAIR;
         }
         if (len >= AES_BLOCK_LEN) {
-            ghash_block(g, reverse(load(data)));
+            ghash_block(g, block_reverse(block_load(data)));
             data += AES_BLOCK_LEN;
             len -= AES_BLOCK_LEN;
         }
     }
     if (len > 0) {
         memcpy(last, data, len);
-        ghash_block(g, reverse(load(last)));
+        ghash_block(g, block_reverse(block_load(last)));
     }
 }
 
-VAES static uint64_t gmac(const struct aes_gmac_siv *c, const uint8_t nonce[AES_SIV_NONCE_LEN],
-                          const uint8_t aad[AES_SIV_AAD_LEN], const struct aes_piece *pieces,
-                          size_t count)
+VAES static __m128i ghash_text(const struct aes_gmac_siv *c, const uint8_t aad[AES_SIV_AAD_LEN],
+                               const uint8_t *text, size_t len)
 {
-    struct ghash g = {.c = c, .state = _mm_setzero_si128()};
-    uint8_t head[AES_BLOCK_LEN] = {0};
-    uint64_t iv;
-    __m128i mask;
-    __m128i sum;
-    size_t len;
+    struct ghash g = {.c = c, .state = _mm_setzero_si128(), .left = aes_count_blocks(len) + 2};
 
-    memcpy(&iv, nonce, sizeof(iv));
-    mask = encrypt_block(c->k0, _mm_set_epi64x(1LL << 56, (long long)iv));
-    g.left = aes_count_blocks(pieces, count, &len) + 2;
     run_begin(&g);
-    memcpy(head, aad, AES_SIV_AAD_LEN);
-    ghash_block(&g, reverse(load(head)));
-    for (size_t i = 0; i < count; i++) {
-        ghash_piece(&g, pieces[i].data, pieces[i].len);
-    }
-    ghash_block(&g, _mm_set_epi64x((long long)(AES_BLOCK_LEN + len) * 8, 0));
-    sum = _mm_xor_si128(reverse(g.state), mask);
-    return (uint64_t)_mm_cvtsi128_si64(_mm_xor_si128(sum, _mm_shuffle_epi32(sum, 0x4e)));
+    ghash_block(&g, block_of_aad(aad));
+    ghash_data(&g, text, len);
+    ghash_block(&g, block_of_lengths(len));
+    return g.state;
+}
+
+VAES static void tag_text(const struct aes_gmac_siv *c, const uint8_t nonce[AES_SIV_NONCE_LEN],
+                          const uint8_t aad[AES_SIV_AAD_LEN], const uint8_t *text, size_t len,
+                          uint8_t ret_tag[AES_SIV_TAG_LEN])
+{
+    uint64_t id = block_word(nonce);
+    __m128i mask = block_mask(c, id);
+    uint64_t fold = block_gmac(ghash_text(c, aad, text, len), mask);
+
+    block_store(ret_tag, block_encrypt(c->k1, block_of(id, fold)));
+}
+
+VAES static bool check_text(const struct aes_gmac_siv *c, const uint8_t aad[AES_SIV_AAD_LEN],
+                            const uint8_t tag[AES_SIV_TAG_LEN], const uint8_t *text, size_t len)
+{
+    __m128i want = block_decrypt(c->k1_inv, block_load_words(tag));
+    __m128i mask = block_mask(c, block_first(want));
+    uint64_t fold = block_gmac(ghash_text(c, aad, text, len), mask);
+
+    /* One comparison of whole words: constant time. */
+    return (fold ^ block_second(want)) == 0;
 }
 
 /* Keystream of n registers; counters: two blocks with their bytes reversed. */
 VAES static inline void keystream(const uint8_t *schedule, __m256i counters, __m256i *k, size_t n)
 {
-    __m256i key = both(load(schedule));
+    __m256i key = both(block_load(schedule));
 
 #pragma GCC unroll 8
     for (size_t i = 0; i < n; i++) {
@@ -216,13 +192,13 @@ VAES static inline void keystream(const uint8_t *schedule, __m256i counters, __m
     }
 #pragma GCC unroll 13
     for (size_t round = 1; round < AES_ROUND_KEYS - 1; round++) {
-        key = both(load(schedule + round * AES_BLOCK_LEN));
+        key = both(block_load(schedule + round * AES_BLOCK_LEN));
 #pragma GCC unroll 8
         for (size_t i = 0; i < n; i++) {
             k[i] = _mm256_aesenc_epi128(k[i], key);
         }
     }
-    key = both(load(schedule + AES_SCHEDULE_LEN - AES_BLOCK_LEN));
+    key = both(block_load(schedule + AES_SCHEDULE_LEN - AES_BLOCK_LEN));
 #pragma GCC unroll 8
     for (size_t i = 0; i < n; i++) {
         k[i] = _mm256_aesenclast_epi128(k[i], key);
@@ -249,12 +225,11 @@ VAES static inline void xor_tail(const __m256i *k, const uint8_t *in, uint8_t *o
     }
 }
 
-VAES static void ctr(const struct aes_gmac_siv *c, const uint8_t start[AES_BLOCK_LEN],
+VAES static void ctr(const struct aes_gmac_siv *c, const uint8_t tag[AES_SIV_TAG_LEN],
                      uint32_t index, const uint8_t *in, uint8_t *out, size_t len)
 {
-    __m256i counters =
-        _mm256_add_epi32(both(reverse(load(start))),
-                         _mm256_set_epi32(0, 0, 0, (int)(index + 1), 0, 0, 0, (int)index));
+    __m256i counters = _mm256_add_epi32(
+        both(block_counter(tag)), _mm256_set_epi32(0, 0, 0, (int)(index + 1), 0, 0, 0, (int)index));
     __m256i k[WIDTH];
 
     while (len >= (size_t)WIDTH * PAIR) {
@@ -282,8 +257,7 @@ const struct aes_kernel aes_vaes = {
     .name = "vaes",
     .needs = CPU_VAES | CPU_AES,
     .init = aesni_init,
-    .gmac = gmac,
-    .encrypt = aesni_encrypt,
-    .decrypt = aesni_decrypt,
+    .tag = tag_text,
+    .check = check_text,
     .ctr = ctr,
 };

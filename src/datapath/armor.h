@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Everything derived from the shared secret of two nodes. About 1.5 KiB; constant after init, so
+/* Everything derived from the shared secret of two nodes. About 2 KiB; constant after init, so
  * any number of threads may use it. */
 struct armor_keys {
     uint8_t secret[SHARED_KEY_LEN]; /* first 32 bytes: Salsa20 key of suites 0 and 1 */

@@ -34,7 +34,8 @@ static void write_fragment_header(uint8_t *out, const uint8_t *head, unsigned in
 static void seal_siv(uint8_t *pkt, size_t len, const struct armor_keys *keys,
                      const struct parts_layout *layout)
 {
-    const struct aes_piece text = {.data = pkt + PACKET_AT_VERB, .len = len - PACKET_AT_VERB};
+    const uint8_t *text = pkt + PACKET_AT_VERB;
+    size_t text_len = len - PACKET_AT_VERB;
     uint8_t aad[AES_SIV_AAD_LEN];
     uint8_t tag[AES_SIV_TAG_LEN];
     uint8_t *out = layout->datagrams[0];
@@ -42,7 +43,7 @@ static void seal_siv(uint8_t *pkt, size_t len, const struct armor_keys *keys,
     size_t to = layout->size - PACKET_AT_VERB;
 
     siv_aad(pkt, aad);
-    aes_gmac_siv_tag(&keys->aes, pkt + PACKET_AT_ID, aad, &text, 1, tag);
+    aes_gmac_siv_tag(&keys->aes, pkt + PACKET_AT_ID, aad, text, text_len, tag);
     memcpy(out + PACKET_AT_ID, tag, 8);
     memcpy(out + PACKET_AT_DEST, pkt + PACKET_AT_DEST, PACKET_AT_MAC - PACKET_AT_DEST);
     memcpy(out + PACKET_AT_MAC, tag + 8, 8);
@@ -52,9 +53,8 @@ static void seal_siv(uint8_t *pkt, size_t len, const struct armor_keys *keys,
         size_t begin = block_floor(from);
         size_t end = block_floor(to + AES_BLOCK_LEN - 1);
 
-        end = end < text.len ? end : text.len;
-        aes_gmac_siv_ctr(&keys->aes, tag, begin, text.data + begin, data - (from - begin),
-                         end - begin);
+        end = end < text_len ? end : text_len;
+        aes_gmac_siv_ctr(&keys->aes, tag, begin, text + begin, data - (from - begin), end - begin);
         if (i > 0) {
             write_fragment_header(part, out, i, layout->total);
         }
@@ -187,7 +187,6 @@ static void ctr_parts(const struct part *parts, unsigned count, const struct aes
 static int open_siv(const struct part *parts, unsigned count, const struct armor_keys *keys,
                     uint8_t *out, size_t len)
 {
-    const struct aes_piece text = {.data = out + PACKET_AT_VERB, .len = len - PACKET_AT_VERB};
     uint8_t aad[AES_SIV_AAD_LEN];
     uint8_t tag[AES_SIV_TAG_LEN];
 
@@ -196,7 +195,7 @@ static int open_siv(const struct part *parts, unsigned count, const struct armor
     memcpy(tag, out + PACKET_AT_ID, 8);
     memcpy(tag + 8, out + PACKET_AT_MAC, 8);
     ctr_parts(parts, count, &keys->aes, tag, out + PACKET_AT_VERB);
-    return aes_gmac_siv_check(&keys->aes, aad, tag, &text, 1);
+    return aes_gmac_siv_check(&keys->aes, aad, tag, out + PACKET_AT_VERB, len - PACKET_AT_VERB);
 }
 
 int parts_open(const struct part *parts, unsigned count, const struct armor_keys *keys,
