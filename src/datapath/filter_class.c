@@ -116,6 +116,7 @@ struct filter_traits filter_classify(const struct rule *rules, size_t count)
         }
         if (rule->type == RULE_TEE || rule->type == RULE_WATCH || rule->type == RULE_REDIRECT) {
             t.class = FILTER_UNSAFE;
+            t.acts = true;
         }
         if (is_certain && always_ends(rule)) {
             t.accepts_all = i == 0 && rule->type == RULE_ACCEPT;
@@ -135,6 +136,7 @@ struct filter_traits filter_traits_join(struct filter_traits a, struct filter_tr
         .class = a.class > b.class ? a.class : b.class,
         .reads = a.reads | b.reads,
         .tcp_flags = a.tcp_flags | b.tcp_flags,
+        .acts = a.acts || b.acts,
         .accepts_all = a.accepts_all,
     };
 }

@@ -37,6 +37,7 @@ struct filter_traits {
     enum filter_class class;
     uint32_t reads;     /* enum filter_reads bits */
     uint16_t tcp_flags; /* characteristics bits of TCP that are read */
+    bool acts;          /* may copy or redirect frames */
     bool accepts_all;   /* the first thing the program does is to accept */
 };
 

@@ -62,7 +62,7 @@ static void write_ethernet(const struct merge_input *in, uint8_t out[ETHERNET_LE
 }
 
 /* Hash of addresses and ports; not unique. */
-static uint32_t flow_hash(const uint8_t *p, size_t len, uint32_t port)
+static uint32_t flow_hash(const uint8_t *p, size_t len, uint64_t port)
 {
     uint64_t h = port + 0x9e3779b97f4a7c15;
 

@@ -33,14 +33,14 @@ struct merge_input {
     uint64_t source_mac;
     const uint8_t *payload; /* behind the Ethernet header; borrowed until the next flush */
     size_t len;
-    uint32_t port;  /* number of the device, the caller's */
+    uint64_t port;  /* number of the device, the caller's */
     unsigned kinds; /* enum merge_kind bits: what may be merged for this device */
     uint16_t ethertype;
 };
 
 /* A frame or super-frame to be written. */
 struct merge_output {
-    uint32_t port;                      /* as given */
+    uint64_t port;                      /* as given */
     unsigned frames;                    /* it stands for */
     struct vnet_header vnet;            /* zero for a single frame */
     const struct offload_piece *pieces; /* the first begins with the Ethernet header */
@@ -54,7 +54,7 @@ typedef void (*merge_emit_fn)(void *ctx, const struct merge_output *out);
 /* A super-frame being built. */
 struct merge_builder {
     unsigned frames; /* 0: free */
-    uint32_t port;
+    uint64_t port;
     uint32_t hash;     /* of the flow */
     uint32_t next_seq; /* TCP */
     uint16_t next_id;  /* IPv4 */

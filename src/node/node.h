@@ -12,7 +12,9 @@
 #include "wire/netconf.h"
 #include "wire/packet.h"
 
+struct dp_gift;
 struct node;
+struct published;
 struct revocation;
 
 /* ---- life ---- */
@@ -61,6 +63,26 @@ void node_job_done(struct node *node, struct engine_job *job, int64_t now_ms);
 /* After a start, when sockets are set: say HELLO to peers of the last run (from the cache), so that
  * they learn at once that we are back, perhaps at another address or port. At most 256 are used. */
 void node_recall(struct node *node, const uint64_t *addresses, size_t count, int64_t now_ms);
+
+/* ---- the data path (datapath/dp.h) ---- */
+
+/* From now on publish to so many workers (1..DP_WORKERS_MAX) what they need to handle frames
+ * without the engine; once in a node's life. Returns what they find it by, the node's; NULL: out of
+ * memory. */
+MUST_CHECK struct published *node_publish(struct node *node, unsigned workers);
+
+/* Handle what a worker gave. Its data may be changed. */
+void node_take(struct node *node, struct dp_gift *gift, int64_t now_ms);
+
+/* Take over what workers noted (times, counters); to be called DP_HARVEST_MS after one of them
+ * asked for it, and before anything is shown. Returns true if there was something: call again in
+ * DP_HARVEST_MS. */
+bool node_harvest(struct node *node, int64_t now_ms);
+
+/* Number of the newest object that was withdrawn, 0 none. No worker holds any up to `number`: they
+ * are released. */
+uint64_t node_retired(const struct node *node);
+void node_reclaim(struct node *node, uint64_t number);
 
 /* ---- physical side ---- */
 

@@ -30,7 +30,7 @@ struct result {
     size_t count;
     unsigned outputs;
     unsigned longest; /* frames in one output */
-    uint32_t port;    /* of the last output */
+    uint64_t port;    /* of the last output */
 };
 
 static struct result result;
@@ -97,7 +97,7 @@ static int tear_down(void **state)
     return 0;
 }
 
-static void add(struct merger *m, uint32_t port, unsigned kinds, const uint8_t *frame, size_t len)
+static void add(struct merger *m, uint64_t port, unsigned kinds, const uint8_t *frame, size_t len)
 {
     const struct merge_input in = {
         .dest_mac = be64_get(frame) >> 16,
@@ -229,7 +229,7 @@ struct difference {
     int id;         /* added to the ID */
     uint8_t flags;  /* of the second, 0 = ACK */
     int len;        /* added to the payload */
-    uint32_t port;  /* of the second */
+    uint64_t port;  /* of the second */
     unsigned kinds; /* taken away */
     bool trailer;   /* a byte behind the packet */
     unsigned first_flags;

@@ -1,0 +1,98 @@
+/* Inside of the data path: shared by dp.c, dp_receive.c and dp_send.c only. */
+#pragma once
+
+#include "datapath/checksum.h"
+#include "datapath/dp.h"
+#include "datapath/fragment.h"
+#include "datapath/parts.h"
+#include "datapath/seal.h"
+
+enum {
+    DP_PARTS_MAX = DP_MESSAGES_MAX * 64, /* datagrams of one dp_receive */
+    DP_RELAY_RUNS = 256,                 /* forwarded before they are sent */
+    DP_PAIRS = 4096,                     /* pairs that were introduced lately */
+    DP_PAIR_MS = 30000,
+};
+
+/* Where the datagrams being worked on came from. */
+struct dp_arrival {
+    uint32_t socket;
+    const struct inetaddr *from;
+    int64_t now_ms;
+};
+
+/* What the last packet was looked up to: most packets of a batch are of one flow. */
+struct dp_memo {
+    struct dp_session *session;
+    const struct inetaddr *from; /* for which path was found */
+    int path;                    /* index of the session's path, -1 none */
+    struct dp_port *port;
+    unsigned kinds; /* of the port's device */
+    struct dp_member *member;
+    const struct dp_port *judged_port; /* the last verdict that depends on EtherType only */
+    const struct dp_member *judged_member;
+    uint16_t judged_type;
+    enum filter_verdict verdict;
+};
+
+struct dp_pair {
+    uint64_t key;
+    int64_t at_ms;
+};
+
+struct dp {
+    struct published *pub;
+    struct dp_env env;
+    struct dp_shared *shared;
+    unsigned index;
+    struct packet_id_source ids;
+    uint64_t random; /* state of the generator for rules */
+    checksum_fn *checksum;
+    struct merger merger;
+    struct assembly assembly;
+    struct dp_memo memo;
+
+    uint8_t *slab_memory;
+    struct seal_slab slab;
+    struct dp_path targets[SEAL_RUNS_MAX]; /* of the runs in the slab, by number */
+    uint32_t target_count;
+
+    struct part *parts;        /* DP_PARTS_MAX */
+    uint16_t *part_message;    /* for each part the message it came in */
+    struct dp_pair *pairs;     /* DP_PAIRS, at roots */
+    struct dp_run *relay_runs; /* DP_RELAY_RUNS, at roots */
+    size_t relay_count;
+    uint8_t joined[PACKET_MAX]; /* a packet whose parts did not lie together */
+};
+
+static inline void dp_count(struct dp *dp, enum dp_count what, uint64_t n)
+{
+    dp_add(&dp->shared->counts[what], n);
+}
+
+/* Note that cells of an object changed. */
+static inline void dp_changed(struct dp *dp, const struct dp_object *object)
+{
+    if (dp_touch(dp->pub, dp->index, object)) {
+        dp->env.wake(dp->env.ctx);
+    }
+}
+
+static inline void dp_time(_Atomic int64_t *word, int64_t now_ms)
+{
+    atomic_store_explicit(word, now_ms, memory_order_relaxed);
+}
+
+/* Source of random numbers for rules; ctx: struct dp. */
+uint32_t dp_draw(void *ctx);
+
+/* Hand a packet or datagram to the engine. */
+void dp_give(struct dp *dp, enum dp_gift_kind kind, const struct dp_arrival *at, uint8_t *data,
+             size_t len);
+
+/* dp_relay.c: a datagram for another node. */
+void dp_relay(struct dp *dp, const struct dp_arrival *at, uint8_t *data, size_t len,
+              bool is_fragment);
+
+/* Send what was relayed and not sent yet. */
+void dp_relay_flush(struct dp *dp);

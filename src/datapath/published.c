@@ -1,0 +1,494 @@
+/* Objects between engine and workers: made, found, withdrawn, harvested.
+ * Source: data path contract, sections 1 and 2. */
+#include "datapath/published.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- slots ---- */
+
+/* A number with a bit in the dirty maps; false: none is left. */
+static bool slot_take(struct published *pub, struct dp_object *object)
+{
+    if (pub->free_count == 0) {
+        uint32_t count = pub->slot_count == 0 ? 64 : 2 * pub->slot_count;
+        struct dp_object **slots;
+        uint32_t *free_slots;
+
+        if (count > DP_SLOTS) {
+            return false;
+        }
+        slots = realloc(pub->slots, count * sizeof(*slots));
+        if (slots == NULL) {
+            return false;
+        }
+        pub->slots = slots;
+        free_slots = realloc(pub->free_slots, count * sizeof(*free_slots));
+        if (free_slots == NULL) {
+            return false;
+        }
+        pub->free_slots = free_slots;
+        for (uint32_t i = count; i-- > pub->slot_count;) {
+            slots[i] = NULL;
+            free_slots[pub->free_count++] = i;
+        }
+        pub->slot_count = count;
+    }
+    object->slot = pub->free_slots[--pub->free_count];
+    pub->slots[object->slot] = object;
+    return true;
+}
+
+static void slot_give(struct published *pub, const struct dp_object *object)
+{
+    if (object->slot != DP_NO_SLOT) {
+        pub->slots[object->slot] = NULL;
+        pub->free_slots[pub->free_count++] = object->slot;
+    }
+}
+
+/* ---- objects ---- */
+
+static void object_free(struct dp_object *object)
+{
+    struct published *pub = object->pub;
+
+    slot_give(pub, object);
+    if (object->kind == DP_PORT) {
+        struct dp_port *port = CONTAINER_OF(object, struct dp_port, object);
+
+        table_done(&port->members);
+        free(port->filter);
+    } else if (object->kind == DP_MEMBER) {
+        free(CONTAINER_OF(object, struct dp_member, object)->creds);
+        pub->member_count--;
+    }
+    free(object);
+}
+
+/* No worker can write to the cells any more: take the last of what they say. */
+static void object_release(struct retired *r)
+{
+    struct dp_object *object = CONTAINER_OF(r, struct dp_object, retired);
+
+    if (object->slot != DP_NO_SLOT) {
+        object->pub->visit(object->pub->visit_ctx, object);
+    }
+    object_free(object);
+}
+
+static void object_retire(struct dp_object *object)
+{
+    atomic_store_explicit(&object->is_dead, true, memory_order_release);
+    limbo_retire(&object->pub->limbo, &object->retired, object_release);
+}
+
+static void *object_new(struct published *pub, enum dp_kind kind, uint64_t key, size_t len)
+{
+    struct dp_object *object = aligned_alloc(64, (len + 63) / 64 * 64);
+
+    if (object == NULL) {
+        return NULL;
+    }
+    memset(object, 0, len);
+    object->node.key = key;
+    object->pub = pub;
+    object->kind = kind;
+    object->slot = DP_NO_SLOT;
+    if (kind != DP_ROUTE && !slot_take(pub, object)) {
+        free(object);
+        return NULL;
+    }
+    return object;
+}
+
+struct dp_session *dp_session_new(struct published *pub, uint64_t address)
+{
+    if (pub->sessions.count >= DP_SESSIONS_MAX) {
+        return NULL;
+    }
+    return object_new(pub, DP_SESSION, address,
+                      sizeof(struct dp_session) + pub->workers * sizeof(struct session_cell));
+}
+
+struct dp_port *dp_port_new(struct published *pub, uint64_t nwid)
+{
+    struct dp_port *port = object_new(
+        pub, DP_PORT, nwid, sizeof(struct dp_port) + pub->workers * sizeof(struct port_cell));
+
+    if (port != NULL) {
+        table_init(&port->members, pub->seed, &pub->limbo);
+    }
+    return port;
+}
+
+struct dp_member *dp_member_new(struct published *pub, const struct dp_port *port, uint64_t address)
+{
+    struct dp_member *member;
+
+    if (pub->member_count >= DP_MEMBERS_MAX) {
+        return NULL;
+    }
+    member = object_new(pub, DP_MEMBER, address,
+                        sizeof(struct dp_member) + pub->workers * sizeof(struct member_cell));
+    if (member != NULL) {
+        member->nwid = port->object.node.key;
+        pub->member_count++;
+    }
+    return member;
+}
+
+struct dp_route *dp_route_new(struct published *pub, uint64_t address)
+{
+    return object_new(pub, DP_ROUTE, address, sizeof(struct dp_route));
+}
+
+/* ---- publishing ---- */
+
+static struct dp_object *find(const struct table *table, uint64_t key)
+{
+    struct table_node *node = table_find(table, key);
+
+    return node == NULL ? NULL : CONTAINER_OF(node, struct dp_object, node);
+}
+
+static void retire_members(struct dp_port *port)
+{
+    struct table_node *node;
+    size_t at = 0;
+
+    while ((node = table_each(&port->members, &at)) != NULL) {
+        object_retire(CONTAINER_OF(node, struct dp_object, node));
+    }
+}
+
+/* Retire what is out of its table. */
+static void put_away(struct dp_object *object)
+{
+    if (object->kind == DP_PORT) {
+        retire_members(CONTAINER_OF(object, struct dp_port, object));
+    }
+    object_retire(object);
+}
+
+static void publish(struct table *table, struct dp_object *object)
+{
+    struct dp_object *old = find(table, object->node.key);
+
+    if (old != NULL) {
+        table_replace(table, &old->node, &object->node);
+        put_away(old);
+    } else if (table_insert(table, &object->node) < 0) {
+        object_free(object);
+    }
+}
+
+static void withdraw(struct table *table, uint64_t key)
+{
+    struct dp_object *object = find(table, key);
+
+    if (object != NULL) {
+        table_remove(table, &object->node);
+        put_away(object);
+    }
+}
+
+void dp_session_publish(struct dp_session *session)
+{
+    publish(&session->object.pub->sessions, &session->object);
+}
+
+void dp_port_publish(struct dp_port *port)
+{
+    publish(&port->object.pub->ports, &port->object);
+}
+
+void dp_member_publish(struct dp_port *port, struct dp_member *member)
+{
+    publish(&port->members, &member->object);
+}
+
+void dp_route_publish(struct dp_route *route)
+{
+    publish(&route->object.pub->routes, &route->object);
+}
+
+void dp_session_withdraw(struct published *pub, uint64_t address)
+{
+    withdraw(&pub->sessions, address);
+}
+
+void dp_port_withdraw(struct published *pub, uint64_t nwid)
+{
+    withdraw(&pub->ports, nwid);
+}
+
+void dp_member_withdraw(struct dp_port *port, uint64_t address)
+{
+    withdraw(&port->members, address);
+}
+
+void dp_route_withdraw(struct published *pub, uint64_t address)
+{
+    withdraw(&pub->routes, address);
+}
+
+/* What a worker finds: nothing that was just withdrawn. */
+static struct dp_object *find_live(const struct table *table, uint64_t key)
+{
+    struct dp_object *object = find(table, key);
+    bool is_gone = object == NULL || atomic_load_explicit(&object->is_dead, memory_order_acquire);
+
+    return is_gone ? NULL : object;
+}
+
+struct dp_session *dp_session_find(const struct published *pub, uint64_t address)
+{
+    struct dp_object *object = find_live(&pub->sessions, address);
+
+    return object == NULL ? NULL : CONTAINER_OF(object, struct dp_session, object);
+}
+
+struct dp_port *dp_port_find(const struct published *pub, uint64_t nwid)
+{
+    struct dp_object *object = find_live(&pub->ports, nwid);
+
+    return object == NULL ? NULL : CONTAINER_OF(object, struct dp_port, object);
+}
+
+struct dp_member *dp_member_find(const struct dp_port *port, uint64_t address)
+{
+    struct dp_object *object = find_live(&port->members, address);
+
+    return object == NULL ? NULL : CONTAINER_OF(object, struct dp_member, object);
+}
+
+struct dp_route *dp_route_find(const struct published *pub, uint64_t address)
+{
+    struct dp_object *object = find_live(&pub->routes, address);
+
+    return object == NULL ? NULL : CONTAINER_OF(object, struct dp_route, object);
+}
+
+/* ---- life ---- */
+
+struct published *published_new(uint64_t self, unsigned workers, const struct packet_id_source *ids,
+                                uint64_t seed, harvest_fn visit, void *visit_ctx)
+{
+    struct published *pub = calloc(1, sizeof(*pub));
+
+    if (pub == NULL) {
+        return NULL;
+    }
+    pub->self = self;
+    pub->seed = seed;
+    pub->ids = *ids;
+    pub->visit = visit;
+    pub->visit_ctx = visit_ctx;
+    limbo_init(&pub->limbo);
+    table_init(&pub->sessions, seed, &pub->limbo);
+    table_init(&pub->ports, seed, &pub->limbo);
+    table_init(&pub->routes, seed, &pub->limbo);
+    for (; pub->workers < workers; pub->workers++) {
+        struct dp_shared *shared = aligned_alloc(64, sizeof(*shared));
+
+        if (shared == NULL) {
+            published_free(pub);
+            return NULL;
+        }
+        memset(shared, 0, sizeof(*shared));
+        pub->shared[pub->workers] = shared;
+    }
+    return pub;
+}
+
+static void clear(struct table *table)
+{
+    struct table_node *node;
+    size_t at = 0;
+
+    while ((node = table_each(table, &at)) != NULL) {
+        put_away(CONTAINER_OF(node, struct dp_object, node));
+    }
+    table_done(table);
+}
+
+void published_free(struct published *pub)
+{
+    if (pub == NULL) {
+        return;
+    }
+    clear(&pub->sessions);
+    clear(&pub->ports);
+    clear(&pub->routes);
+    limbo_reclaim(&pub->limbo, UINT64_MAX);
+    for (unsigned w = 0; w < pub->workers; w++) {
+        free(pub->shared[w]);
+    }
+    free(pub->slots);
+    free(pub->free_slots);
+    free(pub);
+}
+
+bool published_has_room(const struct published *pub)
+{
+    return pub->limbo.count < DP_RETIRED_MAX;
+}
+
+/* ---- harvest ---- */
+
+bool dp_touch(struct published *pub, unsigned w, const struct dp_object *object)
+{
+    struct dp_shared *shared = pub->shared[w];
+    _Atomic uint64_t *word = &shared->dirty[object->slot / 64];
+    uint64_t bit = UINT64_C(1) << object->slot % 64;
+
+    if ((atomic_load_explicit(word, memory_order_relaxed) & bit) != 0) {
+        return false;
+    }
+    atomic_fetch_or_explicit(word, bit, memory_order_release);
+    return !atomic_exchange_explicit(&shared->is_dirty, true, memory_order_acq_rel);
+}
+
+bool published_is_dirty(const struct published *pub)
+{
+    for (unsigned w = 0; w < pub->workers; w++) {
+        if (atomic_load_explicit(&pub->shared[w]->is_dirty, memory_order_acquire)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+size_t published_harvest(struct published *pub)
+{
+    size_t count = 0;
+
+    for (unsigned w = 0; w < pub->workers; w++) {
+        (void)atomic_exchange_explicit(&pub->shared[w]->is_dirty, false, memory_order_acq_rel);
+    }
+    for (uint32_t word = 0; word < pub->slot_count / 64; word++) {
+        uint64_t bits = 0;
+
+        for (unsigned w = 0; w < pub->workers; w++) {
+            _Atomic uint64_t *dirty = &pub->shared[w]->dirty[word];
+
+            if (atomic_load_explicit(dirty, memory_order_relaxed) != 0) {
+                bits |= atomic_exchange_explicit(dirty, 0, memory_order_acquire);
+            }
+        }
+        for (; bits != 0; bits &= bits - 1) {
+            struct dp_object *object = pub->slots[word * 64 + (unsigned)__builtin_ctzll(bits)];
+
+            if (object != NULL) {
+                pub->visit(pub->visit_ctx, object);
+                count++;
+            }
+        }
+    }
+    return count;
+}
+
+void published_counts(struct published *pub, uint64_t ret[DP_COUNTS])
+{
+    memset(ret, 0, DP_COUNTS * sizeof(ret[0]));
+    for (unsigned w = 0; w < pub->workers; w++) {
+        struct dp_shared *shared = pub->shared[w];
+
+        for (size_t i = 0; i < DP_COUNTS; i++) {
+            uint64_t now = atomic_load_explicit(&shared->counts[i], memory_order_relaxed);
+
+            ret[i] += now - shared->folded[i];
+            shared->folded[i] = now;
+        }
+    }
+}
+
+/* ---- copies ---- */
+
+/* Hands out pieces of one block; a first run without memory measures. */
+struct block {
+    uint8_t *memory;
+    size_t used;
+};
+
+static void *take(struct block *block, const void *data, size_t len)
+{
+    uint8_t *at = block->memory == NULL ? NULL : block->memory + block->used;
+
+    block->used += (len + 15) / 16 * 16;
+    if (at != NULL && len > 0) {
+        memcpy(at, data, len);
+    }
+    return at;
+}
+
+static void copy_credentials(struct block *block, const struct filter_credentials *from,
+                             struct filter_credentials *to)
+{
+    struct filter_ownership *ownerships =
+        take(block, from->ownerships, from->ownership_count * sizeof(*ownerships));
+    struct filter_capability *capabilities =
+        take(block, from->capabilities, from->capability_count * sizeof(*capabilities));
+    void *tags = take(block, from->tags, from->tag_count * sizeof(*from->tags));
+
+    for (size_t i = 0; i < from->ownership_count; i++) {
+        const struct filter_ownership *o = &from->ownerships[i];
+        void *things = take(block, o->things, o->count * sizeof(*o->things));
+
+        if (ownerships != NULL) {
+            ownerships[i].things = things;
+        }
+    }
+    for (size_t i = 0; i < from->capability_count; i++) {
+        const struct filter_capability *c = &from->capabilities[i];
+        void *rules = take(block, c->rules, c->rule_count * sizeof(*c->rules));
+
+        if (capabilities != NULL) {
+            capabilities[i].rules = rules;
+        }
+    }
+    if (to != NULL) {
+        *to = *from;
+        to->tags = tags;
+        to->ownerships = ownerships;
+        to->capabilities = capabilities;
+    }
+}
+
+struct filter_credentials *filter_credentials_copy(const struct filter_credentials *creds)
+{
+    struct block block = {0};
+
+    (void)take(&block, creds, sizeof(*creds));
+    copy_credentials(&block, creds, NULL);
+    block = (struct block){.memory = malloc(block.used)};
+    if (block.memory == NULL) {
+        return NULL;
+    }
+    copy_credentials(&block, creds, take(&block, creds, sizeof(*creds)));
+    return (struct filter_credentials *)(void *)block.memory;
+}
+
+static struct filter_network *copy_network(struct block *block, const struct filter_network *from)
+{
+    struct filter_network *to = take(block, from, sizeof(*from));
+    void *rules = take(block, from->rules, from->rule_count * sizeof(*from->rules));
+    void *addresses = take(block, from->addresses, from->address_count * sizeof(*from->addresses));
+
+    copy_credentials(block, &from->own, to == NULL ? NULL : &to->own);
+    if (to != NULL) {
+        to->rules = rules;
+        to->addresses = addresses;
+    }
+    return to;
+}
+
+struct filter_network *filter_network_copy(const struct filter_network *net)
+{
+    struct block block = {0};
+
+    (void)copy_network(&block, net);
+    block = (struct block){.memory = malloc(block.used)};
+    return block.memory == NULL ? NULL : copy_network(&block, net);
+}
