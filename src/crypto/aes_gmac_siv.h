@@ -45,6 +45,9 @@ struct aes_kernel {
      * (out < in). */
     void (*ctr)(const struct aes_gmac_siv *c, const uint8_t tag[AES_SIV_TAG_LEN], uint32_t index,
                 const uint8_t *in, uint8_t *out, size_t len);
+    /* Both: decipher, then check. NULL: ctr and check are as good. */
+    bool (*open)(const struct aes_gmac_siv *c, const uint8_t aad[AES_SIV_AAD_LEN],
+                 const uint8_t tag[AES_SIV_TAG_LEN], const uint8_t *in, size_t len, uint8_t *out);
 };
 
 /* Keys of one pair of nodes. The form of the members is the kernel's. Constant after init, so any

@@ -8,6 +8,7 @@ enum { AES_ROUND_KEYS = 15 };
 extern const struct aes_kernel aes_portable;
 extern const struct aes_kernel aes_aesni;
 extern const struct aes_kernel aes_vaes;
+extern const struct aes_kernel aes_vaes512;
 
 /* The same key material serves all kernels of x86-64: that of aes_aesni.c. */
 void aesni_init(struct aes_gmac_siv *c, const uint8_t k0[AES_KEY_LEN],

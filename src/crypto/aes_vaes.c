@@ -25,14 +25,9 @@ VAES static inline __m256i both(__m128i v)
     return _mm256_broadcastsi128_si256(v);
 }
 
-VAES static inline __m128i order(void)
-{
-    return _mm_set_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-}
-
 VAES static inline __m256i reverse2(__m256i v)
 {
-    return _mm256_shuffle_epi8(v, both(order()));
+    return _mm256_shuffle_epi8(v, both(block_reverse_order()));
 }
 
 /* Products being summed, those of even and odd blocks in the two lanes. */

@@ -49,10 +49,15 @@ AES_X86 static inline uint64_t block_second(__m128i v)
     return (uint64_t)_mm_cvtsi128_si64(_mm_unpackhi_epi64(v, v));
 }
 
+AES_X86 static inline __m128i block_reverse_order(void)
+{
+    return _mm_set_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+}
+
 /* All 16 bytes in the opposite order. */
 AES_X86 static inline __m128i block_reverse(__m128i v)
 {
-    return _mm_shuffle_epi8(v, _mm_set_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
+    return _mm_shuffle_epi8(v, block_reverse_order());
 }
 
 /* The XOR of the halves, in both halves. */

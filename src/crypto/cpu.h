@@ -5,9 +5,10 @@
 
 enum cpu_feature {
     CPU_AVX2 = 1 << 0,
-    CPU_AES = 1 << 1,    /* AES-NI with PCLMULQDQ and SSSE3 */
-    CPU_VAES = 1 << 2,   /* VAES with VPCLMULQDQ and AVX2 */
-    CPU_AVX512 = 1 << 3, /* AVX512F */
+    CPU_AES = 1 << 1,     /* AES-NI with PCLMULQDQ and SSSE3 */
+    CPU_VAES = 1 << 2,    /* VAES with VPCLMULQDQ and AVX2 */
+    CPU_AVX512 = 1 << 3,  /* AVX512F */
+    CPU_VAES512 = 1 << 4, /* CPU_VAES and CPU_AVX512 with AVX512BW and AVX512VL */
 };
 
 struct aes_kernel;

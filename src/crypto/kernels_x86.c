@@ -6,7 +6,8 @@
 #include <cpuid.h>
 #include <stddef.h>
 
-const struct aes_kernel *const aes_kernels[] = {&aes_vaes, &aes_aesni, &aes_portable, NULL};
+const struct aes_kernel *const aes_kernels[] = {&aes_vaes512, &aes_vaes, &aes_aesni, &aes_portable,
+                                                NULL};
 const struct salsa_kernel *const salsa_kernels[] = {&salsa_avx512, &salsa_avx2, &salsa_portable,
                                                     NULL};
 
@@ -36,6 +37,10 @@ unsigned cpu_features(void)
     if ((features & CPU_AVX2) != 0 && __builtin_cpu_supports("vpclmulqdq") &&
         __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) != 0 && (ecx & LEAF7_ECX_VAES) != 0) {
         features |= CPU_VAES;
+    }
+    if ((features & CPU_VAES) != 0 && (features & CPU_AVX512) != 0 &&
+        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl")) {
+        features |= CPU_VAES512;
     }
     return features;
 }

@@ -300,7 +300,7 @@ static void test_done_wipes(void **state)
 static void test_pick_needs_only_what_is_there(void **state)
 {
     (void)state;
-    for (unsigned features = 0; features < 16; features++) {
+    for (unsigned features = 0; features < 32; features++) {
         assert_int_equal(aes_pick(features)->needs & ~features, 0);
     }
     assert_string_equal(aes_pick(0)->name, "portable");
