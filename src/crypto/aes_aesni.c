@@ -7,6 +7,9 @@
 
 #define AESNI __attribute__((target("aes,pclmul,ssse3")))
 
+/* For functions with parameters that must be constants. */
+#define AESNI_INLINE AESNI static inline __attribute__((always_inline))
+
 enum {
     WIDTH = 8,
     INIT_STEP = 4, /* powers of the GHASH key made side by side */
@@ -173,7 +176,7 @@ AESNI static inline void ghash_data(struct ghash *g, const uint8_t *data, size_t
     }
 }
 
-AESNI static __m128i ghash_text(const struct aes_gmac_siv *c, const uint8_t aad[AES_SIV_AAD_LEN],
+AESNI static __m128i ghash_text(const struct aes_gmac_siv *c, const struct aes_aad *aad,
                                 const uint8_t *text, size_t len)
 {
     struct ghash g = {.c = c, .state = _mm_setzero_si128(), .left = aes_count_blocks(len) + 2};
@@ -186,7 +189,7 @@ AESNI static __m128i ghash_text(const struct aes_gmac_siv *c, const uint8_t aad[
 }
 
 AESNI static void tag_text(const struct aes_gmac_siv *c, const uint8_t nonce[AES_SIV_NONCE_LEN],
-                           const uint8_t aad[AES_SIV_AAD_LEN], const uint8_t *text, size_t len,
+                           const struct aes_aad *aad, const uint8_t *text, size_t len,
                            uint8_t ret_tag[AES_SIV_TAG_LEN])
 {
     uint64_t id = block_word(nonce);
@@ -196,7 +199,7 @@ AESNI static void tag_text(const struct aes_gmac_siv *c, const uint8_t nonce[AES
     block_store(ret_tag, block_encrypt(c->k1, block_of(id, fold)));
 }
 
-AESNI static bool check_text(const struct aes_gmac_siv *c, const uint8_t aad[AES_SIV_AAD_LEN],
+AESNI static bool check_text(const struct aes_gmac_siv *c, const struct aes_aad *aad,
                              const uint8_t tag[AES_SIV_TAG_LEN], const uint8_t *text, size_t len)
 {
     __m128i want = block_decrypt(c->k1_inv, block_load_words(tag));
@@ -208,26 +211,32 @@ AESNI static bool check_text(const struct aes_gmac_siv *c, const uint8_t aad[AES
 }
 
 /* Keystream of WIDTH or fewer blocks; counter: the block with its bytes reversed. */
-AESNI static inline void keystream(const uint8_t *schedule, __m128i counter, __m128i *k, size_t n)
+AESNI_INLINE void keystream(const uint8_t *schedule, __m128i counter, __m128i *k, size_t n)
 {
 #pragma GCC unroll 8
-    for (size_t i = 0; i < n; i++) {
-        __m128i block = _mm_add_epi32(counter, _mm_set_epi32(0, 0, 0, (int)i));
+    for (size_t i = 0; i < WIDTH; i++) {
+        if (i < n) {
+            __m128i block = _mm_add_epi32(counter, _mm_set_epi32(0, 0, 0, (int)i));
 
-        k[i] = _mm_xor_si128(block_reverse(block), block_round_key(schedule, 0));
+            k[i] = _mm_xor_si128(block_reverse(block), block_round_key(schedule, 0));
+        }
     }
 #pragma GCC unroll 13
     for (size_t round = 1; round < AES_ROUND_KEYS - 1; round++) {
         __m128i key = block_round_key(schedule, round);
 
 #pragma GCC unroll 8
-        for (size_t i = 0; i < n; i++) {
-            k[i] = _mm_aesenc_si128(k[i], key);
+        for (size_t i = 0; i < WIDTH; i++) {
+            if (i < n) {
+                k[i] = _mm_aesenc_si128(k[i], key);
+            }
         }
     }
 #pragma GCC unroll 8
-    for (size_t i = 0; i < n; i++) {
-        k[i] = _mm_aesenclast_si128(k[i], block_round_key(schedule, AES_ROUND_KEYS - 1));
+    for (size_t i = 0; i < WIDTH; i++) {
+        if (i < n) {
+            k[i] = _mm_aesenclast_si128(k[i], block_round_key(schedule, AES_ROUND_KEYS - 1));
+        }
     }
 }
 
@@ -254,7 +263,8 @@ AESNI static inline void xor_tail(const __m128i *k, const uint8_t *in, uint8_t *
 AESNI static void ctr(const struct aes_gmac_siv *c, const uint8_t tag[AES_SIV_TAG_LEN],
                       uint32_t index, const uint8_t *in, uint8_t *out, size_t len)
 {
-    __m128i counter = _mm_add_epi32(block_counter(tag), _mm_set_epi32(0, 0, 0, (int)index));
+    __m128i counter =
+        _mm_add_epi32(block_counter(block_load_words(tag)), _mm_set_epi32(0, 0, 0, (int)index));
     __m128i k[WIDTH];
 
     while (len >= (size_t)WIDTH * AES_BLOCK_LEN) {

@@ -32,7 +32,7 @@ void aes_gmac_siv_done(struct aes_gmac_siv *c)
 }
 
 void aes_gmac_siv_tag(const struct aes_gmac_siv *c, const uint8_t nonce[AES_SIV_NONCE_LEN],
-                      const uint8_t aad[AES_SIV_AAD_LEN], const uint8_t *text, size_t len,
+                      const struct aes_aad *aad, const uint8_t *text, size_t len,
                       uint8_t ret_tag[AES_SIV_TAG_LEN])
 {
     c->kernel->tag(c, nonce, aad, text, len, ret_tag);
@@ -70,24 +70,29 @@ void aes_gmac_siv_ctr(const struct aes_gmac_siv *c, const uint8_t tag[AES_SIV_TA
     }
 }
 
-int aes_gmac_siv_check(const struct aes_gmac_siv *c, const uint8_t aad[AES_SIV_AAD_LEN],
+int aes_gmac_siv_check(const struct aes_gmac_siv *c, const struct aes_aad *aad,
                        const uint8_t tag[AES_SIV_TAG_LEN], const uint8_t *text, size_t len)
 {
     return c->kernel->check(c, aad, tag, text, len) ? 0 : -EACCES;
 }
 
 void aes_gmac_siv_seal(const struct aes_gmac_siv *c, const uint8_t nonce[AES_SIV_NONCE_LEN],
-                       const uint8_t aad[AES_SIV_AAD_LEN], const uint8_t *in, size_t len,
-                       uint8_t *out, uint8_t ret_tag[AES_SIV_TAG_LEN])
+                       const struct aes_aad *aad, const uint8_t *in, size_t len, uint8_t *out,
+                       uint8_t ret_tag[AES_SIV_TAG_LEN])
 {
     uint8_t tag[AES_SIV_TAG_LEN]; /* ret_tag may lie where nonce does */
 
-    aes_gmac_siv_tag(c, nonce, aad, in, len, tag);
-    aes_gmac_siv_ctr(c, tag, 0, in, out, len);
+    assert(len <= AES_SIV_TEXT_MAX);
+    if (c->kernel->seal != NULL) {
+        c->kernel->seal(c, nonce, aad, in, len, out, tag);
+    } else {
+        c->kernel->tag(c, nonce, aad, in, len, tag);
+        aes_gmac_siv_ctr(c, tag, 0, in, out, len);
+    }
     memcpy(ret_tag, tag, sizeof(tag));
 }
 
-int aes_gmac_siv_open(const struct aes_gmac_siv *c, const uint8_t aad[AES_SIV_AAD_LEN],
+int aes_gmac_siv_open(const struct aes_gmac_siv *c, const struct aes_aad *aad,
                       const uint8_t tag[AES_SIV_TAG_LEN], const uint8_t *in, size_t len,
                       uint8_t *out)
 {

@@ -17,7 +17,6 @@ enum {
     AES_BLOCK_LEN = 16,
     AES_SCHEDULE_LEN = 240,   /* 15 round keys */
     AES_SIV_NONCE_LEN = 8,    /* the packet ID chosen by the sender */
-    AES_SIV_AAD_LEN = 11,     /* destination, source, flags without hops */
     AES_SIV_TAG_LEN = 16,     /* first half: wire packet ID, second half: MAC field */
     AES_SIV_TEXT_MAX = 65536, /* longest text; packets are far below */
     AES_GHASH_POWERS = 34,    /* 32 data blocks, associated data and lengths in one reduction */
@@ -25,6 +24,13 @@ enum {
 };
 
 struct aes_gmac_siv;
+
+/* The associated data, 11 bytes: destination, source, flags without hops. Numbers, not bytes, since
+ * bytes just written one by one would have to reach memory before they could be read as a block. */
+struct aes_aad {
+    uint64_t first;  /* bytes 0 to 7, read big-endian */
+    uint64_t second; /* bytes 8 to 10 likewise, in the upper 24 bits; the others are zero */
+};
 
 /* One implementation; the functions are for aes_gmac_siv.c and for tests. */
 struct aes_kernel {
@@ -36,17 +42,20 @@ struct aes_kernel {
                  const uint8_t k1[AES_KEY_LEN]);
     /* As aes_gmac_siv_tag. */
     void (*tag)(const struct aes_gmac_siv *c, const uint8_t nonce[AES_SIV_NONCE_LEN],
-                const uint8_t aad[AES_SIV_AAD_LEN], const uint8_t *text, size_t len,
+                const struct aes_aad *aad, const uint8_t *text, size_t len,
                 uint8_t ret_tag[AES_SIV_TAG_LEN]);
     /* True if the tag is that of this plaintext; in constant time. */
-    bool (*check)(const struct aes_gmac_siv *c, const uint8_t aad[AES_SIV_AAD_LEN],
+    bool (*check)(const struct aes_gmac_siv *c, const struct aes_aad *aad,
                   const uint8_t tag[AES_SIV_TAG_LEN], const uint8_t *text, size_t len);
     /* XOR the keystream of this tag from block `index` on. in may be out, or overlap it from above
      * (out < in). */
     void (*ctr)(const struct aes_gmac_siv *c, const uint8_t tag[AES_SIV_TAG_LEN], uint32_t index,
                 const uint8_t *in, uint8_t *out, size_t len);
-    /* Both: decipher, then check. NULL: ctr and check are as good. */
-    bool (*open)(const struct aes_gmac_siv *c, const uint8_t aad[AES_SIV_AAD_LEN],
+    /* Two steps in one: tag and ctr; ctr and check. NULL: apart they are as good. */
+    void (*seal)(const struct aes_gmac_siv *c, const uint8_t nonce[AES_SIV_NONCE_LEN],
+                 const struct aes_aad *aad, const uint8_t *in, size_t len, uint8_t *out,
+                 uint8_t ret_tag[AES_SIV_TAG_LEN]);
+    bool (*open)(const struct aes_gmac_siv *c, const struct aes_aad *aad,
                  const uint8_t tag[AES_SIV_TAG_LEN], const uint8_t *in, size_t len, uint8_t *out);
 };
 
@@ -75,18 +84,19 @@ void aes_gmac_siv_done(struct aes_gmac_siv *c);
 /* Encrypt len bytes (at most AES_SIV_TEXT_MAX) of in to out; in may be out, else they do not
  * overlap. Nothing outside the len bytes is touched. */
 void aes_gmac_siv_seal(const struct aes_gmac_siv *c, const uint8_t nonce[AES_SIV_NONCE_LEN],
-                       const uint8_t aad[AES_SIV_AAD_LEN], const uint8_t *in, size_t len,
-                       uint8_t *out, uint8_t ret_tag[AES_SIV_TAG_LEN]);
+                       const struct aes_aad *aad, const uint8_t *in, size_t len, uint8_t *out,
+                       uint8_t ret_tag[AES_SIV_TAG_LEN]);
 
-/* Decrypt len bytes of in to out and check the tag. Returns 0; -EACCES not authentic: out holds in
+/* Decrypt len bytes of in to out and check the tag; in may be out, or overlap it from above
+ * (out < in), where a failure leaves neither. Returns 0; -EACCES not authentic: out holds in
  * again (the ciphertext), nothing of the plaintext. */
-MUST_CHECK int aes_gmac_siv_open(const struct aes_gmac_siv *c, const uint8_t aad[AES_SIV_AAD_LEN],
+MUST_CHECK int aes_gmac_siv_open(const struct aes_gmac_siv *c, const struct aes_aad *aad,
                                  const uint8_t tag[AES_SIV_TAG_LEN], const uint8_t *in, size_t len,
                                  uint8_t *out);
 
 /* Step: tag of a plaintext. */
 void aes_gmac_siv_tag(const struct aes_gmac_siv *c, const uint8_t nonce[AES_SIV_NONCE_LEN],
-                      const uint8_t aad[AES_SIV_AAD_LEN], const uint8_t *text, size_t len,
+                      const struct aes_aad *aad, const uint8_t *text, size_t len,
                       uint8_t ret_tag[AES_SIV_TAG_LEN]);
 
 /* Step: XOR the keystream of this tag, from text byte `offset` on, over in into out. in may be out,
@@ -96,6 +106,6 @@ void aes_gmac_siv_ctr(const struct aes_gmac_siv *c, const uint8_t tag[AES_SIV_TA
 
 /* Step: check the tag against the decrypted text, which the caller must not use before and must
  * destroy after a failure. Returns 0; -EACCES. */
-MUST_CHECK int aes_gmac_siv_check(const struct aes_gmac_siv *c, const uint8_t aad[AES_SIV_AAD_LEN],
+MUST_CHECK int aes_gmac_siv_check(const struct aes_gmac_siv *c, const struct aes_aad *aad,
                                   const uint8_t tag[AES_SIV_TAG_LEN], const uint8_t *text,
                                   size_t len);

@@ -551,22 +551,21 @@ static void ghash_text(struct u128 *y, const struct ghash_key *h, const uint8_t 
 
 /* The folded GMAC (8 bytes) of associated data and text. */
 static uint64_t gmac(const struct aes_gmac_siv *c, const uint8_t nonce[AES_SIV_NONCE_LEN],
-                     const uint8_t aad[AES_SIV_AAD_LEN], const uint8_t *text, size_t len)
+                     const struct aes_aad *aad, const uint8_t *text, size_t len)
 {
     struct ghash_key h;
-    struct u128 y = {0};
+    struct u128 y;
     uint8_t block[AES_BLOCK_LEN] = {0};
     uint8_t out[8];
     uint64_t fold;
 
     ghash_key_init(&h, c->h[0]);
-    memcpy(block, aad, AES_SIV_AAD_LEN);
-    ghash_block(&y, &h, block);
+    y = (struct u128){.high = aad->first, .low = aad->second};
+    ghash_mul(&y, &h);
     ghash_text(&y, &h, text, len);
     y.high ^= (AES_BLOCK_LEN + (uint64_t)len) * 8;
     ghash_mul(&y, &h);
 
-    memset(block, 0, sizeof(block));
     memcpy(block, nonce, AES_SIV_NONCE_LEN);
     block[15] = 1;
     one_block(c->k0, false, block, block);
@@ -577,7 +576,7 @@ static uint64_t gmac(const struct aes_gmac_siv *c, const uint8_t nonce[AES_SIV_N
 }
 
 static void tag_text(const struct aes_gmac_siv *c, const uint8_t nonce[AES_SIV_NONCE_LEN],
-                     const uint8_t aad[AES_SIV_AAD_LEN], const uint8_t *text, size_t len,
+                     const struct aes_aad *aad, const uint8_t *text, size_t len,
                      uint8_t ret_tag[AES_SIV_TAG_LEN])
 {
     uint64_t fold = gmac(c, nonce, aad, text, len);
@@ -588,7 +587,7 @@ static void tag_text(const struct aes_gmac_siv *c, const uint8_t nonce[AES_SIV_N
     one_block(c->k1, false, block, ret_tag);
 }
 
-static bool check_text(const struct aes_gmac_siv *c, const uint8_t aad[AES_SIV_AAD_LEN],
+static bool check_text(const struct aes_gmac_siv *c, const struct aes_aad *aad,
                        const uint8_t tag[AES_SIV_TAG_LEN], const uint8_t *text, size_t len)
 {
     uint8_t block[AES_BLOCK_LEN];

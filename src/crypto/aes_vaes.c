@@ -5,6 +5,9 @@
 
 #define VAES __attribute__((target("avx2,aes,pclmul,vaes,vpclmulqdq")))
 
+/* For functions with parameters that must be constants. */
+#define VAES_INLINE VAES static inline __attribute__((always_inline))
+
 enum {
     PAIR = 2 * AES_BLOCK_LEN,
     WIDTH = 8, /* registers, of two blocks each */
@@ -140,7 +143,7 @@ VAES static inline void ghash_data(struct ghash *g, const uint8_t *data, size_t 
     }
 }
 
-VAES static __m128i ghash_text(const struct aes_gmac_siv *c, const uint8_t aad[AES_SIV_AAD_LEN],
+VAES static __m128i ghash_text(const struct aes_gmac_siv *c, const struct aes_aad *aad,
                                const uint8_t *text, size_t len)
 {
     struct ghash g = {.c = c, .state = _mm_setzero_si128(), .left = aes_count_blocks(len) + 2};
@@ -153,7 +156,7 @@ VAES static __m128i ghash_text(const struct aes_gmac_siv *c, const uint8_t aad[A
 }
 
 VAES static void tag_text(const struct aes_gmac_siv *c, const uint8_t nonce[AES_SIV_NONCE_LEN],
-                          const uint8_t aad[AES_SIV_AAD_LEN], const uint8_t *text, size_t len,
+                          const struct aes_aad *aad, const uint8_t *text, size_t len,
                           uint8_t ret_tag[AES_SIV_TAG_LEN])
 {
     uint64_t id = block_word(nonce);
@@ -163,7 +166,7 @@ VAES static void tag_text(const struct aes_gmac_siv *c, const uint8_t nonce[AES_
     block_store(ret_tag, block_encrypt(c->k1, block_of(id, fold)));
 }
 
-VAES static bool check_text(const struct aes_gmac_siv *c, const uint8_t aad[AES_SIV_AAD_LEN],
+VAES static bool check_text(const struct aes_gmac_siv *c, const struct aes_aad *aad,
                             const uint8_t tag[AES_SIV_TAG_LEN], const uint8_t *text, size_t len)
 {
     __m128i want = block_decrypt(c->k1_inv, block_load_words(tag));
@@ -175,28 +178,34 @@ VAES static bool check_text(const struct aes_gmac_siv *c, const uint8_t aad[AES_
 }
 
 /* Keystream of n registers; counters: two blocks with their bytes reversed. */
-VAES static inline void keystream(const uint8_t *schedule, __m256i counters, __m256i *k, size_t n)
+VAES_INLINE void keystream(const uint8_t *schedule, __m256i counters, __m256i *k, size_t n)
 {
     __m256i key = both(block_load(schedule));
 
 #pragma GCC unroll 8
-    for (size_t i = 0; i < n; i++) {
-        __m256i step = _mm256_set_epi32(0, 0, 0, (int)(2 * i), 0, 0, 0, (int)(2 * i));
+    for (size_t i = 0; i < WIDTH; i++) {
+        if (i < n) {
+            __m256i step = _mm256_set_epi32(0, 0, 0, (int)(2 * i), 0, 0, 0, (int)(2 * i));
 
-        k[i] = _mm256_xor_si256(reverse2(_mm256_add_epi32(counters, step)), key);
+            k[i] = _mm256_xor_si256(reverse2(_mm256_add_epi32(counters, step)), key);
+        }
     }
 #pragma GCC unroll 13
     for (size_t round = 1; round < AES_ROUND_KEYS - 1; round++) {
         key = both(block_load(schedule + round * AES_BLOCK_LEN));
 #pragma GCC unroll 8
-        for (size_t i = 0; i < n; i++) {
-            k[i] = _mm256_aesenc_epi128(k[i], key);
+        for (size_t i = 0; i < WIDTH; i++) {
+            if (i < n) {
+                k[i] = _mm256_aesenc_epi128(k[i], key);
+            }
         }
     }
     key = both(block_load(schedule + AES_SCHEDULE_LEN - AES_BLOCK_LEN));
 #pragma GCC unroll 8
-    for (size_t i = 0; i < n; i++) {
-        k[i] = _mm256_aesenclast_epi128(k[i], key);
+    for (size_t i = 0; i < WIDTH; i++) {
+        if (i < n) {
+            k[i] = _mm256_aesenclast_epi128(k[i], key);
+        }
     }
 }
 
@@ -223,8 +232,9 @@ VAES static inline void xor_tail(const __m256i *k, const uint8_t *in, uint8_t *o
 VAES static void ctr(const struct aes_gmac_siv *c, const uint8_t tag[AES_SIV_TAG_LEN],
                      uint32_t index, const uint8_t *in, uint8_t *out, size_t len)
 {
-    __m256i counters = _mm256_add_epi32(
-        both(block_counter(tag)), _mm256_set_epi32(0, 0, 0, (int)(index + 1), 0, 0, 0, (int)index));
+    __m256i counters =
+        _mm256_add_epi32(both(block_counter(block_load_words(tag))),
+                         _mm256_set_epi32(0, 0, 0, (int)(index + 1), 0, 0, 0, (int)index));
     __m256i k[WIDTH];
 
     while (len >= (size_t)WIDTH * PAIR) {

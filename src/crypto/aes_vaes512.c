@@ -9,6 +9,9 @@
 
 #define VAES512 __attribute__((target("avx2,avx512f,avx512bw,avx512vl,aes,pclmul,vaes,vpclmulqdq")))
 
+/* For functions with parameters that must be constants. */
+#define VAES512_INLINE VAES512 static inline __attribute__((always_inline))
+
 enum {
     QUAD = 4 * AES_BLOCK_LEN,                /* bytes of a register */
     WIDTH = 8,                               /* registers of a group */
@@ -82,7 +85,7 @@ VAES512 static inline __m128i product_reduce(const struct product *p)
 }
 
 VAES512 static inline void ghash_begin(struct ghash *g, const struct aes_gmac_siv *c,
-                                       const uint8_t aad[AES_SIV_AAD_LEN])
+                                       const struct aes_aad *aad)
 {
     g->c = c;
     g->state = _mm_setzero_si128();
@@ -127,7 +130,7 @@ static inline size_t last_at(size_t len)
     return LENGTHS_AT - aes_count_blocks(len);
 }
 
-VAES512 static __m128i ghash_text(const struct aes_gmac_siv *c, const uint8_t aad[AES_SIV_AAD_LEN],
+VAES512 static __m128i ghash_text(const struct aes_gmac_siv *c, const struct aes_aad *aad,
                                   const uint8_t *text, size_t len)
 {
     struct ghash g;
@@ -151,15 +154,21 @@ VAES512 static __m128i ghash_text(const struct aes_gmac_siv *c, const uint8_t aa
     return product_reduce(&g.sum);
 }
 
-VAES512 static void tag_text(const struct aes_gmac_siv *c, const uint8_t nonce[AES_SIV_NONCE_LEN],
-                             const uint8_t aad[AES_SIV_AAD_LEN], const uint8_t *text, size_t len,
-                             uint8_t ret_tag[AES_SIV_TAG_LEN])
+VAES512 static inline __m128i make_tag(const struct aes_gmac_siv *c, const uint8_t *nonce,
+                                       const struct aes_aad *aad, const uint8_t *text, size_t len)
 {
     uint64_t id = block_word(nonce);
     __m128i mask = block_mask(c, id);
     uint64_t fold = block_gmac(ghash_text(c, aad, text, len), mask);
 
-    block_store(ret_tag, block_encrypt(c->k1, block_of(id, fold)));
+    return block_encrypt(c->k1, block_of(id, fold));
+}
+
+VAES512 static void tag_text(const struct aes_gmac_siv *c, const uint8_t nonce[AES_SIV_NONCE_LEN],
+                             const struct aes_aad *aad, const uint8_t *text, size_t len,
+                             uint8_t ret_tag[AES_SIV_TAG_LEN])
+{
+    block_store(ret_tag, make_tag(c, nonce, aad, text, len));
 }
 
 /* Whether a GHASH is that of the tag whose inverse cipher is `want`. */
@@ -171,7 +180,7 @@ VAES512 static inline bool is_wanted(const struct aes_gmac_siv *c, __m128i want,
     return (fold ^ block_second(want)) == 0;
 }
 
-VAES512 static bool check_text(const struct aes_gmac_siv *c, const uint8_t aad[AES_SIV_AAD_LEN],
+VAES512 static bool check_text(const struct aes_gmac_siv *c, const struct aes_aad *aad,
                                const uint8_t tag[AES_SIV_TAG_LEN], const uint8_t *text, size_t len)
 {
     __m128i want = block_decrypt(c->k1_inv, block_load_words(tag));
@@ -180,7 +189,7 @@ VAES512 static bool check_text(const struct aes_gmac_siv *c, const uint8_t aad[A
 }
 
 /* Counters of four blocks from `index` on, bytes reversed. */
-VAES512 static inline __m512i counters_from(const uint8_t tag[AES_SIV_TAG_LEN], uint32_t index)
+VAES512 static inline __m512i counters_from(__m128i tag, uint32_t index)
 {
     __m512i steps = _mm512_set_epi32(0, 0, 0, 3, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 0);
     __m512i start = all4(_mm_add_epi32(block_counter(tag), _mm_set_epi32(0, 0, 0, (int)index)));
@@ -199,23 +208,25 @@ VAES512 static inline __m512i round_keys(const uint8_t *schedule, size_t round)
 }
 
 /* Keystream of n registers (constant), and if g: the group of text into GHASH meanwhile. */
-VAES512 static inline __attribute__((always_inline)) void keystream(const uint8_t *schedule,
-                                                                    __m512i counters, __m512i *k,
-                                                                    size_t n, struct ghash *g,
-                                                                    const __m512i *text)
+VAES512_INLINE void keystream(const uint8_t *schedule, __m512i counters, __m512i *k, size_t n,
+                              struct ghash *g, const __m512i *text)
 {
     __m512i key = round_keys(schedule, 0);
 
 #pragma GCC unroll 8
-    for (size_t i = 0; i < n; i++) {
-        k[i] = _mm512_xor_si512(reverse4(counters_add(counters, 4 * i)), key);
+    for (size_t i = 0; i < WIDTH; i++) {
+        if (i < n) {
+            k[i] = _mm512_xor_si512(reverse4(counters_add(counters, 4 * i)), key);
+        }
     }
 #pragma GCC unroll 13
     for (size_t round = 1; round < AES_ROUND_KEYS - 1; round++) {
         key = round_keys(schedule, round);
 #pragma GCC unroll 8
-        for (size_t i = 0; i < n; i++) {
-            k[i] = _mm512_aesenc_epi128(k[i], key);
+        for (size_t i = 0; i < WIDTH; i++) {
+            if (i < n) {
+                k[i] = _mm512_aesenc_epi128(k[i], key);
+            }
         }
         if (g != NULL && round <= WIDTH) {
             ghash_quad(g, text[round - 1], GROUP_AT + 4 * (round - 1));
@@ -223,8 +234,10 @@ VAES512 static inline __attribute__((always_inline)) void keystream(const uint8_
     }
     key = round_keys(schedule, AES_ROUND_KEYS - 1);
 #pragma GCC unroll 8
-    for (size_t i = 0; i < n; i++) {
-        k[i] = _mm512_aesenclast_epi128(k[i], key);
+    for (size_t i = 0; i < WIDTH; i++) {
+        if (i < n) {
+            k[i] = _mm512_aesenclast_epi128(k[i], key);
+        }
     }
     if (g != NULL) {
         ghash_reduce(g);
@@ -242,12 +255,11 @@ VAES512 static inline void xor_group(__m512i *k, const uint8_t *in, uint8_t *out
 }
 
 /* The same for len bytes in at most n registers (constant), zeros behind them. */
-VAES512 static inline __attribute__((always_inline)) void
-xor_tail(__m512i *k, size_t n, const uint8_t *in, uint8_t *out, size_t len)
+VAES512_INLINE void xor_tail(__m512i *k, size_t n, const uint8_t *in, uint8_t *out, size_t len)
 {
 #pragma GCC unroll 8
-    for (size_t i = 0; i < n; i++) {
-        if (i * QUAD < len) {
+    for (size_t i = 0; i < WIDTH; i++) {
+        if (i < n && i * QUAD < len) {
             __mmask64 mask = mask_of(len - i * QUAD);
 
             k[i] = _mm512_xor_si512(_mm512_maskz_loadu_epi8(mask, in + i * QUAD),
@@ -258,10 +270,8 @@ xor_tail(__m512i *k, size_t n, const uint8_t *in, uint8_t *out, size_t len)
 }
 
 /* Keystream over at most n registers (constant). */
-VAES512 static inline __attribute__((always_inline)) void ctr_tail(const struct aes_gmac_siv *c,
-                                                                   __m512i counters, size_t n,
-                                                                   const uint8_t *in, uint8_t *out,
-                                                                   size_t len)
+VAES512_INLINE void ctr_tail(const struct aes_gmac_siv *c, __m512i counters, size_t n,
+                             const uint8_t *in, uint8_t *out, size_t len)
 {
     __m512i k[WIDTH];
 
@@ -269,10 +279,10 @@ VAES512 static inline __attribute__((always_inline)) void ctr_tail(const struct 
     xor_tail(k, n, in, out, len);
 }
 
-VAES512 static void ctr(const struct aes_gmac_siv *c, const uint8_t tag[AES_SIV_TAG_LEN],
-                        uint32_t index, const uint8_t *in, uint8_t *out, size_t len)
+/* Keystream from these counters on over in into out. */
+VAES512 static void ctr_text(const struct aes_gmac_siv *c, __m512i counters, const uint8_t *in,
+                             uint8_t *out, size_t len)
 {
-    __m512i counters = counters_from(tag, index);
     __m512i k[WIDTH];
 
     for (; len >= GROUP; len -= GROUP) {
@@ -291,11 +301,26 @@ VAES512 static void ctr(const struct aes_gmac_siv *c, const uint8_t tag[AES_SIV_
     }
 }
 
+VAES512 static void ctr(const struct aes_gmac_siv *c, const uint8_t tag[AES_SIV_TAG_LEN],
+                        uint32_t index, const uint8_t *in, uint8_t *out, size_t len)
+{
+    ctr_text(c, counters_from(block_load_words(tag), index), in, out, len);
+}
+
+VAES512 static void seal_text(const struct aes_gmac_siv *c, const uint8_t nonce[AES_SIV_NONCE_LEN],
+                              const struct aes_aad *aad, const uint8_t *in, size_t len,
+                              uint8_t *out, uint8_t ret_tag[AES_SIV_TAG_LEN])
+{
+    __m128i tag = make_tag(c, nonce, aad, in, len);
+
+    block_store(ret_tag, tag);
+    ctr_text(c, counters_from(tag, 0), in, out, len);
+}
+
 /* Decipher the last len bytes, at most n registers (constant), and finish the GHASH of total bytes.
  * If text: the group before, not yet in the GHASH. */
-VAES512 static inline __attribute__((always_inline)) __m128i
-open_tail(struct ghash *g, __m512i counters, size_t n, const __m512i *text, const uint8_t *in,
-          uint8_t *out, size_t len, size_t total)
+VAES512_INLINE __m128i open_tail(struct ghash *g, __m512i counters, size_t n, const __m512i *text,
+                                 const uint8_t *in, uint8_t *out, size_t len, size_t total)
 {
     size_t at = last_at(len);
     __m512i k[WIDTH];
@@ -304,8 +329,8 @@ open_tail(struct ghash *g, __m512i counters, size_t n, const __m512i *text, cons
     ghash_ends(g, at, block_of_lengths(total));
     xor_tail(k, n, in, out, len);
 #pragma GCC unroll 8
-    for (size_t i = 0; i < n; i++) {
-        if (i * QUAD < len) {
+    for (size_t i = 0; i < WIDTH; i++) {
+        if (i < n && i * QUAD < len) {
             ghash_quad(g, k[i], at + 4 * i);
         }
     }
@@ -341,12 +366,13 @@ VAES512 static inline __m128i open_groups(struct ghash *g, __m512i counters, con
     }
 }
 
-VAES512 static bool open_text(const struct aes_gmac_siv *c, const uint8_t aad[AES_SIV_AAD_LEN],
+VAES512 static bool open_text(const struct aes_gmac_siv *c, const struct aes_aad *aad,
                               const uint8_t tag[AES_SIV_TAG_LEN], const uint8_t *in, size_t len,
                               uint8_t *out)
 {
-    __m128i want = block_decrypt(c->k1_inv, block_load_words(tag));
-    __m512i counters = counters_from(tag, 0);
+    __m128i got = block_load_words(tag);
+    __m128i want = block_decrypt(c->k1_inv, got);
+    __m512i counters = counters_from(got, 0);
     struct ghash g;
     __m128i sum;
 
@@ -370,5 +396,6 @@ const struct aes_kernel aes_vaes512 = {
     .tag = tag_text,
     .check = check_text,
     .ctr = ctr,
+    .seal = seal_text,
     .open = open_text,
 };

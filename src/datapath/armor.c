@@ -5,6 +5,7 @@
 #include "crypto/cpu.h"
 #include "crypto/salsa_poly.h"
 #include "crypto/sha.h"
+#include "datapath/armor_priv.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -55,34 +56,23 @@ static void mangle_key(const uint8_t *pkt, size_t len, const struct armor_keys *
     }
 }
 
-/* The header bytes suite 3 authenticates: destination, source, flags without hops. */
-static void siv_aad(const uint8_t *pkt, uint8_t ret[AES_SIV_AAD_LEN])
-{
-    memcpy(ret, pkt + PACKET_AT_DEST, AES_SIV_AAD_LEN);
-    ret[AES_SIV_AAD_LEN - 1] &= (uint8_t)~PACKET_HOPS_MASK;
-}
-
 static void seal_siv(uint8_t *pkt, size_t len, const struct armor_keys *keys)
 {
-    uint8_t aad[AES_SIV_AAD_LEN];
+    const struct aes_aad aad = siv_aad(pkt);
     uint8_t tag[AES_SIV_TAG_LEN];
 
-    siv_aad(pkt, aad);
-    aes_gmac_siv_seal(&keys->aes, pkt + PACKET_AT_ID, aad, pkt + PACKET_AT_VERB,
+    aes_gmac_siv_seal(&keys->aes, pkt + PACKET_AT_ID, &aad, pkt + PACKET_AT_VERB,
                       len - PACKET_AT_VERB, pkt + PACKET_AT_VERB, tag);
-    memcpy(pkt + PACKET_AT_ID, tag, 8);
-    memcpy(pkt + PACKET_AT_MAC, tag + 8, 8);
+    siv_put_tag(pkt, tag);
 }
 
 static int open_siv(uint8_t *pkt, size_t len, const struct armor_keys *keys)
 {
-    uint8_t aad[AES_SIV_AAD_LEN];
+    const struct aes_aad aad = siv_aad(pkt);
     uint8_t tag[AES_SIV_TAG_LEN];
 
-    siv_aad(pkt, aad);
-    memcpy(tag, pkt + PACKET_AT_ID, 8);
-    memcpy(tag + 8, pkt + PACKET_AT_MAC, 8);
-    return aes_gmac_siv_open(&keys->aes, aad, tag, pkt + PACKET_AT_VERB, len - PACKET_AT_VERB,
+    siv_get_tag(pkt, tag);
+    return aes_gmac_siv_open(&keys->aes, &aad, tag, pkt + PACKET_AT_VERB, len - PACKET_AT_VERB,
                              pkt + PACKET_AT_VERB);
 }
 

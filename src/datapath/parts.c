@@ -4,18 +4,11 @@
  * in one piece and copied. Source: spec 09 sections 6.3 (item 5) and 6.5. */
 #include "datapath/parts.h"
 
-#include "base/cursor.h"
+#include "datapath/armor_priv.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
-
-/* The header bytes suite 3 authenticates: destination, source, flags without hops. */
-static void siv_aad(const uint8_t *pkt, uint8_t ret[AES_SIV_AAD_LEN])
-{
-    memcpy(ret, pkt + PACKET_AT_DEST, AES_SIV_AAD_LEN);
-    ret[AES_SIV_AAD_LEN - 1] &= (uint8_t)~PACKET_HOPS_MASK;
-}
 
 static size_t block_floor(size_t n)
 {
@@ -36,17 +29,21 @@ static void seal_siv(uint8_t *pkt, size_t len, const struct armor_keys *keys,
 {
     const uint8_t *text = pkt + PACKET_AT_VERB;
     size_t text_len = len - PACKET_AT_VERB;
-    uint8_t aad[AES_SIV_AAD_LEN];
+    const struct aes_aad aad = siv_aad(pkt);
     uint8_t tag[AES_SIV_TAG_LEN];
     uint8_t *out = layout->datagrams[0];
     size_t from = 0; /* text bytes of this datagram: from..to */
     size_t to = layout->size - PACKET_AT_VERB;
 
-    siv_aad(pkt, aad);
-    aes_gmac_siv_tag(&keys->aes, pkt + PACKET_AT_ID, aad, text, text_len, tag);
-    memcpy(out + PACKET_AT_ID, tag, 8);
     memcpy(out + PACKET_AT_DEST, pkt + PACKET_AT_DEST, PACKET_AT_MAC - PACKET_AT_DEST);
-    memcpy(out + PACKET_AT_MAC, tag + 8, 8);
+    if (layout->total == 1) {
+        aes_gmac_siv_seal(&keys->aes, pkt + PACKET_AT_ID, &aad, text, text_len,
+                          out + PACKET_AT_VERB, tag);
+        siv_put_tag(out, tag);
+        return;
+    }
+    aes_gmac_siv_tag(&keys->aes, pkt + PACKET_AT_ID, &aad, text, text_len, tag);
+    siv_put_tag(out, tag);
     for (unsigned i = 0; i < layout->total; i++) {
         uint8_t *part = layout->datagrams[i];
         uint8_t *data = part + (i == 0 ? PACKET_AT_VERB : FRAGMENT_AT_DATA);
@@ -149,71 +146,30 @@ bool parts_are_adjacent(const struct part *parts, unsigned count)
     return true;
 }
 
-/* Decipher the text of all parts to out, in ascending order: where out lies over the parts, each
- * byte is read before it is overwritten. */
-static void ctr_parts(const struct part *parts, unsigned count, const struct aes_gmac_siv *aes,
-                      const uint8_t tag[AES_SIV_TAG_LEN], uint8_t *out)
+/* Put the parts together in out: in ascending order, since they may lie over it. */
+static void join(const struct part *parts, unsigned count, uint8_t *out)
 {
-    uint8_t block[AES_BLOCK_LEN]; /* one that straddles a cut */
-    size_t have = 0;
-    size_t done = 0;
+    size_t at = parts[0].len;
 
-    for (unsigned i = 0; i < count; i++) {
-        size_t skip = i == 0 ? PACKET_AT_VERB : FRAGMENT_AT_DATA;
-        const uint8_t *in = parts[i].data + skip;
-        size_t len = parts[i].len - skip;
-
-        if (have > 0) {
-            size_t take = len < sizeof(block) - have ? len : sizeof(block) - have;
-
-            memcpy(block + have, in, take);
-            have += take;
-            in += take;
-            len -= take;
-            if (have < sizeof(block)) {
-                continue;
-            }
-            aes_gmac_siv_ctr(aes, tag, done, block, out + done, sizeof(block));
-            done += sizeof(block);
-        }
-        have = i + 1 < count ? len - block_floor(len) : 0;
-        memcpy(block, in + len - have, have);
-        aes_gmac_siv_ctr(aes, tag, done, in, out + done, len - have);
-        done += len - have;
+    if (out != parts[0].data) {
+        memmove(out, parts[0].data, at);
     }
-    aes_gmac_siv_ctr(aes, tag, done, block, out + done, have);
-}
+    for (unsigned i = 1; i < count; i++) {
+        size_t n = parts[i].len - FRAGMENT_AT_DATA;
 
-static int open_siv(const struct part *parts, unsigned count, const struct armor_keys *keys,
-                    uint8_t *out, size_t len)
-{
-    uint8_t aad[AES_SIV_AAD_LEN];
-    uint8_t tag[AES_SIV_TAG_LEN];
-
-    memmove(out, parts[0].data, PACKET_AT_VERB);
-    siv_aad(out, aad);
-    memcpy(tag, out + PACKET_AT_ID, 8);
-    memcpy(tag + 8, out + PACKET_AT_MAC, 8);
-    ctr_parts(parts, count, &keys->aes, tag, out + PACKET_AT_VERB);
-    return aes_gmac_siv_check(&keys->aes, aad, tag, out + PACKET_AT_VERB, len - PACKET_AT_VERB);
+        memmove(out + at, parts[i].data + FRAGMENT_AT_DATA, n);
+        at += n;
+    }
 }
 
 int parts_open(const struct part *parts, unsigned count, const struct armor_keys *keys,
                uint8_t *out)
 {
     size_t len = parts_packet_len(parts, count);
-    size_t at = parts[0].len;
 
     if (len > PACKET_MAX) {
         return -EBADMSG;
     }
-    if (packet_suite(parts[0].data) == SUITE_AES_GMAC_SIV) {
-        return open_siv(parts, count, keys, out, len);
-    }
-    memmove(out, parts[0].data, at);
-    for (unsigned i = 1; i < count; i++) {
-        memmove(out + at, parts[i].data + FRAGMENT_AT_DATA, parts[i].len - FRAGMENT_AT_DATA);
-        at += parts[i].len - FRAGMENT_AT_DATA;
-    }
+    join(parts, count, out);
     return armor_open(out, len, keys);
 }

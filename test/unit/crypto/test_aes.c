@@ -78,7 +78,7 @@ struct sample {
     uint8_t k0[AES_KEY_LEN];
     uint8_t k1[AES_KEY_LEN];
     uint8_t nonce[AES_SIV_NONCE_LEN];
-    uint8_t aad[AES_SIV_AAD_LEN];
+    uint8_t aad[11];
     size_t len;
     uint8_t plain[TEXT_MAX];
     uint8_t sealed[TEXT_MAX];
@@ -118,9 +118,22 @@ static void sample_make(struct sample *s, struct test_rng *rng, size_t len)
     naive_seal(s);
 }
 
+static struct aes_aad aad_of(const struct sample *s)
+{
+    struct aes_aad aad = {0};
+
+    for (size_t i = 0; i < sizeof(s->aad); i++) {
+        uint64_t *word = i < 8 ? &aad.first : &aad.second;
+
+        *word |= (uint64_t)s->aad[i] << (56 - 8 * (i % 8));
+    }
+    return aad;
+}
+
 /* One kernel on one sample, with nothing around the text and then in place. */
 static void check_kernel(const struct aes_kernel *kernel, const struct sample *s)
 {
+    const struct aes_aad aad = aad_of(s);
     struct aes_gmac_siv c;
     uint8_t *in = exact_copy(s->plain, s->len);
     uint8_t *out = malloc(s->len + 1);
@@ -128,19 +141,19 @@ static void check_kernel(const struct aes_kernel *kernel, const struct sample *s
 
     aes_gmac_siv_init(&c, kernel, s->k0, s->k1);
     out[s->len] = 0xa5;
-    aes_gmac_siv_seal(&c, s->nonce, s->aad, in, s->len, out, tag);
+    aes_gmac_siv_seal(&c, s->nonce, &aad, in, s->len, out, tag);
     assert_memory_equal(tag, s->tag, sizeof(tag));
     assert_memory_equal(out, s->sealed, s->len);
     assert_int_equal(out[s->len], 0xa5);
     assert_memory_equal(in, s->plain, s->len);
 
-    aes_gmac_siv_seal(&c, s->nonce, s->aad, in, s->len, in, tag);
+    aes_gmac_siv_seal(&c, s->nonce, &aad, in, s->len, in, tag);
     assert_memory_equal(in, s->sealed, s->len);
-    assert_int_equal(aes_gmac_siv_open(&c, s->aad, tag, in, s->len, in), 0);
+    assert_int_equal(aes_gmac_siv_open(&c, &aad, tag, in, s->len, in), 0);
     assert_memory_equal(in, s->plain, s->len);
 
     tag[s->len % 16] ^= (uint8_t)(1 << s->len % 8);
-    assert_int_equal(aes_gmac_siv_open(&c, s->aad, tag, s->sealed, s->len, out), -EACCES);
+    assert_int_equal(aes_gmac_siv_open(&c, &aad, tag, s->sealed, s->len, out), -EACCES);
     assert_memory_equal(out, s->sealed, s->len);
     assert_int_equal(out[s->len], 0xa5);
     aes_gmac_siv_done(&c);
@@ -180,14 +193,15 @@ static void test_steps_and_cuts_equal_whole(void **state)
         sample_make(s, &rng, test_rng_below(&rng, i < 500 ? 400 : TEXT_MAX) + 1);
         memcpy(buffer + align, s->plain, s->len);
         for (size_t at = 0; (kernel = kernel_next(&at)) != NULL;) {
+            const struct aes_aad aad = aad_of(s);
             struct aes_gmac_siv c;
             uint8_t tag[AES_SIV_TAG_LEN];
             uint8_t out[TEXT_MAX];
 
             aes_gmac_siv_init(&c, kernel, s->k0, s->k1);
-            aes_gmac_siv_tag(&c, s->nonce, s->aad, buffer + align, s->len, tag);
+            aes_gmac_siv_tag(&c, s->nonce, &aad, buffer + align, s->len, tag);
             assert_memory_equal(tag, s->tag, sizeof(tag));
-            assert_int_equal(aes_gmac_siv_check(&c, s->aad, tag, buffer + align, s->len), 0);
+            assert_int_equal(aes_gmac_siv_check(&c, &aad, tag, buffer + align, s->len), 0);
             for (size_t done = 0; done < s->len;) {
                 size_t n = test_rng_below(&rng, s->len - done) + 1;
 
@@ -196,7 +210,7 @@ static void test_steps_and_cuts_equal_whole(void **state)
             }
             assert_memory_equal(out, s->sealed, s->len);
             tag[i % 16] ^= 1;
-            assert_int_equal(aes_gmac_siv_check(&c, s->aad, tag, buffer + align, s->len), -EACCES);
+            assert_int_equal(aes_gmac_siv_check(&c, &aad, tag, buffer + align, s->len), -EACCES);
             aes_gmac_siv_done(&c);
         }
     }
@@ -215,13 +229,14 @@ static void test_tags_equal_openssl(void **state)
     for (unsigned i = 0; i < 2000; i++) {
         sample_make(s, &rng, i % 40);
         for (size_t at = 0; (kernel = kernel_next(&at)) != NULL;) {
+            const struct aes_aad aad = aad_of(s);
             struct aes_gmac_siv c;
             uint8_t got[16];
 
             aes_gmac_siv_init(&c, kernel, s->k0, s->k1);
-            kernel->tag(&c, s->nonce, s->aad, s->plain, s->len, got);
+            kernel->tag(&c, s->nonce, &aad, s->plain, s->len, got);
             assert_memory_equal(got, s->tag, 16);
-            assert_true(kernel->check(&c, s->aad, got, s->plain, s->len));
+            assert_true(kernel->check(&c, &aad, got, s->plain, s->len));
         }
     }
     free(s);

@@ -190,9 +190,10 @@ static void check_siv_steps(const json_t *entry, const uint8_t *pkt, size_t len,
     uint8_t want[16];
     size_t n;
     uint8_t *input = vec_bytes(entry, "gmac_input", &n);
+    const struct aes_aad aad = {be64_get(input), be64_get(input + 8)};
 
     assert_int_equal(n, 16 + len - PACKET_AT_VERB);
-    aes_gmac_siv_tag(&k->aes, pkt, input, input + 16, n - 16, tag);
+    aes_gmac_siv_tag(&k->aes, pkt, &aad, input + 16, n - 16, tag);
     expect(entry, "encrypted_block", tag, 16);
     /* The keystream of a tag is that of its start block. */
     aes_gmac_siv_ctr(&k->aes, tag, 0, zero, got, 16);
