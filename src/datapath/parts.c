@@ -1,7 +1,8 @@
 /* Sealing into datagrams and opening out of them. The cipher of suite 3 works on blocks of 16 bytes
  * and a fragment header is 16 bytes, too: the block that straddles a cut is enciphered twice, once
  * to each side of the header, and the header is written over the overlap. Suites 0 and 1 are sealed
- * in one piece and copied. Source: spec 09 sections 6.3 (item 5) and 6.5. */
+ * in one piece and copied. To be opened a packet is joined first: moving a fragment down over its
+ * header costs less than deciphering by pieces. Source: spec 09 sections 6.3 (item 5) and 6.5. */
 #include "datapath/parts.h"
 
 #include "datapath/armor_priv.h"

@@ -1,5 +1,5 @@
-/* Packets that lie in datagrams: sealing straight into them and opening straight out of them, with
- * the cipher as the only copy. Pure, no allocation; packets whose parts do not lie together go
+/* Packets that lie in datagrams: sealing straight into them, with the cipher as the only copy, and
+ * opening them where they lie. Pure, no allocation; packets whose parts do not lie together go
  * through the table of datapath/fragment.h. Source: spec 01 section 7, spec 09 sections 6.3
  * and 6.5.
  */
