@@ -1,96 +1,181 @@
 #!/usr/bin/env python3
-"""TCP and UDP throughput and ping between two members, ours and the reference's, in one run.
+"""Throughput, latency and cost of a tunnel between two namespaces, compared with others.
 
-  PANLAN=build/src/panlan [ZEROTIER_ONE=/usr/sbin/zerotier-one] bench/throughput.py [SECONDS] [RUNS]
+  PANLAN=build/src/panlan [ZEROTIER_ONE=...] [WIREGUARD_GO=...] bench/throughput.py [SECONDS] [RUNS]
+
+One table: our nodes, the reference, both mixed, plain veth, our fall-back without offloads, and
+each other VPN that is installed; then the ratios to the reference and the targets of spec 09
+section 8. Candidates take turns, each turn waits for a quiet machine. doc/performance.md says
+what the columns mean. Exit status 0 whatever the figures are.
 """
-import json
-import os
-import re
-import statistics
-import subprocess
+import argparse
 import sys
+import time
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(HERE, "..", "test", "netns"))
-import net as lab  # noqa: E402
-import run as runner  # noqa: E402
+import benchlib as bench
+import tunnels
+from benchlib import NAN, lab
 
-KIND = {"p": False, "r": True}
-
-
-def cpu(node):
-    with open("/proc/%d/stat" % node.process.pid) as handle:
-        fields = handle.read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+COLUMNS = ("tcp1", "tcp4", "reverse", "cpu/Gbit", "machine", "udp64", "udp1400", "idle", "load",
+           "load-p99", "retrans", "mtu")
 
 
-def iperf(one, two, target, seconds, *args):
-    server = subprocess.Popen(["ip", "netns", "exec", two.ns, "iperf3", "-s", "-1", "-B", target],
-                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    lab.wait_for("iperf3", lambda: ":5201" in lab.sh("ss -ltn", ns=two.ns), 5)
-    before = cpu(one) + cpu(two)
-    out = lab.sh("iperf3 -J -c %s -t %d %s" % (target, seconds, " ".join(args)), ns=one.ns,
-                 check=False, timeout=seconds + 20)
-    server.wait(10)
-    used = cpu(one) + cpu(two) - before
-    end = json.loads(out)["end"]
-    total = end.get("sum_received") or end["sum"]
-    return total["bits_per_second"] / 1e9, used, end
-
-
-def measure(kinds, seconds):
-    net = lab.Net()
+def measure(start, options):
+    """One turn of one candidate: {column: figure}."""
+    seconds = options.seconds
+    pair = tunnels.Pair(options.link)
     try:
-        root = net.node(net.host("root", "10.9.0.1/16"), reference=False)
-        one = net.node(net.host("one", "10.9.1.1/16"), reference=KIND[kinds[0]])
-        two = net.node(net.host("two", "10.9.2.1/16"), reference=KIND[kinds[1]])
-        net.make_planet([(root, "10.9.0.1/9993")])
-        for node in (root, one, two):
-            node.start(wait=False)
-        for node in (root, one, two):
-            node.wait_api()
-        nwid = root.create_network()
-        for node in (one, two):
-            root.authorize(nwid, node)
-            node.join(nwid)
-        for node in (one, two):
-            node.wait_network(nwid, timeout=60)
-        target = two.ip(nwid)
-        lab.wait_ping("one", target, 60)
-        one.wait_direct(two, 60)
-        two.wait_direct(one, 60)
-        row = {}
-        row["tcp1"], used, _ = iperf(one, two, target, seconds)
-        row["cpu/Gbit"] = used / (row["tcp1"] * seconds)
-        row["tcp4"], _, _ = iperf(one, two, target, seconds, "-P", "4")
-        row["reverse"], _, _ = iperf(one, two, target, seconds, "-R")
+        start(pair)
+        lab.wait_ping("one", pair.target, 30)
+        quiet = bench.wait_quiet(options.quiet)
+        ends = tunnels.ENDS + (pair.target,)
+        row = {"mtu": pair.mtu(), "quiet": quiet}
+        row["idle"] = bench.ping("one", pair.target, 2, 0.01)["mean"]
+        cpu, ticks = bench.cpu_seconds(pair.pids), bench.machine_ticks()
+        one = bench.tcp(*ends, seconds)
+        row["machine"] = bench.machine_load(ticks)
+        row["tcp1"], row["retrans"] = one["gbit"], one["retransmits"]
+        if pair.pids:
+            row["cpu/Gbit"] = (bench.cpu_seconds(pair.pids) - cpu) / (one["gbit"] * seconds)
+        row["tcp4"] = bench.tcp(*ends, seconds, "-P", "4")["gbit"]
+        row["reverse"] = bench.tcp(*ends, seconds, "-R")["gbit"]
+        load = bench.Iperf(*ends, seconds)
+        loaded = bench.ping("one", pair.target, max(1, seconds - 1), 0.01)
+        load.result()
+        row["load"], row["load-p99"] = loaded["mean"], loaded["p99"]
         for size in (64, 1400):
-            _, _, end = iperf(one, two, target, seconds, "-u", "-b", "0", "-l", str(size))
-            total = end.get("sum_received") or end["sum"]
-            row["udp%d kpps" % size] = total["bytes"] / size / total["seconds"] / 1000
-        out = lab.sh("ping -n -q -c 200 -i 0.005 " + target, ns="one", timeout=30)
-        row["rtt ms"] = float(re.search(r"= [\d.]+/([\d.]+)/", out).group(1))
+            row["udp%d" % size] = bench.best_flood(*ends, seconds, size) / 1000
         return row
+    except lab.Skipped:
+        raise
+    except Exception as error:  # whatever it was, the other candidates go on
+        raise lab.Failed("%s: %s\n%s" % (type(error).__name__, error, pair.reports())) from error
     finally:
-        net.close()
+        pair.close()
+
+
+def measure_idle(settle, seconds):
+    """CPU share of a joined node that nobody talks to, in percent of a core."""
+    pair = tunnels.Pair()
+    try:
+        tunnels.zerotier("p", "p")(pair)
+        time.sleep(settle)
+        before = bench.cpu_seconds(pair.pids[:1])
+        time.sleep(seconds)
+        return 100 * (bench.cpu_seconds(pair.pids[:1]) - before) / seconds
+    finally:
+        pair.close()
+
+
+class Table:
+    """Figures of all turns."""
+
+    def __init__(self):
+        self.rows = {}
+
+    def add(self, label, row):
+        self.rows.setdefault(label, []).append(row)
+
+    def values(self, label, column):
+        return [row.get(column, NAN) for row in self.rows.get(label, [])]
+
+    def median(self, label, column):
+        return bench.median(self.values(label, column))
+
+    def ratio(self, label, other, column):
+        below = self.median(other, column)
+        return self.median(label, column) / below if below else NAN
+
+    def show(self):
+        bench.print_table(("median",) + COLUMNS, [
+            [label] + [bench.number(self.median(label, c)) for c in COLUMNS]
+            for label in self.rows])
+        print()
+        bench.print_table(("range",) + COLUMNS[:-1], [
+            [label] + [bench.spread(self.values(label, c)) for c in COLUMNS[:-1]]
+            for label in self.rows])
+        base = "reference to reference"
+        if base in self.rows:
+            print()
+            bench.print_table(("times the reference",) + COLUMNS[:-1], [
+                [label] + [bench.number(self.ratio(label, base, c)) for c in COLUMNS[:-1]]
+                for label in self.rows if label != base])
+
+
+def targets(table, idle):
+    """[(id, what, figure, bound, whether lower is better)] of spec 09 section 8."""
+    ours, veth, plain = "ours to ours", "plain veth", "ours, --no-offload"
+    offloads = [label for label in table.rows if label.startswith("wireguard-go ")
+                and label.split()[1].isdigit() and int(label.split()[1]) >= 20231211]
+    rival = offloads[0] if offloads else ""
+    return [
+        ("T-1", "one TCP flow, Gbit/s", table.median(ours, "tcp1"), 6.5, False),
+        ("T-2", "one TCP flow over plain veth", table.ratio(ours, veth, "tcp1"), 0.18, False),
+        ("T-3", "one TCP flow over wireguard-go with offloads", table.ratio(ours, rival, "tcp1"),
+         2.2, False),
+        ("T-4", "one TCP flow over --no-offload", table.ratio(ours, plain, "tcp1"), 5, False),
+        ("T-5", "idle ping added to plain veth, ms",
+         table.median(ours, "idle") - table.median(veth, "idle"), 0.12, True),
+        ("T-6", "ping under one TCP flow, mean ms", table.median(ours, "load"), 4, True),
+        ("T-7", "UDP of 64 bytes, kpps", table.median(ours, "udp64"), 150, False),
+        ("T-11", "CPU of a joined quiet node, %", idle, 0.1, True)]
+
+
+def show_targets(rows):
+    print()
+    for name, what, figure, bound, lower in rows:
+        if figure != figure:
+            verdict = "not measured"
+        else:
+            verdict = "reached" if (figure <= bound if lower else figure >= bound) else "MISSED"
+        print("%-5s %-46s %8s  %s %-6s %s" % (
+            name, what, bench.number(figure), "<=" if lower else ">=", bound, verdict))
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("seconds", type=int, nargs="?", default=5, help="of each transfer")
+    parser.add_argument("runs", type=int, nargs="?", default=3, help="turns of each candidate")
+    parser.add_argument("--only", default="", help="labels that contain one of these, by commas")
+    parser.add_argument("--link", choices=("pass", "segmented", "merged"), default="pass",
+                        help="super-datagrams pass the wire, are cut before it, are cut and merged")
+    parser.add_argument("--quiet", type=int, default=60, help="seconds to wait for a quiet machine")
+    parser.add_argument("--idle", type=int, default=30, help="seconds for T-11, 0: not measured")
+    return parser.parse_args()
 
 
 def main():
-    runner.isolate(__file__)
-    runner.settle()
-    seconds = int(sys.argv[1]) if len(sys.argv) > 1 else 3
-    runs = int(sys.argv[2]) if len(sys.argv) > 2 else 3
-    table = {}
-    pairs = ["pp"] + (["rr", "pr", "rp"] if lab.ZEROTIER_ONE else [])
-    for _ in range(runs):
-        for kinds in pairs:
-            table.setdefault(kinds, []).append(measure(kinds, seconds))
-    keys = list(table["pp"][0])
-    print("%-22s" % "" + "".join("%14s" % key for key in keys))
-    for kinds in pairs:
-        label = "%s to %s" % tuple("ours" if k == "p" else "reference" for k in kinds)
-        print("%-22s" % label + "".join(
-            "%14.3f" % statistics.median(r[key] for r in table[kinds]) for key in keys))
+    options = arguments()
+    bench.begin(__file__, "iperf3", "ping")
+    table = Table()
+    reasons, turns, noisy = {}, 0, 0
+    names = [name for name in options.only.split(",") if name]
+    wanted = [(label, start) for label, start in tunnels.candidates()
+              if not names or any(name in label for name in names)]
+    print("%s; TCP %s; %d s, %d runs; link: %s" % (
+        bench.where(), bench.congestion_control(), options.seconds, options.runs,
+        options.link), flush=True)
+    for _ in range(options.runs):
+        for label, start in wanted:
+            if label in reasons:
+                continue
+            try:
+                row = measure(start, options)
+            except lab.Skipped as reason:
+                reasons[label] = str(reason)
+                continue
+            except lab.Failed as reason:
+                print("%s: a turn failed: %s" % (label, reason), file=sys.stderr, flush=True)
+                continue
+            turns, noisy = turns + 1, noisy + (not row["quiet"])
+            table.add(label, row)
+    table.show()
+    for label, reason in reasons.items():
+        print("%-30s skipped: %s" % (label, reason))
+    idle = measure_idle(40, options.idle) if options.idle else NAN
+    show_targets(targets(table, idle))
+    if noisy:
+        print("%d of %d turns began on a machine that was not quiet" % (noisy, turns))
 
 
 if __name__ == "__main__":

@@ -188,6 +188,8 @@ class Net:
 class Node:
     """One daemon, ours or the reference's, in a namespace."""
 
+    port = 9993  # of UDP and of the local API; another one lets two nodes share a namespace
+
     def __init__(self, net, ns, reference, home, binary, config, identity):
         self.net = net
         self.ns = ns
@@ -244,9 +246,10 @@ class Node:
             self.write("local.conf", json.dumps(self.config))
         argv = ["ip", "netns", "exec", self.ns, self.binary]
         if self.reference:
-            argv += ["-U", "-p9993", self.home]
+            argv += ["-U", "-p%d" % self.port, self.home]
         else:
             argv += ["service", "--home", self.home]
+            argv += ["--port", str(self.port)] if self.port != Node.port else []
         out = open(self.log, "a")
         self.started = time.monotonic()
         self.process = subprocess.Popen(argv + list(extra), stdout=out, stderr=out,
@@ -292,8 +295,8 @@ class Node:
         return self.read("authtoken.secret").strip()
 
     def request(self, method, path, body=None, headers=None, raw=False, timeout=10):
-        sock = in_ns(self.ns, lambda: socket.create_connection(("127.0.0.1", 9993), timeout))
-        conn = http.client.HTTPConnection("127.0.0.1", 9993)
+        sock = in_ns(self.ns, lambda: socket.create_connection(("127.0.0.1", self.port), timeout))
+        conn = http.client.HTTPConnection("127.0.0.1", self.port)
         conn.sock = sock
         try:
             head = {"X-ZT1-Auth": self.token()} if headers is None else headers
