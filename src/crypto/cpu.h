@@ -9,9 +9,11 @@ enum cpu_feature {
     CPU_VAES = 1 << 2,    /* VAES with VPCLMULQDQ and AVX2 */
     CPU_AVX512 = 1 << 3,  /* AVX512F */
     CPU_VAES512 = 1 << 4, /* CPU_VAES and CPU_AVX512 with AVX512BW and AVX512VL */
+    CPU_IFMA = 1 << 5,    /* CPU_AVX512 with AVX512IFMA */
 };
 
 struct aes_kernel;
+struct poly1305_kernel;
 struct salsa_kernel;
 
 /* Bits of enum cpu_feature this machine (and its operating system) supports. About 1 us: ask once
@@ -20,4 +22,5 @@ unsigned cpu_features(void);
 
 /* All kernels this build has, best first, ended by NULL; the last one needs no feature. */
 extern const struct aes_kernel *const aes_kernels[];
+extern const struct poly1305_kernel *const poly1305_kernels[];
 extern const struct salsa_kernel *const salsa_kernels[];

@@ -1,6 +1,7 @@
 /* The kernels of x86-64 and the test for what the processor has. */
 #include "crypto/aes_priv.h"
 #include "crypto/cpu.h"
+#include "crypto/poly1305_priv.h"
 #include "crypto/salsa_priv.h"
 
 #include <cpuid.h>
@@ -8,6 +9,8 @@
 
 const struct aes_kernel *const aes_kernels[] = {&aes_vaes512, &aes_vaes, &aes_aesni, &aes_portable,
                                                 NULL};
+const struct poly1305_kernel *const poly1305_kernels[] = {&poly1305_ifma, &poly1305_avx2,
+                                                          &poly1305_portable, NULL};
 const struct salsa_kernel *const salsa_kernels[] = {&salsa_avx512, &salsa_avx2, &salsa_portable,
                                                     NULL};
 
@@ -29,6 +32,7 @@ unsigned cpu_features(void)
     }
     if (__builtin_cpu_supports("avx512f")) {
         features |= CPU_AVX512;
+        features |= __builtin_cpu_supports("avx512ifma") ? CPU_IFMA : 0;
     }
     if (__builtin_cpu_supports("aes") && __builtin_cpu_supports("pclmul") &&
         __builtin_cpu_supports("ssse3")) {
