@@ -6,6 +6,7 @@
 #include "crypto/cpu.h"
 #include "crypto/identity.h"
 #include "crypto/packet_id.h"
+#include "crypto/poly1305.h"
 #include "datapath/armor.h"
 #include "datapath/fragment.h"
 
@@ -82,7 +83,8 @@ static void bench_armor(void)
     w.suite = SUITE_SALSA_POLY1305;
     for (size_t i = 0; salsa_kernels[i] != NULL; i++) {
         if ((salsa_kernels[i]->needs & ~features) == 0) {
-            w.keys.salsa = salsa_kernels[i];
+            /* with the Poly1305 a processor without the features of better ones would take */
+            w.keys.salsa_poly = salsa_poly_pick(salsa_kernels[i]->needs | (i == 0 ? features : 0));
             print_armor(&w, salsa_kernels[i]->name);
         }
     }
@@ -113,6 +115,42 @@ static void bench_streams(void)
         w.len = 2838;
         printf("Salsa20/12 %-9s 2838 bytes %6.0f ns\n", salsa_kernels[i]->name,
                measure(work_stream, &w));
+    }
+}
+
+struct mac_work {
+    const struct poly1305_kernel *kernel;
+    size_t len;
+    uint8_t mac[POLY1305_MAC_LEN];
+};
+
+static void work_mac(void *ctx)
+{
+    struct mac_work *w = ctx;
+    uint8_t key[POLY1305_KEY_LEN] = {1, 2, 3, 4, 5, 6, 7};
+    struct poly1305 p;
+
+    poly1305_init(&p, w->kernel, key, w->len);
+    poly1305_mac(&p, packet, w->len, w->mac);
+    poly1305_done(&p);
+}
+
+static void bench_macs(void)
+{
+    static const size_t lens[] = {64, 102, 256, 512, 1438, 2838};
+    struct mac_work w;
+
+    for (size_t i = 0; poly1305_kernels[i] != NULL; i++) {
+        if ((poly1305_kernels[i]->needs & ~cpu_features()) != 0) {
+            continue;
+        }
+        w.kernel = poly1305_kernels[i];
+        printf("Poly1305 %-9s", w.kernel->name);
+        for (size_t j = 0; j < sizeof(lens) / sizeof(lens[0]); j++) {
+            w.len = lens[j];
+            printf("  %4zu bytes %5.0f ns", w.len, measure(work_mac, &w));
+        }
+        printf("\n");
     }
 }
 
@@ -207,6 +245,7 @@ int main(void)
     }
     bench_rest();
     bench_streams();
+    bench_macs();
     bench_armor();
     return EXIT_SUCCESS;
 }

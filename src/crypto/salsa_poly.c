@@ -1,4 +1,4 @@
-/* Suites 0 and 1 on Salsa20/12 and libsodium's Poly1305. The keystream blocks of a short packet and
+/* Suites 0 and 1 on Salsa20/12 and Poly1305. The keystream blocks of a short packet and
  * the block of the MAC key come from one call of the kernel, which makes several at a time anyway.
  */
 #include "crypto/salsa_poly.h"
@@ -17,24 +17,30 @@ enum {
 /* The start of a keystream: MAC key, then that of the text. */
 struct ahead {
     struct salsa stream;
+    struct poly1305 auth;
     size_t text; /* keystream bytes of the text that are in bytes[] */
     uint8_t bytes[AHEAD_LEN];
 };
 
-static void ahead_init(struct ahead *a, const struct salsa_kernel *kernel,
+/* text: bytes to be encrypted or decrypted, of the len bytes to be authenticated. */
+static void ahead_init(struct ahead *a, const struct salsa_poly *kernels,
                        const uint8_t key[SALSA_KEY_LEN], const uint8_t nonce[SALSA_NONCE_LEN],
-                       size_t text)
+                       size_t text, size_t len)
 {
     size_t want = text < AHEAD_LEN - SALSA_BLOCK_LEN ? SALSA_BLOCK_LEN + text : AHEAD_LEN;
 
-    salsa_init(&a->stream, kernel, SALSA_ROUNDS_PACKET, key, nonce);
+    salsa_init(&a->stream, kernels->salsa, SALSA_ROUNDS_PACKET, key, nonce);
     salsa_xor(&a->stream, 0, NULL, a->bytes, want);
     a->text = want - SALSA_BLOCK_LEN;
+    poly1305_init(&a->auth, kernels->poly1305, a->bytes, len);
 }
 
+/* The keys go; the keystream tells no more than the text, which is in memory too. */
 static void ahead_done(struct ahead *a)
 {
-    sodium_memzero(a, sizeof(*a));
+    salsa_done(&a->stream);
+    poly1305_done(&a->auth);
+    sodium_memzero(a->bytes, SALSA_BLOCK_LEN);
 }
 
 static void crypt(const struct ahead *a, uint8_t *data, size_t len)
@@ -48,39 +54,38 @@ static void crypt(const struct ahead *a, uint8_t *data, size_t len)
     }
 }
 
-static void mac(const struct ahead *a, const uint8_t *data, size_t len,
-                uint8_t ret[crypto_onetimeauth_poly1305_BYTES])
+struct salsa_poly salsa_poly_pick(unsigned features)
 {
-    crypto_onetimeauth_poly1305(ret, data, len, a->bytes);
+    return (struct salsa_poly){salsa_pick(features), poly1305_pick(features)};
 }
 
-void salsa_poly_seal(const struct salsa_kernel *kernel, const uint8_t key[SALSA_KEY_LEN],
+void salsa_poly_seal(const struct salsa_poly *kernels, const uint8_t key[SALSA_KEY_LEN],
                      const uint8_t nonce[SALSA_NONCE_LEN], bool encrypt, uint8_t *data, size_t len,
                      uint8_t ret_mac[SALSA_POLY_MAC_LEN])
 {
-    uint8_t full[crypto_onetimeauth_poly1305_BYTES];
+    uint8_t full[POLY1305_MAC_LEN];
     struct ahead a;
 
-    ahead_init(&a, kernel, key, nonce, encrypt ? len : 0);
+    ahead_init(&a, kernels, key, nonce, encrypt ? len : 0, len);
     if (encrypt) {
         crypt(&a, data, len);
     }
-    mac(&a, data, len, full);
+    poly1305_mac(&a.auth, data, len, full);
     memcpy(ret_mac, full, SALSA_POLY_MAC_LEN);
     ahead_done(&a);
 }
 
-int salsa_poly_open(const struct salsa_kernel *kernel, const uint8_t key[SALSA_KEY_LEN],
+int salsa_poly_open(const struct salsa_poly *kernels, const uint8_t key[SALSA_KEY_LEN],
                     const uint8_t nonce[SALSA_NONCE_LEN], bool encrypted, uint8_t *data, size_t len,
-                    const uint8_t mac_in[SALSA_POLY_MAC_LEN])
+                    const uint8_t mac[SALSA_POLY_MAC_LEN])
 {
-    uint8_t full[crypto_onetimeauth_poly1305_BYTES];
+    uint8_t full[POLY1305_MAC_LEN];
     struct ahead a;
     int r = 0;
 
-    ahead_init(&a, kernel, key, nonce, encrypted ? len : 0);
-    mac(&a, data, len, full);
-    if (sodium_memcmp(full, mac_in, SALSA_POLY_MAC_LEN) != 0) {
+    ahead_init(&a, kernels, key, nonce, encrypted ? len : 0, len);
+    poly1305_mac(&a.auth, data, len, full);
+    if (sodium_memcmp(full, mac, SALSA_POLY_MAC_LEN) != 0) {
         r = -EACCES;
     } else if (encrypted) {
         crypt(&a, data, len);

@@ -3,7 +3,6 @@
 
 #include "base/cursor.h"
 #include "crypto/cpu.h"
-#include "crypto/salsa_poly.h"
 #include "crypto/sha.h"
 #include "datapath/armor_priv.h"
 
@@ -27,7 +26,7 @@ void armor_keys_init(struct armor_keys *keys, const uint8_t secret[SHARED_KEY_LE
     uint8_t k1[SHA384_LEN];
 
     memcpy(keys->secret, secret, SHARED_KEY_LEN);
-    keys->salsa = salsa_pick(features);
+    keys->salsa_poly = salsa_poly_pick(features);
     kbkdf(secret, KEY_LABEL_GMAC, 0, 0, k0);
     kbkdf(secret, KEY_LABEL_CTR, 0, 0, k1);
     aes_gmac_siv_init(&keys->aes, aes_pick(features), k0, k1);
@@ -88,7 +87,7 @@ void armor_seal(uint8_t *pkt, size_t len, enum cipher_suite suite, const struct 
         return;
     }
     mangle_key(pkt, len, keys, key);
-    salsa_poly_seal(keys->salsa, key, pkt + PACKET_AT_ID, suite == SUITE_SALSA_POLY1305,
+    salsa_poly_seal(&keys->salsa_poly, key, pkt + PACKET_AT_ID, suite == SUITE_SALSA_POLY1305,
                     pkt + PACKET_AT_VERB, len - PACKET_AT_VERB, pkt + PACKET_AT_MAC);
     sodium_memzero(key, sizeof(key));
 }
@@ -117,7 +116,7 @@ int armor_open(uint8_t *pkt, size_t len, const struct armor_keys *keys)
         return -EACCES;
     }
     mangle_key(pkt, len, keys, key);
-    r = salsa_poly_open(keys->salsa, key, pkt + PACKET_AT_ID, suite == SUITE_SALSA_POLY1305,
+    r = salsa_poly_open(&keys->salsa_poly, key, pkt + PACKET_AT_ID, suite == SUITE_SALSA_POLY1305,
                         pkt + PACKET_AT_VERB, len - PACKET_AT_VERB, pkt + PACKET_AT_MAC);
     sodium_memzero(key, sizeof(key));
     return r;
@@ -131,7 +130,7 @@ void hello_mask(uint8_t *pkt, size_t len, size_t start, const struct armor_keys 
     assert(start >= PACKET_AT_PAYLOAD && start <= len);
     memcpy(nonce, pkt + PACKET_AT_ID, sizeof(nonce));
     nonce[SALSA_NONCE_LEN - 1] &= HELLO_NONCE_MASK;
-    salsa_init(&s, keys->salsa, SALSA_ROUNDS_PACKET, keys->secret, nonce);
+    salsa_init(&s, keys->salsa_poly.salsa, SALSA_ROUNDS_PACKET, keys->secret, nonce);
     salsa_xor(&s, 0, pkt + start, pkt + start, len - start);
     salsa_done(&s);
 }

@@ -5,7 +5,7 @@
 #include "base/attr.h"
 #include "crypto/aes_gmac_siv.h"
 #include "crypto/identity.h"
-#include "crypto/salsa.h"
+#include "crypto/salsa_poly.h"
 #include "wire/packet.h"
 
 #include <stddef.h>
@@ -15,7 +15,7 @@
  * any number of threads may use it. */
 struct armor_keys {
     uint8_t secret[SHARED_KEY_LEN]; /* first 32 bytes: Salsa20 key of suites 0 and 1 */
-    const struct salsa_kernel *salsa;
+    struct salsa_poly salsa_poly; /* kernels */
     struct aes_gmac_siv aes; /* suite 3 */
 };
 

@@ -9,6 +9,7 @@
 #include <setjmp.h>
 #include <sodium.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -162,43 +163,71 @@ static void naive_seal(const uint8_t *key, const uint8_t *nonce, bool encrypt, u
     free(stream);
 }
 
+/* All pairs of kernels this machine can run, one after the other, until false. */
+static bool pair_next(size_t *at, struct salsa_poly *ret)
+{
+    unsigned features = cpu_features();
+    size_t n = 0;
+
+    for (size_t i = 0; salsa_kernels[i] != NULL; i++) {
+        for (size_t j = 0; poly1305_kernels[j] != NULL; j++) {
+            if (((salsa_kernels[i]->needs | poly1305_kernels[j]->needs) & ~features) == 0 &&
+                n++ == *at) {
+                *ret = (struct salsa_poly){salsa_kernels[i], poly1305_kernels[j]};
+                (*at)++;
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static void check_salsa_poly(struct test_rng *rng, const struct salsa_poly *kernels, bool encrypt,
+                             size_t len)
+{
+    uint8_t key[SALSA_KEY_LEN];
+    uint8_t nonce[SALSA_NONCE_LEN];
+    uint8_t mac[SALSA_POLY_MAC_LEN];
+    uint8_t want_mac[16];
+    uint8_t *plain = malloc(len);
+    uint8_t *want;
+    uint8_t *got;
+    size_t bit = test_rng_below(rng, 8 * sizeof(mac));
+
+    test_rng_fill(rng, key, sizeof(key));
+    test_rng_fill(rng, nonce, sizeof(nonce));
+    test_rng_fill(rng, plain, len);
+    want = exact_copy(plain, len);
+    got = exact_copy(plain, len);
+    naive_seal(key, nonce, encrypt, want, len, want_mac);
+    salsa_poly_seal(kernels, key, nonce, encrypt, got, len, mac);
+    assert_memory_equal(got, want, len);
+    assert_memory_equal(mac, want_mac, sizeof(mac));
+
+    mac[bit / 8] ^= (uint8_t)(1 << bit % 8);
+    assert_int_equal(salsa_poly_open(kernels, key, nonce, encrypt, got, len, mac), -EACCES);
+    assert_memory_equal(got, want, len);
+    mac[bit / 8] ^= (uint8_t)(1 << bit % 8);
+    assert_int_equal(salsa_poly_open(kernels, key, nonce, encrypt, got, len, mac), 0);
+    assert_memory_equal(got, plain, len);
+    free(plain);
+    free(want);
+    free(got);
+}
+
 static void test_salsa_poly_equals_naive(void **state)
 {
     struct test_rng rng = test_rng_init("salsa poly");
-    const struct salsa_kernel *kernel;
+    struct salsa_poly kernels;
 
     (void)state;
-    for (size_t at = 0; (kernel = kernel_next(&at)) != NULL;) {
-        for (size_t i = 0; i < 1400; i++) {
-            size_t len = i < 1200 ? i / 2 + 1 : test_rng_below(&rng, 10000) + 1;
-            bool encrypt = (i & 1) != 0;
-            uint8_t key[SALSA_KEY_LEN];
-            uint8_t nonce[SALSA_NONCE_LEN];
-            uint8_t mac[SALSA_POLY_MAC_LEN];
-            uint8_t want_mac[16];
-            uint8_t *plain = malloc(len);
-            uint8_t *want;
-            uint8_t *got;
-
-            test_rng_fill(&rng, key, sizeof(key));
-            test_rng_fill(&rng, nonce, sizeof(nonce));
-            test_rng_fill(&rng, plain, len);
-            want = exact_copy(plain, len);
-            got = exact_copy(plain, len);
-            naive_seal(key, nonce, encrypt, want, len, want_mac);
-            salsa_poly_seal(kernel, key, nonce, encrypt, got, len, mac);
-            assert_memory_equal(got, want, len);
-            assert_memory_equal(mac, want_mac, sizeof(mac));
-
-            mac[i % sizeof(mac)] ^= (uint8_t)(1 << i % 8);
-            assert_int_equal(salsa_poly_open(kernel, key, nonce, encrypt, got, len, mac), -EACCES);
-            assert_memory_equal(got, want, len);
-            mac[i % sizeof(mac)] ^= (uint8_t)(1 << i % 8);
-            assert_int_equal(salsa_poly_open(kernel, key, nonce, encrypt, got, len, mac), 0);
-            assert_memory_equal(got, plain, len);
-            free(plain);
-            free(want);
-            free(got);
+    for (size_t at = 0; pair_next(&at, &kernels);) {
+        for (size_t len = 1; len <= 3000; len += len < 600 ? 1 : 7) {
+            check_salsa_poly(&rng, &kernels, true, len);
+            check_salsa_poly(&rng, &kernels, false, len);
+        }
+        for (size_t i = 0; i < 100; i++) {
+            check_salsa_poly(&rng, &kernels, true, test_rng_below(&rng, 10024) + 1);
         }
     }
 }
@@ -206,7 +235,7 @@ static void test_salsa_poly_equals_naive(void **state)
 static void test_pick_needs_only_what_is_there(void **state)
 {
     (void)state;
-    for (unsigned features = 0; features < 16; features++) {
+    for (unsigned features = 0; features < 64; features++) {
         const struct salsa_kernel *kernel = salsa_pick(features);
 
         assert_int_equal(kernel->needs & ~features, 0);

@@ -64,7 +64,7 @@ static bool keys_with_kernels(size_t n, const struct armor_keys *of, struct armo
     uint8_t k0[SHA384_LEN];
     uint8_t k1[SHA384_LEN];
     const struct aes_kernel *aes = NULL;
-    const struct salsa_kernel *salsa = NULL;
+    struct salsa_poly salsa_poly = {NULL, NULL};
     size_t usable = 0;
 
     for (size_t i = 0; aes_kernels[i] != NULL; i++) {
@@ -78,13 +78,19 @@ static bool keys_with_kernels(size_t n, const struct armor_keys *of, struct armo
     usable = 0;
     for (size_t i = 0; salsa_kernels[i] != NULL; i++) {
         if ((salsa_kernels[i]->needs & ~features) == 0 && usable++ <= n) {
-            salsa = salsa_kernels[i];
+            salsa_poly.salsa = salsa_kernels[i];
+        }
+    }
+    usable = 0;
+    for (size_t i = 0; poly1305_kernels[i] != NULL; i++) {
+        if ((poly1305_kernels[i]->needs & ~features) == 0 && usable++ <= n) {
+            salsa_poly.poly1305 = poly1305_kernels[i];
         }
     }
     *ret = *of;
     kbkdf(of->secret, '0', 0, 0, k0);
     kbkdf(of->secret, '1', 0, 0, k1);
-    ret->salsa = salsa;
+    ret->salsa_poly = salsa_poly;
     aes_gmac_siv_init(&ret->aes, aes, k0, k1);
     return true;
 }
@@ -147,7 +153,7 @@ static void expect(const json_t *entry, const char *key, const uint8_t *got, siz
 }
 
 static void check_salsa_steps(const json_t *entry, const uint8_t *pkt, size_t len,
-                              const struct salsa_kernel *kernel)
+                              const struct salsa_poly *kernels)
 {
     size_t n;
     uint8_t *key = vec_bytes(entry, "mangled_key", &n);
@@ -158,7 +164,7 @@ static void check_salsa_steps(const json_t *entry, const uint8_t *pkt, size_t le
     struct salsa s;
 
     expect(entry, "nonce", pkt, SALSA_NONCE_LEN);
-    salsa_init(&s, kernel, SALSA_ROUNDS_PACKET, key, pkt);
+    salsa_init(&s, kernels->salsa, SALSA_ROUNDS_PACKET, key, pkt);
     salsa_xor(&s, 0, NULL, stream, sizeof(stream));
     expect(entry, "poly1305_key", stream, 32);
     len -= PACKET_AT_VERB;
@@ -168,7 +174,7 @@ static void check_salsa_steps(const json_t *entry, const uint8_t *pkt, size_t le
         expect(entry, "payload_keystream", rest, len);
     }
     memcpy(rest, pkt + PACKET_AT_VERB, len);
-    salsa_poly_seal(kernel, key, pkt, encrypt, rest, len, mac);
+    salsa_poly_seal(kernels, key, pkt, encrypt, rest, len, mac);
     if (encrypt) {
         expect(entry, "ciphertext", rest, len);
     }
@@ -224,7 +230,7 @@ static void test_intermediate_values(void **state)
             if (suite == SUITE_AES_GMAC_SIV) {
                 check_siv_steps(entry, plain, len, &k);
             } else {
-                check_salsa_steps(entry, plain, len, k.salsa);
+                check_salsa_steps(entry, plain, len, &k.salsa_poly);
             }
             check_packet(plain, len, suite, armored, &k);
         }
