@@ -16,7 +16,7 @@
 #include <string.h>
 
 static uint8_t packet[PACKET_MAX];
-static const size_t sizes[] = {64, 102, 550, 1400, 2838};
+static const size_t sizes[] = {64, 102, 512, 1438, 2838};
 
 struct armor_work {
     struct armor_keys keys;

@@ -161,7 +161,7 @@ static void check_kernel(const struct aes_kernel *kernel, const struct sample *s
     free(out);
 }
 
-/* C-1: every length 0 to 300, then random ones. */
+/* C-1, D-9: every length up to that of packets of 3000 bytes, then steps to the longest. */
 static void test_kernels_equal_openssl(void **state)
 {
     struct test_rng rng = test_rng_init("aes kernels");
@@ -169,10 +169,79 @@ static void test_kernels_equal_openssl(void **state)
     const struct aes_kernel *kernel;
 
     (void)state;
-    for (size_t i = 0; i < 700; i++) {
-        sample_make(s, &rng, i <= 300 ? i : test_rng_below(&rng, TEXT_MAX + 1));
+    for (size_t len = 0; len <= TEXT_MAX; len += len < 3000 ? 1 : 37) {
+        sample_make(s, &rng, len);
         for (size_t at = 0; (kernel = kernel_next(&at)) != NULL;) {
             check_kernel(kernel, s);
+        }
+    }
+    free(s);
+}
+
+/* One kernel from alignment to alignment, to itself, and down by `shift` bytes. */
+static void check_alignment(const struct aes_gmac_siv *c, const struct sample *s, size_t from,
+                            size_t to, size_t shift)
+{
+    enum { GUARD = 64 };
+    static _Alignas(64) uint8_t in[TEXT_MAX + 4 * GUARD];
+    static _Alignas(64) uint8_t out[TEXT_MAX + 4 * GUARD];
+    static uint8_t guard[4 * GUARD];
+    const struct aes_aad aad = aad_of(s);
+    uint8_t tag[AES_SIV_TAG_LEN];
+
+    memset(guard, 0xa5, sizeof(guard));
+    memset(in, 0xa5, sizeof(in));
+    memset(out, 0xa5, sizeof(out));
+    from += GUARD;
+    to += GUARD;
+    memcpy(in + from, s->plain, s->len);
+    aes_gmac_siv_seal(c, s->nonce, &aad, in + from, s->len, out + to, tag);
+    assert_memory_equal(out + to, s->sealed, s->len);
+    assert_memory_equal(out, guard, to);
+    assert_memory_equal(out + to + s->len, guard, GUARD);
+    assert_int_equal(aes_gmac_siv_check(c, &aad, s->tag, in + from, s->len), 0);
+
+    assert_int_equal(aes_gmac_siv_open(c, &aad, tag, out + to, s->len, out + to), 0);
+    assert_memory_equal(out + to, s->plain, s->len);
+    assert_memory_equal(out, guard, to);
+    assert_memory_equal(out + to + s->len, guard, GUARD);
+
+    memcpy(out + to, s->sealed, s->len);
+    memset(in, 0xa5, sizeof(in));
+    assert_int_equal(aes_gmac_siv_open(c, &aad, tag, out + to, s->len, in + from), 0);
+    assert_memory_equal(in + from, s->plain, s->len);
+    assert_memory_equal(in, guard, from);
+    assert_memory_equal(in + from + s->len, guard, GUARD);
+
+    memcpy(in + from + shift, s->sealed, s->len);
+    assert_int_equal(aes_gmac_siv_open(c, &aad, tag, in + from + shift, s->len, in + from), 0);
+    assert_memory_equal(in + from, s->plain, s->len);
+    assert_memory_equal(in, guard, from);
+}
+
+/* D-9, D-10: all alignments, at lengths around the widths of the kernels; nothing is written
+ * outside the text. */
+static void test_alignments(void **state)
+{
+    static const size_t lengths[] = {1,   5,   16,   17,   63,   64,   65,   75,
+                                     128, 129, 255,  256,  257,  485,  511,  512,
+                                     513, 545, 1024, 1025, 1411, 1536, 2047, 2811};
+    struct test_rng rng = test_rng_init("aes alignments");
+    struct sample *s = malloc(sizeof(*s));
+    const struct aes_kernel *kernel;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+        sample_make(s, &rng, lengths[i]);
+        for (size_t at = 0; (kernel = kernel_next(&at)) != NULL;) {
+            struct aes_gmac_siv c;
+
+            aes_gmac_siv_init(&c, kernel, s->k0, s->k1);
+            for (size_t align = 0; align < 64; align++) {
+                check_alignment(&c, s, align, test_rng_below(&rng, 64), test_rng_below(&rng, 65));
+                check_alignment(&c, s, test_rng_below(&rng, 64), align, 16);
+            }
+            aes_gmac_siv_done(&c);
         }
     }
     free(s);
@@ -322,16 +391,50 @@ static void test_pick_needs_only_what_is_there(void **state)
     assert_ptr_equal(aes_pick(~0U), aes_kernels[0]);
 }
 
+/* Each feature taken away leads to the next kernel, not past it. */
+static void test_pick_falls_back_step_by_step(void **state)
+{
+    unsigned features = ~0U;
+
+    (void)state;
+    for (size_t i = 0; aes_kernels[i] != NULL; i++) {
+        assert_ptr_equal(aes_pick(features), aes_kernels[i]);
+        if (aes_kernels[i + 1] != NULL) {
+            unsigned own = aes_kernels[i]->needs & ~aes_kernels[i + 1]->needs;
+
+            assert_int_not_equal(own, 0);
+            features &= ~own;
+        }
+    }
+}
+
+/* Wide ciphers are only used where the system saves the wide registers. */
+static void test_features_imply_each_other(void **state)
+{
+    unsigned features = cpu_features();
+
+    (void)state;
+    if ((features & CPU_VAES512) != 0) {
+        assert_int_equal(features & (CPU_VAES | CPU_AVX512), CPU_VAES | CPU_AVX512);
+    }
+    if ((features & CPU_VAES) != 0) {
+        assert_int_not_equal(features & CPU_AVX2, 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_gmac_vectors_agree_with_the_oracle),
         cmocka_unit_test(test_tags_equal_openssl),
         cmocka_unit_test(test_kernels_equal_openssl),
+        cmocka_unit_test(test_alignments),
         cmocka_unit_test(test_steps_and_cuts_equal_whole),
         cmocka_unit_test(test_highest_counter_does_not_carry),
         cmocka_unit_test(test_done_wipes),
         cmocka_unit_test(test_pick_needs_only_what_is_there),
+        cmocka_unit_test(test_pick_falls_back_step_by_step),
+        cmocka_unit_test(test_features_imply_each_other),
     };
 
     return cmocka_run_group_tests(tests, load, unload);

@@ -77,11 +77,10 @@ static void check_datagrams(const struct parts_layout *layout, const struct frag
 }
 
 /* Seal one packet into datagrams that follow each other, or lie in blocks of their own. */
-static void check_seal(struct test_rng *rng, size_t len, bool apart)
+static void check_seal(struct test_rng *rng, const struct armor_keys *k, size_t len, bool apart)
 {
     static uint8_t pkt[PACKET_MAX];
     static uint8_t sealed[PACKET_MAX];
-    const struct armor_keys *k = &keys[test_rng_below(rng, kernels)];
     struct fragment_plan plan = any_plan(rng, len);
     enum cipher_suite suite = any_suite(rng);
     struct parts_layout layout = {.size = plan.size, .total = plan.total};
@@ -111,11 +110,14 @@ static void test_sealing_equals_cutting(void **state)
     struct test_rng rng = test_rng_init("seal");
 
     (void)state;
-    for (size_t len = PACKET_MIN; len <= 3000; len++) {
-        check_seal(&rng, len, len % 2 == 0);
-    }
-    for (size_t i = 0; i < 300; i++) {
-        check_seal(&rng, 3000 + test_rng_below(&rng, PACKET_MAX - 2999), i % 2 == 0);
+    for (size_t k = 0; k < kernels; k++) {
+        for (size_t len = PACKET_MIN; len <= 3000; len++) {
+            check_seal(&rng, &keys[k], len, len % 2 == 0);
+        }
+        for (size_t i = 0; i < 300; i++) {
+            size_t len = 3000 + test_rng_below(&rng, PACKET_MAX - 2999);
+            check_seal(&rng, &keys[k], len, i % 2 == 0);
+        }
     }
 }
 
@@ -148,12 +150,12 @@ static unsigned cut_anyhow(struct test_rng *rng, const uint8_t *sealed, size_t l
     return total;
 }
 
-static void check_open(struct test_rng *rng, size_t len, bool in_place, bool tampered)
+static void check_open(struct test_rng *rng, const struct armor_keys *k, size_t len, bool in_place,
+                       bool tampered)
 {
     static uint8_t plain[PACKET_MAX];
     static uint8_t sealed[PACKET_MAX];
     static uint8_t memory[ROOM];
-    const struct armor_keys *k = &keys[test_rng_below(rng, kernels)];
     struct part parts[FRAGMENTS_MAX];
     uint8_t *out = in_place ? memory : malloc(len);
     enum cipher_suite suite = any_suite(rng);
@@ -188,12 +190,14 @@ static void test_any_cut_opens(void **state)
     struct test_rng rng = test_rng_init("open");
 
     (void)state;
-    for (size_t len = PACKET_MIN; len <= 3000; len++) {
-        check_open(&rng, len, len % 2 == 0, false);
-    }
-    for (size_t i = 0; i < 600; i++) {
-        size_t len = PACKET_MIN + test_rng_below(&rng, PACKET_MAX - PACKET_MIN + 1);
-        check_open(&rng, len, i % 2 == 0, i % 3 == 0);
+    for (size_t k = 0; k < kernels; k++) {
+        for (size_t len = PACKET_MIN; len <= 3000; len++) {
+            check_open(&rng, &keys[k], len, len % 2 == 0, false);
+        }
+        for (size_t i = 0; i < 600; i++) {
+            size_t len = PACKET_MIN + test_rng_below(&rng, PACKET_MAX - PACKET_MIN + 1);
+            check_open(&rng, &keys[k], len, i % 2 == 0, i % 3 == 0);
+        }
     }
 }
 
