@@ -10,6 +10,7 @@
 enum {
     TICK_MS = 256,
     AGE = 40,    /* ticks a packet is remembered */
+    AHEAD = 4,   /* ticks the turn of another worker may be ahead of ours */
     ATTEMPTS = 4 /* lost races until a packet counts as new */
 };
 
@@ -25,6 +26,12 @@ static _Atomic uint64_t *set_of(struct replay *replay, uint64_t word)
     return &replay->words[(word >> 48 & (replay->sets - 1)) * REPLAY_WAYS];
 }
 
+/* Ticks since a word was noted, AHEAD more. */
+static unsigned age_of(uint64_t word, uint16_t now)
+{
+    return (uint16_t)(now - word + AHEAD);
+}
+
 /* Look for a word in its set. Returns true if it is there and young; else *ret is the place to put
  * it (free, or the oldest) with the word that is there. */
 static bool look(_Atomic uint64_t *set, uint64_t word, uint16_t now, _Atomic uint64_t **ret,
@@ -34,9 +41,9 @@ static bool look(_Atomic uint64_t *set, uint64_t word, uint16_t now, _Atomic uin
 
     for (unsigned i = 0; i < REPLAY_WAYS; i++) {
         uint64_t w = atomic_load_explicit(&set[i], memory_order_relaxed);
-        unsigned age = w == 0 ? UINT16_MAX + 1u : (uint16_t)(now - w);
+        unsigned age = w == 0 ? UINT16_MAX + 1u : age_of(w, now);
 
-        if ((w ^ word) >> 16 == 0 && w != 0 && age <= AGE) {
+        if ((w ^ word) >> 16 == 0 && w != 0 && age <= AGE + AHEAD) {
             return true;
         }
         if (i == 0 || age > oldest) {
@@ -78,7 +85,7 @@ struct replay *replay_new(size_t sets, uint64_t seed, const struct replay *old, 
     for (size_t i = 0; old != NULL && i < old->sets * REPLAY_WAYS; i++) {
         uint64_t word = atomic_load_explicit(&old->words[i], memory_order_relaxed);
 
-        if (word != 0 && (uint16_t)(now - word) <= AGE) {
+        if (word != 0 && age_of(word, now) <= AGE + AHEAD) {
             (void)note(replay, word, now);
         }
     }
@@ -88,7 +95,6 @@ struct replay *replay_new(size_t sets, uint64_t seed, const struct replay *old, 
 bool replay_seen(struct replay *replay, const uint8_t *pkt, int64_t now_ms)
 {
     uint64_t hash = hash_mix(packet_id(pkt) ^ be64_get(pkt + PACKET_AT_MAC), replay->seed);
-
     uint16_t now = tick_of(now_ms);
 
     return note(replay, (hash & ~(uint64_t)UINT16_MAX) | now, now);
