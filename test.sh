@@ -60,7 +60,7 @@ threads() { # the parts with threads under the thread sanitizer, built without t
     if [ ! -f $dir/build.ninja ]; then
         CC=gcc meson setup $dir -Db_sanitize=thread -Db_lundef=false >$dir.log 2>&1 || { one 1 "configure $dir"; return; }
     fi
-    mapfile -t programs < <(ninja -C $dir -t targets all | grep -oE '^test/unit/(os|controller|daemon)/test_\w+:' | tr -d :)
+    mapfile -t programs < <(ninja -C $dir -t targets all | grep -oE '^test/unit/((os|controller|daemon)/test_\w+|datapath/test_(published|replay|table)):' | tr -d :)
     ninja -C $dir src/panlan "${programs[@]}" >$dir.log 2>&1
     one $? "builds with the thread sanitizer" || return
     # Its gcc 12 runtime cannot live with the address space of newer kernels.
