@@ -1,8 +1,10 @@
 /* The engine's door: joins vl1 and vl2 and brackets every input. Source: doc/architecture.md. */
 #include "node/node.h"
 
+#include "datapath/dp.h"
 #include "vl1/host.h"
 #include "vl2/vl2.h"
+#include "wire/mac.h"
 #include "wire/vl1msg.h"
 
 #include <errno.h>
@@ -146,6 +148,53 @@ void node_recall(struct node *node, const uint64_t *addresses, size_t count, int
         vl1_recall(node->vl1, addresses[i], now_ms);
     }
     vl1_leave(node->vl1, now_ms);
+}
+
+/* ---- the data path ---- */
+
+struct published *node_publish(struct node *node, unsigned workers)
+{
+    return vl1_publish(node->vl1, workers) < 0 ? NULL : vl1_published(node->vl1);
+}
+
+static void take_frame(struct node *node, const struct dp_gift *gift, int64_t now_ms)
+{
+    struct rd r = rd_init(gift->data, gift->len);
+    uint64_t dest = mac_read(&r);
+    uint64_t source = mac_read(&r);
+    uint16_t ethertype = rd_u16(&r);
+
+    if (!r.bad) {
+        node_send_frame(node, gift->nwid, dest, source, ethertype, r.p, rd_left(&r), now_ms);
+    }
+}
+
+void node_take(struct node *node, struct dp_gift *gift, int64_t now_ms)
+{
+    if (gift->kind == DP_GIFT_FRAME) {
+        take_frame(node, gift, now_ms);
+    } else {
+        vl1_take(node->vl1, gift, now_ms);
+    }
+}
+
+bool node_harvest(struct node *node, int64_t now_ms)
+{
+    uint64_t counts[DP_COUNTS];
+
+    return vl1_harvest(node->vl1, counts, now_ms);
+}
+
+uint64_t node_retired(const struct node *node)
+{
+    const struct published *pub = vl1_published(node->vl1);
+
+    return pub == NULL ? 0 : pub->limbo.number;
+}
+
+void node_reclaim(struct node *node, uint64_t number)
+{
+    vl1_reclaim(node->vl1, number);
 }
 
 /* ---- physical side ---- */

@@ -42,6 +42,8 @@ enum vl1_counter {
     VL1_DROP_TX_QUEUE,
     VL1_DROP_TOO_BIG,
     VL1_DROP_MEMORY,
+    VL1_GIVEN,     /* datagrams, packets and frames that workers left to the engine */
+    VL1_SLOW_JOIN, /* packets that workers joined in a table */
     VL1_COUNTERS
 };
 

@@ -404,7 +404,7 @@ void hello_receive(struct vl1 *vl1, const struct arrival *at, uint8_t *pkt, size
         vl1_count(vl1, VL1_DROP_MAC);
         return;
     }
-    vl1_dispatch(vl1, peer, at, pkt, len, false);
+    vl1_dispatch(vl1, peer, at, pkt, len, DISPATCH_NEW);
 }
 
 /* Each copy of the HELLO is handled where it came from. */
@@ -417,7 +417,7 @@ static void process_copies(struct vl1 *vl1, struct peer *peer, const struct vali
 
         at.now_ms = now_ms;
         memcpy(packet, v->packet, v->len);
-        vl1_dispatch(vl1, peer, &at, packet, v->len, false);
+        vl1_dispatch(vl1, peer, &at, packet, v->len, DISPATCH_NEW);
     }
 }
 

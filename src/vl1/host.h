@@ -2,9 +2,12 @@
 #pragma once
 
 #include "base/attr.h"
+#include "datapath/published.h"
 #include "vl1/counters.h"
 #include "vl1/vl1.h"
 #include "wire/world.h"
+
+struct dp_gift;
 
 struct vl1_options {
     int64_t wall_offset_ms;
@@ -55,6 +58,15 @@ void vl1_job_done(struct vl1 *vl1, struct engine_job *job, int64_t now_ms);
 /* Bracket around every other input, so that what it made due is done at its end. */
 void vl1_enter(struct vl1 *vl1);
 void vl1_leave(struct vl1 *vl1, int64_t now_ms);
+
+/* The data path, as in node.h. vl1_take: all kinds but frames. vl1_harvest also returns what
+ * workers counted since the last call; of that DP_DROP_RULES_IN and _OUT, DP_DROP_TOO_BIG and
+ * DP_DROP_HEADERS are left to the layer above, the rest went into the counters here. vl1_publish:
+ * 0; -ENOMEM. */
+MUST_CHECK int vl1_publish(struct vl1 *vl1, unsigned workers);
+void vl1_take(struct vl1 *vl1, const struct dp_gift *gift, int64_t now_ms);
+bool vl1_harvest(struct vl1 *vl1, uint64_t ret_counts[DP_COUNTS], int64_t now_ms);
+void vl1_reclaim(struct vl1 *vl1, uint64_t number);
 
 /* What the host has and wants, as in node.h: local sockets; prefixes with their MTU, trust and
  * blacklist; hints and blacklists of single nodes; mapped addresses. What is beyond the bounds of

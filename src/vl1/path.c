@@ -100,6 +100,7 @@ void paths_apply_policy(struct vl1 *vl1)
 
         for (size_t i = peer->path_count; i-- > 0;) {
             apply_policy(vl1, &peer->paths[i]);
+            peer_stale(peer);
             if (!path_is_allowed(vl1, peer, &peer->paths[i].remote)) {
                 path_remove(peer, &peer->paths[i]);
             }
@@ -154,6 +155,7 @@ void path_remove(struct peer *peer, struct path *path)
 
     peer->paths[i] = peer->paths[--peer->path_count];
     peer->best = -1;
+    peer_stale(peer);
 }
 
 /* Lower is better: round trip (at least half a millisecond counts) weighted by scope, so that a
@@ -304,6 +306,7 @@ static void path_add(struct peer *peer, const struct opened *packet)
         .last_echo_ms = TIME_NEVER,
     };
     apply_policy(vl1, path);
+    peer_stale(peer);
     if (is_prompt_reply(packet)) {
         path_latency(path, now_ms - packet->request_sent_ms);
     }
@@ -340,28 +343,42 @@ void path_confirm(struct peer *peer, uint32_t socket, const struct inetaddr *to,
     }
 }
 
+/* An authenticated packet came over a path of the peer at heard_ms, now or a little ago. */
+void path_heard(struct peer *peer, struct path *path, int64_t heard_ms, int64_t now_ms)
+{
+    bool was_lost = path->lost > 0;
+
+    path->last_in_ms = heard_ms;
+    if (path->silent_since_ms <= heard_ms) {
+        path->silent_since_ms = TIME_NEVER;
+    }
+    if (heard_ms >= path->last_probe_ms) {
+        path->lost = 0;
+    } else if (was_lost) {
+        path->lost = 1; /* of a probe that left since */
+    }
+    if (was_lost) {
+        peer_stale(peer);
+        peer->attempts = 0;
+        path_settle(peer, now_ms);
+        peer_schedule(peer, now_ms);
+        if (peer_is_upstream(peer)) {
+            topology_online(peer->vl1, now_ms);
+        }
+    }
+}
+
 void path_learn(struct peer *peer, const struct opened *packet)
 {
     struct vl1 *vl1 = peer->vl1;
     struct path *path = path_find(peer, packet->at.socket, &packet->at.from);
 
     if (path != NULL) {
-        bool was_lost = path->lost > 0;
-
-        path->last_in_ms = packet->at.now_ms;
-        path->silent_since_ms = TIME_NEVER;
-        path->lost = 0;
         if (is_prompt_reply(packet)) {
             path_latency(path, packet->at.now_ms - packet->request_sent_ms);
+            peer_stale(peer); /* another path may be better now */
         }
-        if (was_lost) {
-            peer->attempts = 0;
-            path_settle(peer, packet->at.now_ms);
-            peer_schedule(peer, packet->at.now_ms);
-            if (peer_is_upstream(peer)) {
-                topology_online(vl1, packet->at.now_ms);
-            }
-        }
+        path_heard(peer, path, packet->at.now_ms, packet->at.now_ms);
         return;
     }
     if (!path_is_allowed(vl1, peer, &packet->at.from)) {
@@ -422,6 +439,7 @@ void path_probe(struct peer *peer, struct path *path, int64_t now_ms)
     path->last_probe_ms = now_ms;
     path->lost = (uint8_t)(path->lost < UINT8_MAX ? path->lost + 1 : path->lost);
     path->last_out_ms = now_ms;
+    peer_stale(peer);
     if (peer_can_echo(peer)) {
         echo_send(peer, socket, &to, now_ms);
     } else {
@@ -432,22 +450,51 @@ void path_probe(struct peer *peer, struct path *path, int64_t now_ms)
     }
 }
 
-/* A datagram of use left over the path: if nothing comes back for longer than an answer takes, test
- * the path, so that a dead one is left within about 1.5 s of traffic. */
-void path_sent(struct peer *peer, struct path *path, int64_t now_ms)
+/* Something was sent over the path: if nothing came back for longer than an answer takes, test the
+ * path, so that a dead one is left within about 1.5 s of traffic. */
+static void probe_silent(struct peer *peer, struct path *path, int64_t now_ms)
 {
     int64_t patience = PROBE_FIRST_MS + 3 * (int64_t)(path->latency_ms > 0 ? path->latency_ms : 0);
 
-    path->last_out_ms = now_ms;
-    if (path->silent_since_ms == TIME_NEVER) {
-        path->silent_since_ms = now_ms;
-    } else if (now_ms - path->silent_since_ms >= patience) {
+    if (now_ms - path->silent_since_ms >= patience) {
         int64_t again = path->lost > PROBE_LOST_MAX ? PROBE_DEAD_MS : path_patience(path);
 
         if (path->last_probe_ms == TIME_NEVER || now_ms - path->last_probe_ms >= again) {
             path_probe(peer, path, now_ms);
             peer_schedule(peer, now_ms);
         }
+    }
+}
+
+/* A datagram of use leaves over the path. */
+void path_sent(struct peer *peer, struct path *path, int64_t now_ms)
+{
+    path->last_out_ms = now_ms;
+    if (path->silent_since_ms == TIME_NEVER) {
+        path->silent_since_ms = now_ms;
+    } else {
+        probe_silent(peer, path, now_ms);
+    }
+}
+
+/* The same of what workers sent since they were asked last, the last at out_ms. When the first left
+ * is not known: not before the last harvest. */
+void path_carried(struct peer *peer, struct path *path, int64_t out_ms, int64_t now_ms)
+{
+    if (out_ms <= path->last_out_ms) {
+        return; /* the engine sent since */
+    }
+    path->last_out_ms = out_ms;
+    if (out_ms <= path->last_in_ms) {
+        return; /* and was answered since */
+    }
+    if (path->silent_since_ms == TIME_NEVER) {
+        int64_t first_ms = now_ms - DP_HARVEST_MS;
+
+        first_ms = first_ms > path->last_in_ms ? first_ms : path->last_in_ms;
+        path->silent_since_ms = first_ms < out_ms ? first_ms : out_ms;
+    } else {
+        probe_silent(peer, path, now_ms);
     }
 }
 

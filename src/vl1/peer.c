@@ -1,5 +1,5 @@
-/* Peers: creation from an identity or the cache, keys, duplicate filter, keepalive and the end.
- * Source: spec 02 sections 6.1, 6.6 and 13, spec 01 section 11. */
+/* Peers: creation from an identity or the cache, keepalive and the end.
+ * Source: spec 02 sections 6.1, 6.6 and 13. */
 #include "vl1/vl1_priv.h"
 
 #include "wire/peer_cache.h"
@@ -99,19 +99,9 @@ struct peer *peer_new(struct vl1 *vl1, const struct identity *id, int64_t now_ms
     return peer;
 }
 
-static void live_free(struct peer *peer)
-{
-    if (peer->live != NULL) {
-        armor_keys_done(&peer->live->keys);
-        free(peer->live->replay);
-        free(peer->live);
-        peer->live = NULL;
-    }
-}
-
 static void peer_release(struct peer *peer)
 {
-    live_free(peer);
+    peer_live_free(peer);
     free(peer->paths);
     sodium_memzero(peer, sizeof(*peer));
     free(peer);
@@ -124,6 +114,7 @@ void peer_free(struct peer *peer)
     if (peer == NULL || peer->gone) {
         return;
     }
+    peer_withdraw(peer);
     timers_cancel(&peer->vl1->timers, &peer->timer);
     hmap_remove(&peer->vl1->peers, &peer->by_address);
     peer->gone = true;
@@ -149,109 +140,13 @@ void peers_done(struct vl1 *vl1, int64_t now_ms)
         struct peer *peer = CONTAINER_OF(n, struct peer, by_address);
 
         peer_save(peer, now_ms);
+        peer_withdraw(peer);
         timers_cancel(&vl1->timers, &peer->timer);
         peer->next_gone = vl1->gone;
         vl1->gone = peer;
     }
     hmap_done(&vl1->peers);
     peers_bury(vl1);
-}
-
-struct armor_keys *peer_keys(struct peer *peer)
-{
-    if (peer->live == NULL) {
-        peer->live = calloc(1, sizeof(*peer->live));
-        if (peer->live == NULL) {
-            return NULL;
-        }
-        armor_keys_init(&peer->live->keys, peer->secret);
-    }
-    return &peer->live->keys;
-}
-
-/* ---- duplicate filter ---- */
-
-enum {
-    REPLAY_TICK_MS = 256,
-    REPLAY_AGE = 40, /* ticks a packet is remembered */
-};
-
-static uint16_t replay_time(int64_t now_ms)
-{
-    return (uint16_t)(now_ms / REPLAY_TICK_MS); /* wraps after 4.6 hours */
-}
-
-/* The set of a hash is chosen by bits that its word keeps, so that words can move when the table
- * grows. */
-static uint64_t *replay_set(const struct peer_live *live, uint64_t hash)
-{
-    return &live->replay[(hash >> 48 & (live->replay_sets - 1)) * REPLAY_WAYS];
-}
-
-/* Enter a word in the place of the oldest of its set. */
-static void replay_note(const struct peer_live *live, uint64_t word, uint16_t now)
-{
-    uint64_t *set = replay_set(live, word);
-    size_t oldest = 0;
-
-    for (size_t i = 0; i < REPLAY_WAYS && set[oldest] != 0; i++) {
-        if (set[i] == 0 || (uint16_t)(now - set[i]) > (uint16_t)(now - set[oldest])) {
-            oldest = i;
-        }
-    }
-    set[oldest] = word;
-}
-
-static void replay_grow(struct peer_live *live, size_t sets, uint16_t now)
-{
-    uint64_t *old = live->replay;
-    size_t old_count = old != NULL ? live->replay_sets * REPLAY_WAYS : 0;
-    uint64_t *words = calloc(sets * REPLAY_WAYS, sizeof(*words));
-
-    if (words == NULL) {
-        return; /* the smaller one goes on */
-    }
-    live->replay = words;
-    live->replay_sets = sets;
-    for (size_t i = 0; i < old_count; i++) {
-        if (old[i] != 0) {
-            replay_note(live, old[i], now);
-        }
-    }
-    free(old);
-}
-
-/* True if this very packet (wire ID and MAC) was accepted in the last ten seconds; notes it. */
-bool peer_is_replay(struct peer *peer, const uint8_t *pkt, int64_t now_ms)
-{
-    struct peer_live *live = peer->live;
-    uint64_t hash = hash_mix(packet_id(pkt) ^ be64_get(pkt + PACKET_AT_MAC), peer->vl1->seed);
-    uint16_t now = replay_time(now_ms);
-    const uint64_t *set;
-
-    if (live == NULL) {
-        return false; /* trusted path only: nothing authenticates the copy anyway */
-    }
-    if (now_ms / 1000 != live->replay_second) {
-        live->replay_second = now_ms / 1000;
-        live->replay_count = 0;
-    }
-    if (live->replay == NULL) {
-        replay_grow(live, REPLAY_SETS_SMALL, now);
-    } else if (++live->replay_count == 50 && live->replay_sets < REPLAY_SETS_LARGE) {
-        replay_grow(live, REPLAY_SETS_LARGE, now);
-    }
-    if (live->replay == NULL) {
-        return false;
-    }
-    set = replay_set(live, hash);
-    for (size_t i = 0; i < REPLAY_WAYS; i++) {
-        if (set[i] != 0 && (set[i] ^ hash) >> 16 == 0 && (uint16_t)(now - set[i]) <= REPLAY_AGE) {
-            return true;
-        }
-    }
-    replay_note(live, (hash & ~(uint64_t)0xffff) | now, now);
-    return false;
 }
 
 /* ---- what a packet means ---- */
@@ -279,6 +174,9 @@ void peer_received(struct peer *peer, const struct opened *packet, bool trust)
     }
     if (trust) {
         peer->last_trust_ms = now_ms;
+        if (packet->in.verb == VERB_FRAME || packet->in.verb == VERB_EXT_FRAME) {
+            peer_has_frames(peer);
+        }
         if (packet->in.hops == 0) {
             relay_trust(vl1, &packet->at);
         }
@@ -297,9 +195,23 @@ void peer_received(struct peer *peer, const struct opened *packet, bool trust)
     }
 }
 
+/* Workers handled frames of it: the last at in_ms, the last of a shared network at trust_ms. */
+void peer_seen(struct peer *peer, int64_t in_ms, int64_t trust_ms, int64_t now_ms)
+{
+    bool was_active = is_active(peer, now_ms);
+
+    peer->last_receive_ms = time_max(peer->last_receive_ms, in_ms);
+    peer->last_activity_ms = time_max(peer->last_activity_ms, in_ms);
+    peer->last_trust_ms = time_max(peer->last_trust_ms, trust_ms);
+    if (!was_active && is_active(peer, now_ms)) {
+        peer_schedule(peer, now_ms);
+    }
+}
+
 void peer_set_version(struct peer *peer, const struct node_version *version)
 {
     peer->version = *version;
+    peer_stale(peer);
 }
 
 bool peer_can_echo(const struct peer *peer)
@@ -377,6 +289,7 @@ static void heartbeat(struct peer *peer, int64_t now_ms)
             hello_send(peer, path->socket, &path->remote, now_ms);
             path->last_probe_ms = now_ms;
             path->lost = (uint8_t)(path->lost < UINT8_MAX ? path->lost + 1 : path->lost);
+            peer_stale(peer);
             path_sent(peer, path, now_ms);
         } else if (path_due(peer, path) <= now_ms) {
             path_probe(peer, path, now_ms);
@@ -482,6 +395,7 @@ static void peer_timer(struct timer *timer, int64_t now_ms)
     bool silent =
         peer->last_receive_ms == TIME_NEVER || now_ms - peer->last_receive_ms >= PEER_KEYS_IDLE_MS;
 
+    peer_stale(peer);
     expire_paths(peer, now_ms);
     if (!is_kept(peer) && !peer->validating && peer_expiry(peer) <= now_ms) {
         peer_save(peer, now_ms);
@@ -495,7 +409,7 @@ static void peer_timer(struct timer *timer, int64_t now_ms)
     if (is_kept(peer) && !has_usable_path(peer, now_ms)) {
         contact_round(peer, now_ms);
     } else if (silent && !is_active(peer, now_ms)) {
-        live_free(peer);
+        peer_live_free(peer);
     }
     path_settle(peer, now_ms);
     if (peer_is_upstream(peer)) {

@@ -117,6 +117,7 @@ static struct peer *forward(struct vl1 *vl1, const struct arrival *at, uint64_t 
         vl1_count(vl1, VL1_RELAYED);
         vl1_emit(vl1, path->socket, &path->remote, data, len, 0);
         path_sent(peer, path, at->now_ms);
+        peer_is_relayed_to(peer);
         return peer;
     }
     up = vl1->relay != 0 && vl1->relay != source ? peer_in_memory(vl1, vl1->relay) : NULL;

@@ -103,7 +103,7 @@ static void emit_packet(struct vl1 *vl1, uint32_t socket, const struct inetaddr 
     }
 }
 
-static enum cipher_suite suite_for(const struct vl1 *vl1, const struct peer *peer)
+enum cipher_suite suite_for(const struct vl1 *vl1, const struct peer *peer)
 {
     return peer->version.protocol >= 12 && vl1->options.protocol >= 12 ? SUITE_AES_GMAC_SIV
                                                                        : SUITE_SALSA_POLY1305;
@@ -169,7 +169,8 @@ static void try_hint(struct peer *peer, int64_t now_ms)
     }
 }
 
-bool route_find(struct vl1 *vl1, struct peer *peer, int64_t now_ms, struct route *ret)
+/* The way to a peer, without doing anything for a better one. */
+bool route_look(struct vl1 *vl1, struct peer *peer, int64_t now_ms, struct route *ret)
 {
     struct path *path = path_best(peer, now_ms);
 
@@ -177,7 +178,6 @@ bool route_find(struct vl1 *vl1, struct peer *peer, int64_t now_ms, struct route
         *ret = (struct route){path, peer};
         return true;
     }
-    try_hint(peer, now_ms);
     if (vl1->relay != 0 && vl1->relay != peer->identity.address) {
         struct peer *relay = peer_in_memory(vl1, vl1->relay);
 
@@ -196,11 +196,31 @@ bool route_find(struct vl1 *vl1, struct peer *peer, int64_t now_ms, struct route
     return path != NULL;
 }
 
+bool route_find(struct vl1 *vl1, struct peer *peer, int64_t now_ms, struct route *ret)
+{
+    if (path_best(peer, now_ms) == NULL) {
+        try_hint(peer, now_ms);
+    }
+    return route_look(vl1, peer, now_ms, ret);
+}
+
+/* Workers sent to a peer by its session. */
+void route_used(struct peer *peer, bool relayed, int64_t now_ms)
+{
+    if (path_best(peer, now_ms) == NULL) {
+        try_hint(peer, now_ms);
+    }
+    if (relayed && peer->version.protocol == 0) {
+        hello_send_relayed(peer, now_ms);
+    }
+}
+
 /* Send over whatever route there is; false if there is none. */
 static bool send_now(struct vl1 *vl1, uint8_t *plain, size_t len, uint64_t dest, unsigned flags,
                      int64_t now_ms, int *ret_err)
 {
     struct peer *peer = vl1_peer_find(vl1, dest, now_ms);
+    unsigned verb = plain[PACKET_AT_VERB] & VERB_MASK;
     struct route route;
     bool relayed;
 
@@ -211,6 +231,9 @@ static bool send_now(struct vl1 *vl1, uint8_t *plain, size_t len, uint64_t dest,
     *ret_err = transmit(vl1, peer, plain, len, route.path->socket, &route.path->remote,
                         route.path->mtu, relayed ? 0 : route.path->trusted_id, flags, now_ms);
     path_sent(route.via, route.path, now_ms);
+    if (verb == VERB_FRAME || verb == VERB_EXT_FRAME) {
+        peer_has_frames(peer);
+    }
     if (relayed && peer->version.protocol == 0) {
         hello_send_relayed(peer, now_ms);
     }

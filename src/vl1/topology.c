@@ -74,6 +74,7 @@ static void rebuild(struct vl1 *vl1, int64_t now_ms)
         peer_contact_now(peer_in_memory(vl1, vl1->upstreams[i]), now_ms);
     }
     topology_choose_relay(vl1, now_ms);
+    published_root(vl1);
 }
 
 size_t vl1_upstreams(const struct vl1 *vl1, uint64_t *out, size_t cap)
@@ -172,6 +173,7 @@ void topology_choose_relay(struct vl1 *vl1, int64_t now_ms)
     /* A little better is not worth a change. */
     if (best == 0 || current_score == INT64_MAX ||
         best_score + best_score / 10 + 3 < current_score) {
+        vl1->relay_stale = vl1->relay_stale || vl1->relay != best;
         vl1->relay = best;
     }
     if (vl1->relay == 0 && vl1->online && !timer_is_armed(&vl1->online_timer)) {

@@ -2,6 +2,8 @@
  * Source: spec 02 section 4, spec 01 section 9. */
 #include "vl1/vl1_priv.h"
 
+#include "datapath/dp.h"
+
 #include <errno.h>
 #include <sodium.h>
 #include <stdlib.h>
@@ -34,6 +36,8 @@ static const char *const counter_names[VL1_COUNTERS] = {
     [VL1_DROP_TX_QUEUE] = "drop_tx_queue",
     [VL1_DROP_TOO_BIG] = "drop_too_big",
     [VL1_DROP_MEMORY] = "drop_memory",
+    [VL1_GIVEN] = "given_to_engine",
+    [VL1_SLOW_JOIN] = "slow_joins",
 };
 
 const char *vl1_counter_name(size_t index)
@@ -121,8 +125,10 @@ void vl1_free(struct vl1 *vl1, int64_t now_ms)
     if (vl1 == NULL) {
         return;
     }
+    vl1->upper = (struct vl1_upper){0}; /* it went before */
     validations_drop(vl1);
     peers_done(vl1, now_ms);
+    published_done(vl1);
     whois_done(vl1);
     queues_done(vl1);
     vl1_clear_virtual(vl1);
@@ -360,7 +366,7 @@ void vl1_packet_in(struct vl1 *vl1, const struct arrival *at, uint8_t *pkt, size
             return;
         }
     }
-    vl1_dispatch(vl1, peer, at, pkt, len, false);
+    vl1_dispatch(vl1, peer, at, pkt, len, DISPATCH_NEW);
 }
 
 static enum vl1_verdict handle_ok(struct peer *peer, struct opened *packet)
@@ -515,18 +521,21 @@ static enum vl1_verdict handle_verb(struct peer *peer, struct opened *packet)
 
 /* An opened packet: duplicate test, decompression, verb, and what its arrival means. */
 void vl1_dispatch(struct vl1 *vl1, struct peer *peer, const struct arrival *at, uint8_t *pkt,
-                  size_t len, bool retry)
+                  size_t len, enum dispatch how)
 {
     struct opened packet = {.at = *at};
     unsigned verb = pkt[PACKET_AT_VERB] & VERB_MASK;
+    bool retry = how == DISPATCH_RETRY;
     enum vl1_verdict verdict;
 
-    if (!retry) {
+    if (how == DISPATCH_NEW) {
         vl1_count(vl1, VL1_RX_PACKETS);
         if (verb != VERB_HELLO && verb != VERB_ECHO && peer_is_replay(peer, pkt, at->now_ms)) {
             vl1_count(vl1, VL1_DROP_DUPLICATE);
             return;
         }
+    }
+    if (!retry) {
         if ((pkt[PACKET_AT_VERB] & VERB_COMPRESSED) != 0) {
             int n;
 
@@ -626,7 +635,9 @@ void vl1_leave(struct vl1 *vl1, int64_t now_ms)
 {
     if (vl1->depth == 1) {
         rx_run_due(vl1, now_ms);
+        published_settle(vl1, now_ms);
         peers_bury(vl1);
+        vl1->now_ms = now_ms;
     }
     vl1->depth--;
 }
@@ -639,6 +650,34 @@ void vl1_receive(struct vl1 *vl1, uint32_t socket, const struct inetaddr *from, 
     vl1_count(vl1, VL1_RX_DATAGRAMS);
     vl1_enter(vl1);
     datagram_in(vl1, &at, data, len);
+    vl1_leave(vl1, now_ms);
+}
+
+/* What a worker left to us. It counted datagrams, and what it opened. */
+void vl1_take(struct vl1 *vl1, const struct dp_gift *gift, int64_t now_ms)
+{
+    struct arrival at = {.socket = gift->socket, .from = gift->from, .now_ms = now_ms};
+    struct peer *peer;
+
+    vl1_enter(vl1);
+    switch (gift->kind) {
+    case DP_GIFT_DATAGRAM:
+        datagram_in(vl1, &at, gift->data, gift->len);
+        break;
+    case DP_GIFT_SEALED:
+        vl1_packet_in(vl1, &at, gift->data, gift->len);
+        break;
+    case DP_GIFT_OPENED:
+        /* Opened with the keys of a session: not those of a peer that came to be since. */
+        peer = peer_in_memory(vl1, packet_source(gift->data));
+        if (peer != NULL && peer->had_session) {
+            vl1_dispatch(vl1, peer, &at, gift->data, gift->len, DISPATCH_TESTED);
+        }
+        break;
+    case DP_GIFT_FRAME:
+    default:
+        break; /* the layer above has these */
+    }
     vl1_leave(vl1, now_ms);
 }
 

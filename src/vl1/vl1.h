@@ -10,8 +10,10 @@
 #include "vl1/env.h"
 #include "wire/packet.h"
 
-struct vl1;
+struct dp_object;
 struct peer;
+struct published;
+struct vl1;
 
 /* What became of a packet handed up. */
 enum vl1_verdict {
@@ -71,6 +73,10 @@ struct vl1_upper {
 
     /* An identity became known (after WHOIS or HELLO). */
     void (*identity_known)(void *ctx, uint64_t address, int64_t now_ms);
+
+    /* Workers changed cells of a published port or member, or it is about to be released. NULL:
+     * nobody above publishes. */
+    void (*harvest)(void *ctx, struct dp_object *object, int64_t now_ms);
 };
 
 /* ---- for vl2 and node ---- */
@@ -79,6 +85,9 @@ struct vl1_upper {
 const struct engine_env *vl1_env(const struct vl1 *vl1);
 struct timers *vl1_timers(struct vl1 *vl1);
 const struct identity *vl1_identity(const struct vl1 *vl1);
+
+/* Where things are published for workers of the data path, NULL: nowhere. */
+struct published *vl1_published(const struct vl1 *vl1);
 
 /* Wall clock for things that are shown or compared with other clocks: now_ms plus the offset the
  * host gave. */

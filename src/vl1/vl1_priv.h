@@ -8,6 +8,8 @@
 #include "crypto/packet_id.h"
 #include "datapath/armor.h"
 #include "datapath/fragment.h"
+#include "datapath/published.h"
+#include "datapath/replay.h"
 #include "vl1/counters.h"
 #include "vl1/host.h"
 #include "vl1/vl1.h"
@@ -56,6 +58,8 @@ enum {
     STRANGERS_MS = 2,        /* the same over all source blocks */
     HELLO_COPIES_MS = 10000, /* copies of one HELLO arrive within this time */
     HELLO_CLOCK_MS = 600000, /* an older timestamp in a HELLO is believed after this time */
+    ROUTE_MS = 5000,         /* a published route: then one packet shows whether it still works */
+    ROUTE_LOOK_MS = 1000,    /* between two looks for routes that are so old */
     WORLDS_MS = 1000,        /* worlds are sent to one peer at most this often */
 };
 
@@ -91,10 +95,8 @@ enum {
     AWAIT_WAYS = 4,
     PAIRS = 4096,          /* introductions remembered */
     TRUSTED_REMOTES = 256, /* addresses that carried trust: may relay through us */
-    REPLAY_SETS_SMALL = 64,
-    REPLAY_SETS_LARGE = 1024,
-    REPLAY_WAYS = 4,
-    PUSH_PER_CLASS = 8, /* addresses tried per scope and family of one push */
+    REPLAY_BUSY = 50,      /* packets in a second that make a duplicate filter large */
+    PUSH_PER_CLASS = 8,    /* addresses tried per scope and family of one push */
     PUSH_BURST = 8,
     GREET_BURST = 4,
     INTRODUCTIONS_PER_SECOND = 512,
@@ -120,13 +122,15 @@ struct path {
     int64_t last_echo_ms;    /* last ECHO answered over it */
 };
 
-/* Keys and duplicate filter: only peers with traffic have them. */
+/* Keys and duplicate filter: only peers with traffic have them. Workers use them by the published
+ * session, so they are released after it. */
 struct peer_live {
     struct armor_keys keys;
-    uint64_t *replay; /* sets of REPLAY_WAYS words: 48 bits of hash, 16 bits of time */
-    size_t replay_sets;
-    int64_t replay_second; /* counting packets per second to choose the size */
-    unsigned replay_count;
+    struct replay *replay;   /* NULL before the first packet */
+    struct replay *outgrown; /* the small one, which workers may still hold; NULL before */
+    int64_t replay_second;   /* counting packets per second to choose the size */
+    uint64_t replay_count;
+    struct retired retired;
 };
 
 /* Gate for an address that is not a path (yet). */
@@ -156,9 +160,15 @@ struct peer {
     bool had_path;          /* EVENT_PEER_DIRECT was given */
     bool gone;              /* forgotten: only its memory is still there */
     struct peer *next_gone; /* list of those */
-    unsigned keep;          /* vl1_contact_keep calls */
-    unsigned attempts;      /* HELLO rounds without answer */
-    uint32_t endpoint;      /* next stable endpoint to try */
+    bool session_due;       /* frames flow: workers are to know it */
+    bool had_session;       /* they did */
+    bool route_due;         /* we relay to it: the same for its route */
+    bool stale;             /* what is published of it may be wrong: in the list of those */
+    struct peer *next_stale;
+    int64_t route_ms;  /* when its route was published */
+    unsigned keep;     /* vl1_contact_keep calls */
+    unsigned attempts; /* HELLO rounds without answer */
+    uint32_t endpoint; /* next stable endpoint to try */
     int64_t created_ms;
     int64_t last_receive_ms;
     int64_t last_activity_ms;
@@ -325,7 +335,12 @@ struct vl1 {
     size_t mapped_count;
 
     struct hmap peers;
-    struct peer *gone; /* forgotten during this input */
+    struct peer *gone;     /* forgotten during this input */
+    struct published *pub; /* NULL: no workers */
+    struct peer *stale;    /* changed during this input: looked at when it ends */
+    bool relay_stale;      /* the relay or the way to it changed */
+    int64_t now_ms;        /* of the newest input, for what is released */
+    struct timer route_timer;
     struct world *planet;
     struct moon moons[MOONS_MAX];
     size_t moon_count;
@@ -383,8 +398,13 @@ struct opened {
 void vl1_count(struct vl1 *vl1, enum vl1_counter counter);
 void vl1_tally_packet(struct vl1 *vl1, bool sent, const uint8_t *pkt, size_t len);
 void vl1_packet_in(struct vl1 *vl1, const struct arrival *at, uint8_t *pkt, size_t len);
+enum dispatch {
+    DISPATCH_NEW,    /* just opened */
+    DISPATCH_TESTED, /* opened, counted and found no duplicate by a worker */
+    DISPATCH_RETRY,  /* was handed up before */
+};
 void vl1_dispatch(struct vl1 *vl1, struct peer *peer, const struct arrival *at, uint8_t *pkt,
-                  size_t len, bool retry);
+                  size_t len, enum dispatch how);
 bool is_upstream_address(const struct vl1 *vl1, const struct inetaddr *from);
 uint64_t arrival_key(uint32_t socket, const struct inetaddr *addr);
 
@@ -394,15 +414,26 @@ void peer_free(struct peer *peer);
 void peers_bury(struct vl1 *vl1);
 void peers_done(struct vl1 *vl1, int64_t now_ms);
 struct peer *peer_in_memory(const struct vl1 *vl1, uint64_t address);
-struct armor_keys *peer_keys(struct peer *peer);
-bool peer_is_replay(struct peer *peer, const uint8_t *pkt, int64_t now_ms);
 bool peer_is_upstream(const struct peer *peer);
 void peer_received(struct peer *peer, const struct opened *packet, bool trust);
+void peer_seen(struct peer *peer, int64_t in_ms, int64_t trust_ms, int64_t now_ms);
 void peer_schedule(struct peer *peer, int64_t now_ms);
 void peer_save(struct peer *peer, int64_t now_ms);
 void peer_set_version(struct peer *peer, const struct node_version *version);
 bool peer_can_echo(const struct peer *peer);
 void peer_contact_now(struct peer *peer, int64_t now_ms);
+
+/* ---- session.c ---- */
+struct armor_keys *peer_keys(struct peer *peer);
+void peer_live_free(struct peer *peer);
+bool peer_is_replay(struct peer *peer, const uint8_t *pkt, int64_t now_ms);
+void peer_stale(struct peer *peer);
+void peer_has_frames(struct peer *peer);
+void peer_is_relayed_to(struct peer *peer);
+void peer_withdraw(struct peer *peer);
+void published_settle(struct vl1 *vl1, int64_t now_ms);
+void published_root(struct vl1 *vl1);
+void published_done(struct vl1 *vl1);
 
 /* ---- path.c ---- */
 struct path *path_find(struct peer *peer, uint32_t socket, const struct inetaddr *remote);
@@ -412,7 +443,9 @@ bool path_is_usable(const struct path *path, int64_t now_ms);
 bool path_is_expired(const struct path *path, int64_t now_ms);
 bool path_is_allowed(struct vl1 *vl1, const struct peer *peer, const struct inetaddr *remote);
 void path_learn(struct peer *peer, const struct opened *packet);
+void path_heard(struct peer *peer, struct path *path, int64_t heard_ms, int64_t now_ms);
 void path_sent(struct peer *peer, struct path *path, int64_t now_ms);
+void path_carried(struct peer *peer, struct path *path, int64_t out_ms, int64_t now_ms);
 void path_confirm(struct peer *peer, uint32_t socket, const struct inetaddr *to, int64_t now_ms);
 void path_probe(struct peer *peer, struct path *path, int64_t now_ms);
 void path_remove(struct peer *peer, struct path *path);
@@ -432,6 +465,9 @@ struct route {
     struct peer *via;  /* owner of path */
 };
 bool route_find(struct vl1 *vl1, struct peer *peer, int64_t now_ms, struct route *ret);
+bool route_look(struct vl1 *vl1, struct peer *peer, int64_t now_ms, struct route *ret);
+void route_used(struct peer *peer, bool relayed, int64_t now_ms);
+enum cipher_suite suite_for(const struct vl1 *vl1, const struct peer *peer);
 void vl1_emit(struct vl1 *vl1, uint32_t socket, const struct inetaddr *to, const uint8_t *data,
               size_t len, unsigned ttl);
 void vl1_emit_all(struct vl1 *vl1, const struct inetaddr *to, const uint8_t *data, size_t len);

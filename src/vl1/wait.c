@@ -126,7 +126,7 @@ static void retry(struct vl1 *vl1, struct rx_wait *wait, int64_t now_ms)
     }
     peer = vl1_peer_find(vl1, wait->source, now_ms);
     if (peer != NULL) {
-        vl1_dispatch(vl1, peer, &at, wait->data, wait->len, true);
+        vl1_dispatch(vl1, peer, &at, wait->data, wait->len, DISPATCH_RETRY);
     }
 }
 

@@ -1,0 +1,597 @@
+/* Keys and duplicate filters of peers with traffic, and what workers of the data path are told of
+ * peers: how to reach one with frames and how to open what it sends (a session), where its packets
+ * go on (a route, at roots). Whatever may change one of them makes its peer stale; at the end of
+ * the input everything stale is compared with what is published. What workers note comes back here.
+ * Source: data path contract sections 1, 2 and 6, spec 01 section 11, spec 02 sections 4.5 and 6.
+ */
+#include "vl1/vl1_priv.h"
+
+#include <errno.h>
+#include <sodium.h>
+#include <stdlib.h>
+
+/* ---- keys and duplicate filter ---- */
+
+struct armor_keys *peer_keys(struct peer *peer)
+{
+    if (peer->live == NULL) {
+        peer->live = calloc(1, sizeof(*peer->live));
+        if (peer->live == NULL) {
+            return NULL;
+        }
+        armor_keys_init(&peer->live->keys, peer->secret);
+    }
+    return &peer->live->keys;
+}
+
+static void live_release(struct retired *r)
+{
+    struct peer_live *live = CONTAINER_OF(r, struct peer_live, retired);
+
+    armor_keys_done(&live->keys);
+    free(live->replay);
+    free(live->outgrown);
+    free(live);
+}
+
+/* Wipe keys and filter: at once, or when no worker can hold them. */
+void peer_live_free(struct peer *peer)
+{
+    struct published *pub = peer->vl1->pub;
+    struct peer_live *live = peer->live;
+
+    if (live == NULL) {
+        return;
+    }
+    peer->live = NULL;
+    if (pub == NULL) {
+        live_release(&live->retired);
+        return;
+    }
+    if (!peer->gone) { /* else that was done, and its address may be another peer's */
+        dp_session_withdraw(pub, peer->identity.address);
+    }
+    limbo_retire(&pub->limbo, &live->retired, live_release);
+}
+
+static struct replay *peer_replay(struct peer *peer, int64_t now_ms)
+{
+    struct peer_live *live = peer->live;
+
+    if (live->replay == NULL) {
+        live->replay = replay_new(REPLAY_SETS_SMALL, peer->vl1->seed, NULL, now_ms);
+    }
+    return live->replay;
+}
+
+/* Packets came: above 50 in a second the filter grows, once. */
+static void replay_count(struct peer *peer, uint64_t count, int64_t now_ms)
+{
+    struct peer_live *live = peer->live;
+    bool was_busy;
+    struct replay *large;
+
+    if (now_ms / 1000 != live->replay_second) {
+        live->replay_second = now_ms / 1000;
+        live->replay_count = 0;
+    }
+    was_busy = live->replay_count >= REPLAY_BUSY;
+    live->replay_count += count;
+    if (was_busy || live->replay_count < REPLAY_BUSY || live->replay == NULL ||
+        live->outgrown != NULL) {
+        return;
+    }
+    large = replay_new(REPLAY_SETS_LARGE, peer->vl1->seed, live->replay, now_ms);
+    if (large != NULL) { /* else the smaller one goes on */
+        live->outgrown = live->replay;
+        live->replay = large;
+        peer_stale(peer);
+    }
+}
+
+/* True if this very packet (wire ID and MAC) was accepted in the last ten seconds; notes it. */
+bool peer_is_replay(struct peer *peer, const uint8_t *pkt, int64_t now_ms)
+{
+    struct replay *replay;
+
+    if (peer->live == NULL) {
+        return false; /* trusted path only: nothing authenticates the copy anyway */
+    }
+    replay_count(peer, 1, now_ms);
+    replay = peer_replay(peer, now_ms);
+    return replay != NULL && replay_seen(replay, pkt, now_ms);
+}
+
+/* ---- sessions ---- */
+
+static struct dp_path way(const struct path *path)
+{
+    return (struct dp_path){.remote = path->remote, .socket = path->socket};
+}
+
+static bool same_way(const struct dp_path *a, const struct dp_path *b)
+{
+    return a->socket == b->socket && inetaddr_equal(&a->remote, &b->remote);
+}
+
+/* Write down what holds for a peer with keys and filter now. */
+static void session_fill(struct peer *peer, struct dp_session *session, int64_t now_ms)
+{
+    struct vl1 *vl1 = peer->vl1;
+    const struct path *best = path_best(peer, now_ms);
+    struct route route;
+
+    session->keys = &peer->live->keys;
+    session->replay = peer->live->replay;
+    session->suite = suite_for(vl1, peer);
+    if (route_look(vl1, peer, now_ms, &route) &&
+        (route.via != peer || route.path->trusted_id == 0)) {
+        session->can_send = true;
+        session->is_relayed = route.via != peer;
+        session->mtu = route.path->mtu;
+        session->out = way(route.path);
+    }
+    if (best != NULL) {
+        session->paths[session->path_count++] = way(best);
+    }
+    for (size_t i = 0; i < peer->path_count && session->path_count < DP_PATHS; i++) {
+        const struct path *path = &peer->paths[i];
+
+        if (path != best && path_is_usable(path, now_ms)) {
+            session->paths[session->path_count++] = way(path);
+        }
+    }
+}
+
+static bool same_session(const struct dp_session *a, const struct dp_session *b)
+{
+    bool same = a->keys == b->keys && a->replay == b->replay && a->suite == b->suite &&
+                a->can_send == b->can_send && a->is_relayed == b->is_relayed && a->mtu == b->mtu &&
+                same_way(&a->out, &b->out) && a->path_count == b->path_count;
+
+    for (unsigned i = 0; same && i < a->path_count; i++) {
+        same = same_way(&a->paths[i], &b->paths[i]);
+    }
+    return same;
+}
+
+/* Make the published session of a peer what it should be. */
+static void session_check(struct peer *peer, int64_t now_ms)
+{
+    struct published *pub = peer->vl1->pub;
+    const struct dp_session *old = dp_session_find(pub, peer->identity.address);
+    struct dp_session want = {0};
+    struct dp_session *session;
+
+    if (old == NULL && !peer->session_due) {
+        return;
+    }
+    peer->session_due = false;
+    if (peer_keys(peer) == NULL || peer_replay(peer, now_ms) == NULL) {
+        return;
+    }
+    session_fill(peer, &want, now_ms);
+    if (old != NULL && same_session(old, &want)) {
+        return;
+    }
+    session = published_has_room(pub) ? dp_session_new(pub, peer->identity.address) : NULL;
+    if (session == NULL) {
+        dp_session_withdraw(pub, peer->identity.address); /* frames come to us meanwhile */
+        return;
+    }
+    session_fill(peer, session, now_ms);
+    dp_session_publish(session);
+    peer->had_session = true;
+}
+
+/* ---- routes ---- */
+
+static void route_check(struct peer *peer, int64_t now_ms)
+{
+    struct vl1 *vl1 = peer->vl1;
+    const struct dp_route *old = dp_route_find(vl1->pub, peer->identity.address);
+    const struct path *path;
+    struct dp_route *route;
+    struct dp_path to;
+
+    if (old == NULL && !peer->route_due) {
+        return;
+    }
+    peer->route_due = false;
+    path = vl1->root ? path_best(peer, now_ms) : NULL;
+    if (path == NULL || path->lost > 0) { /* while it is tested each packet helps to find out */
+        dp_route_withdraw(vl1->pub, peer->identity.address);
+        return;
+    }
+    to = way(path);
+    if (old != NULL && same_way(&old->to, &to)) {
+        return;
+    }
+    route = published_has_room(vl1->pub) ? dp_route_new(vl1->pub, peer->identity.address) : NULL;
+    if (route == NULL) {
+        dp_route_withdraw(vl1->pub, peer->identity.address);
+        return;
+    }
+    peer->route_ms = old == NULL ? now_ms : peer->route_ms;
+    route->to = to;
+    dp_route_publish(route);
+    if (!timer_is_armed(&vl1->route_timer)) {
+        (void)!timers_arm(&vl1->timers, &vl1->route_timer, now_ms + ROUTE_LOOK_MS);
+    }
+}
+
+/* Workers do not tell what they relayed. So routes go after a while: the next packet comes to us,
+ * and its path is watched (path_sent). */
+static void route_timer(struct timer *timer, int64_t now_ms)
+{
+    struct vl1 *vl1 = CONTAINER_OF(timer, struct vl1, route_timer);
+    const struct table_node *node;
+    size_t at = 0;
+
+    while ((node = table_each(&vl1->pub->routes, &at)) != NULL) {
+        const struct peer *peer = peer_in_memory(vl1, node->key);
+
+        if (peer == NULL || now_ms - peer->route_ms >= ROUTE_MS) {
+            dp_route_withdraw(vl1->pub, node->key);
+        }
+    }
+    if (vl1->pub->routes.count > 0) {
+        (void)!timers_arm(&vl1->timers, &vl1->route_timer, now_ms + ROUTE_LOOK_MS);
+    }
+}
+
+/* ---- what may have changed ---- */
+
+/* Something of a peer changed that may be published. */
+void peer_stale(struct peer *peer)
+{
+    struct vl1 *vl1 = peer->vl1;
+
+    if (vl1->pub != NULL && !peer->stale && !peer->gone) {
+        peer->stale = true;
+        peer->next_stale = vl1->stale;
+        vl1->stale = peer;
+    }
+}
+
+/* Frames go to the peer, or came from it on a network we share. */
+void peer_has_frames(struct peer *peer)
+{
+    peer->session_due = true;
+    peer_stale(peer);
+}
+
+/* Others' packets went to the peer directly. */
+void peer_is_relayed_to(struct peer *peer)
+{
+    peer->route_due = peer->vl1->root;
+    peer_stale(peer);
+}
+
+/* The peer goes: nothing is sent to it or taken from it any more. */
+void peer_withdraw(struct peer *peer)
+{
+    struct published *pub = peer->vl1->pub;
+
+    if (pub != NULL) {
+        dp_session_withdraw(pub, peer->identity.address);
+        dp_route_withdraw(pub, peer->identity.address);
+    }
+}
+
+static void check_all_sessions(struct vl1 *vl1, int64_t now_ms)
+{
+    const struct table_node *node;
+    size_t at = 0;
+
+    while ((node = table_each(&vl1->pub->sessions, &at)) != NULL) {
+        struct peer *peer = peer_in_memory(vl1, node->key);
+
+        if (peer != NULL) {
+            session_check(peer, now_ms);
+        }
+    }
+}
+
+/* The end of an input: publish what it changed. */
+void published_settle(struct vl1 *vl1, int64_t now_ms)
+{
+    struct peer *peer;
+
+    if (vl1->pub == NULL) {
+        return;
+    }
+    while ((peer = vl1->stale) != NULL) {
+        vl1->stale = peer->next_stale;
+        peer->stale = false;
+        if (!peer->gone) {
+            vl1->relay_stale = vl1->relay_stale || peer->identity.address == vl1->relay;
+            session_check(peer, now_ms);
+            route_check(peer, now_ms);
+        }
+    }
+    if (vl1->relay_stale) {
+        vl1->relay_stale = false;
+        check_all_sessions(vl1, now_ms);
+    }
+}
+
+/* ---- what workers noted ---- */
+
+/* Cells of a session, over all workers. Times: TIME_NEVER for never. */
+struct noted {
+    int64_t in_ms;
+    int64_t trust_ms;
+    int64_t relayed_ms;
+    int64_t out_ms;
+    int64_t path_ms[DP_PATHS];
+    uint64_t received; /* since the last time, like the next two */
+    uint64_t sent;
+    uint64_t errors;
+};
+
+static void newest(int64_t *time, const _Atomic int64_t *cell)
+{
+    int64_t at = atomic_load_explicit(cell, memory_order_relaxed);
+
+    if (at != 0 && at > *time) {
+        *time = at;
+    }
+}
+
+/* How much a sum grew since it was asked for last. */
+static uint64_t grown(uint64_t *folded, uint64_t sum)
+{
+    uint64_t more = sum - *folded;
+
+    *folded = sum;
+    return more;
+}
+
+static void note_cells(struct dp_session *session, struct noted *ret)
+{
+    uint64_t sums[3] = {0};
+
+    *ret = (struct noted){TIME_NEVER, TIME_NEVER, TIME_NEVER, TIME_NEVER, {0}, 0, 0, 0};
+    for (unsigned i = 0; i < DP_PATHS; i++) {
+        ret->path_ms[i] = TIME_NEVER;
+    }
+    for (unsigned w = 0; w < session->object.pub->workers; w++) {
+        const struct session_cell *cell = &session->cells[w];
+
+        newest(&ret->in_ms, &cell->in_ms);
+        newest(&ret->trust_ms, &cell->trust_ms);
+        newest(&ret->relayed_ms, &cell->relayed_ms);
+        newest(&ret->out_ms, &cell->out_ms);
+        for (unsigned i = 0; i < DP_PATHS; i++) {
+            newest(&ret->path_ms[i], &cell->path_ms[i]);
+        }
+        sums[0] += atomic_load_explicit(&cell->packets[0], memory_order_relaxed);
+        sums[1] += atomic_load_explicit(&cell->packets[1], memory_order_relaxed);
+        sums[2] += atomic_load_explicit(&cell->errors, memory_order_relaxed);
+    }
+    ret->received = grown(&session->folded[0], sums[0]);
+    ret->sent = grown(&session->folded[1], sums[1]);
+    ret->errors = grown(&session->folded[2], sums[2]);
+}
+
+/* The peer of a session, if it is still the same one. */
+static struct peer *owner_of(const struct vl1 *vl1, const struct dp_session *session)
+{
+    struct peer *peer = peer_in_memory(vl1, session->object.node.key);
+
+    return peer != NULL &&
+                   sodium_memcmp(peer->secret, session->keys->secret, sizeof(peer->secret)) == 0
+               ? peer
+               : NULL;
+}
+
+/* Tell the peer our addresses, as if its newest packet had come to us. */
+static void push_after(struct peer *peer, const struct dp_session *session,
+                       const struct noted *noted, int64_t now_ms)
+{
+    struct vl1 *vl1 = peer->vl1;
+    struct opened packet = {.at.now_ms = now_ms};
+    int64_t newest_ms = noted->relayed_ms;
+    struct dp_path from = {0};
+
+    packet.in = (struct in_packet){.peer = peer,
+                                   .identity = &peer->identity,
+                                   .source = peer->identity.address,
+                                   .verb = VERB_FRAME,
+                                   .hops = 1};
+    for (unsigned i = 0; i < session->path_count; i++) {
+        if (noted->path_ms[i] >= newest_ms && noted->path_ms[i] != TIME_NEVER) {
+            newest_ms = noted->path_ms[i];
+            from = session->paths[i];
+            packet.in.hops = 0;
+        }
+    }
+    if (packet.in.hops != 0) {
+        struct peer *relay = vl1->relay != 0 ? peer_in_memory(vl1, vl1->relay) : NULL;
+        const struct path *path = relay != NULL ? path_best(relay, now_ms) : NULL;
+
+        if (path == NULL) {
+            return;
+        }
+        from = way(path);
+    }
+    packet.in.socket = packet.at.socket = from.socket;
+    packet.in.from = packet.at.from = from.remote;
+    push_maybe(peer, &packet);
+}
+
+/* What peer_received does for packets that came to us, all of which shared a network. */
+static void fold_received(struct peer *peer, const struct dp_session *session,
+                          const struct noted *noted, int64_t now_ms)
+{
+    struct vl1 *vl1 = peer->vl1;
+
+    peer->packets[0] += noted->received;
+    if (peer->live != NULL) {
+        replay_count(peer, noted->received, now_ms);
+    }
+    for (unsigned i = 0; i < session->path_count; i++) {
+        const struct dp_path *from = &session->paths[i];
+        struct path *path = path_find(peer, from->socket, &from->remote);
+
+        if (path != NULL && noted->path_ms[i] > path->last_in_ms) {
+            relay_trust(vl1, &(struct arrival){.socket = from->socket,
+                                               .from = from->remote,
+                                               .now_ms = noted->path_ms[i]});
+            path_heard(peer, path, noted->path_ms[i], now_ms);
+        }
+    }
+    peer_seen(peer, noted->in_ms, noted->trust_ms, now_ms);
+    if (peer->last_trust_ms != TIME_NEVER && now_ms - peer->last_trust_ms < TRUST_MS) {
+        push_after(peer, session, noted, now_ms);
+    }
+    if (vl1->rx_count > 0) {
+        rx_mark_due(vl1, peer->identity.address);
+    }
+}
+
+/* What send_now does after sending. */
+static void fold_sent(struct peer *peer, const struct dp_session *session,
+                      const struct noted *noted, int64_t now_ms)
+{
+    struct vl1 *vl1 = peer->vl1;
+    struct peer *via = peer;
+    struct path *path;
+
+    peer->packets[1] += noted->sent;
+    if (session->is_relayed) {
+        via = vl1->relay != 0 ? peer_in_memory(vl1, vl1->relay) : NULL;
+    }
+    path = via != NULL ? path_find(via, session->out.socket, &session->out.remote) : NULL;
+    if (path != NULL) {
+        path_carried(via, path, noted->out_ms, now_ms);
+    }
+    route_used(peer, session->is_relayed, now_ms);
+}
+
+static void session_harvest(struct vl1 *vl1, struct dp_session *session, int64_t now_ms)
+{
+    struct peer *peer = owner_of(vl1, session);
+    struct noted noted;
+
+    if (peer == NULL) {
+        return;
+    }
+    note_cells(session, &noted);
+    peer->packet_errors += noted.errors;
+    if (noted.received > 0) {
+        fold_received(peer, session, &noted, now_ms);
+    }
+    if (noted.sent > 0) {
+        fold_sent(peer, session, &noted, now_ms);
+    }
+    peer_stale(peer); /* silence alone may have made another path the better one */
+}
+
+static void visit(void *ctx, struct dp_object *object)
+{
+    struct vl1 *vl1 = ctx;
+
+    if (object->kind == DP_SESSION) {
+        session_harvest(vl1, CONTAINER_OF(object, struct dp_session, object), vl1->now_ms);
+    } else if (vl1->upper.harvest != NULL) {
+        vl1->upper.harvest(vl1->upper.ctx, object, vl1->now_ms);
+    }
+}
+
+/* Counters of workers that are ours. */
+static void fold_counts(struct vl1 *vl1, const uint64_t counts[DP_COUNTS])
+{
+    static const struct {
+        enum dp_count from;
+        enum vl1_counter to;
+    } map[] = {
+        {DP_RX_DATAGRAMS, VL1_RX_DATAGRAMS},
+        {DP_RX_PACKETS, VL1_RX_PACKETS},
+        {DP_TX_DATAGRAMS, VL1_TX_DATAGRAMS},
+        {DP_RELAYED, VL1_RELAYED},
+        {DP_GIVEN, VL1_GIVEN},
+        {DP_SLOW_JOIN, VL1_SLOW_JOIN},
+        {DP_DROP_RUNT, VL1_DROP_RUNT},
+        {DP_DROP_BEACON, VL1_DROP_BEACON},
+        {DP_DROP_OWN_SOURCE, VL1_DROP_OWN_SOURCE},
+        {DP_DROP_HOPS, VL1_DROP_HOPS},
+        {DP_DROP_FRAGMENT, VL1_DROP_FRAGMENT},
+        {DP_DROP_MAC, VL1_DROP_MAC},
+        {DP_DROP_DUPLICATE, VL1_DROP_DUPLICATE},
+        {DP_DROP_MALFORMED, VL1_DROP_MALFORMED},
+    };
+
+    for (size_t i = 0; i < COUNT_OF(map); i++) {
+        vl1->counters[map[i].to] += counts[map[i].from];
+    }
+    vl1->tally[0].verbs[VERB_FRAME] += counts[DP_RX_FRAMES];
+    vl1->tally[0].verbs[VERB_EXT_FRAME] += counts[DP_RX_EXT_FRAMES];
+    vl1->tally[1].verbs[VERB_FRAME] += counts[DP_TX_FRAMES];
+    vl1->tally[1].verbs[VERB_EXT_FRAME] += counts[DP_TX_EXT_FRAMES];
+}
+
+/* ---- life ---- */
+
+int vl1_publish(struct vl1 *vl1, unsigned workers)
+{
+    if (vl1->pub == NULL) {
+        vl1->pub = published_new(vl1->identity.address, workers, &vl1->ids, vl1->seed, visit, vl1);
+    }
+    if (vl1->pub == NULL) {
+        return -ENOMEM;
+    }
+    vl1->route_timer.fire = route_timer;
+    published_root(vl1);
+    return 0;
+}
+
+struct published *vl1_published(const struct vl1 *vl1)
+{
+    return vl1->pub;
+}
+
+/* We became a root, or are none any more. */
+void published_root(struct vl1 *vl1)
+{
+    if (vl1->pub != NULL) {
+        atomic_store_explicit(&vl1->pub->is_root, vl1->root, memory_order_relaxed);
+    }
+}
+
+/* Everything, when peers are gone. */
+void published_done(struct vl1 *vl1)
+{
+    timers_cancel(&vl1->timers, &vl1->route_timer);
+    published_free(vl1->pub);
+    vl1->pub = NULL;
+}
+
+bool vl1_harvest(struct vl1 *vl1, uint64_t ret_counts[DP_COUNTS], int64_t now_ms)
+{
+    bool any;
+
+    if (vl1->pub == NULL) {
+        for (size_t i = 0; i < DP_COUNTS; i++) {
+            ret_counts[i] = 0;
+        }
+        return false;
+    }
+    vl1->now_ms = now_ms;
+    vl1_enter(vl1);
+    any = published_harvest(vl1->pub) > 0;
+    published_counts(vl1->pub, ret_counts);
+    fold_counts(vl1, ret_counts);
+    vl1_leave(vl1, now_ms);
+    return any;
+}
+
+void vl1_reclaim(struct vl1 *vl1, uint64_t number)
+{
+    if (vl1->pub != NULL) {
+        vl1_enter(vl1);
+        limbo_reclaim(&vl1->pub->limbo, number);
+        vl1_leave(vl1, vl1->now_ms);
+    }
+}
