@@ -186,7 +186,7 @@ class Flood:
         program = flood_program()
         self.seconds = seconds
         self.sink = spawn(sink, [program, "sink", sink_address or target, sink_port or port,
-                                 "--seconds", seconds + 30],
+                                 "--size", size, "--seconds", seconds + 30],
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         if self.sink.stderr.readline().strip() != "ready":
             raise lab.Failed("bench-flood sink: " + self.sink.stderr.read())
@@ -195,7 +195,7 @@ class Flood:
                                stdout=subprocess.PIPE, text=True)
 
     def result(self):
-        """Wait for the end; {"sent", "received": datagrams a second, "count": received}."""
+        """Wait for the end; {"sent", "received": datagrams a second, "generated", "count": how many}."""
         try:
             text, _ = self.generator.communicate(timeout=self.seconds + 20)
             sent = json.loads(text)
@@ -204,7 +204,7 @@ class Flood:
             text, _ = self.sink.communicate(timeout=5)
             got = json.loads(text)
             return {"sent": sent["per_second"], "received": got["per_second"],
-                    "count": got["received"]}
+                    "generated": sent["sent"], "count": got["received"]}
         finally:
             end(self.generator)
             end(self.sink)
@@ -277,9 +277,65 @@ def spread(values):
     return number(min(values)) + "-" + number(max(values)) if values else "-"
 
 
-def print_table(head, rows, first=24, width=12):
+def print_table(head, rows, first=28, width=13):
     """Rows of a label and cells."""
     print("%-*s" % (first, head[0]) + "".join("%*s" % (width, cell) for cell in head[1:]))
     for row in rows:
         print("%-*s" % (first, row[0]) + "".join("%*s" % (width, cell) for cell in row[1:]),
               flush=True)
+
+
+class Table:
+    """Figures of candidates that take turns: medians, ranges, ratios."""
+
+    def __init__(self, columns):
+        self.columns = columns
+        self.rows = {}
+        self.reasons = {}
+        self.turns = 0
+        self.noisy = 0
+
+    def turn(self, label, measure):
+        """Let a candidate measure once: a dict of columns, and "quiet" whether the machine was.
+        Nothing that goes wrong with it stops the others."""
+        if label in self.reasons:
+            return
+        try:
+            row = measure()
+        except lab.Skipped as reason:
+            self.reasons[label] = str(reason)
+        except lab.Failed as reason:
+            print("%s: a turn failed: %s" % (label, reason), file=sys.stderr, flush=True)
+        else:
+            self.turns += 1
+            self.noisy += not row["quiet"]
+            self.rows.setdefault(label, []).append(row)
+
+    def values(self, label, column):
+        return [row.get(column, NAN) for row in self.rows.get(label, [])]
+
+    def median(self, label, column):
+        return median(self.values(label, column))
+
+    def ratio(self, label, other, column):
+        below = self.median(other, column)
+        return self.median(label, column) / below if below else NAN
+
+    def show(self, base):
+        """Medians, ranges, and the ratios to one candidate."""
+        print_table(("median",) + self.columns, [
+            [label] + [number(self.median(label, c)) for c in self.columns]
+            for label in self.rows])
+        print()
+        print_table(("range",) + self.columns, [
+            [label] + [spread(self.values(label, c)) for c in self.columns]
+            for label in self.rows])
+        if base in self.rows:
+            print()
+            print_table(("times " + base,) + self.columns, [
+                [label] + [number(self.ratio(label, base, c)) for c in self.columns]
+                for label in self.rows if label != base])
+        for label, reason in self.reasons.items():
+            print("%-24s skipped: %s" % (label, reason))
+        if self.noisy:
+            print("%d of %d turns began on a machine that was not quiet" % (self.noisy, self.turns))

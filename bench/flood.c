@@ -235,27 +235,29 @@ static int run_send(const struct options *o)
 
 /* ---- sink ---- */
 
-/* What arrived. Memory is that of one system call. */
+/* What arrived in the wanted size. Memory is that of one system call. */
 struct sink {
     uint64_t received;
-    uint64_t bytes;
     double first; /* arrival */
     double last;
     struct iovec pieces[BATCH];
     struct mmsghdr messages[BATCH];
 };
 
-static void take(struct sink *sink, int count)
+static void take(struct sink *sink, size_t size, int count)
 {
+    uint64_t taken = 0;
     double at = now();
 
-    if (sink->received == 0) {
-        sink->first = at;
-    }
-    sink->last = at;
-    sink->received += (unsigned)count;
     for (int i = 0; i < count; i++) {
-        sink->bytes += sink->messages[i].msg_len;
+        if (sink->messages[i].msg_len == size) {
+            taken++;
+        }
+    }
+    if (taken > 0) {
+        sink->first = sink->received == 0 ? at : sink->first;
+        sink->last = at;
+        sink->received += taken;
     }
 }
 
@@ -282,15 +284,14 @@ static int run_sink(const struct options *o)
         int count = recvmmsg(fd, sink.messages, BATCH, MSG_WAITFORONE, NULL);
 
         if (count > 0) {
-            take(&sink, count);
+            take(&sink, o->size, count);
         } else if (count < 0 && errno != EAGAIN && errno != EINTR) {
             fail("receive");
         }
     }
     span = sink.last - sink.first;
-    printf("{\"received\": %" PRIu64 ", \"bytes\": %" PRIu64
-           ", \"seconds\": %.6f, \"per_second\": %.1f}\n",
-           sink.received, sink.bytes, span, span > 0 ? (double)sink.received / span : 0.0);
+    printf("{\"received\": %" PRIu64 ", \"seconds\": %.6f, \"per_second\": %.1f}\n", sink.received,
+           span, span > 0 ? (double)sink.received / span : 0.0);
     free(memory);
     (void)close(fd);
     return 0;
@@ -302,7 +303,7 @@ static int usage(void)
 {
     (void)fputs("Usage: bench-flood send ADDRESS PORT [--seconds S] [--count N] [--size BYTES]\n"
                 "                   [--rate PER_SECOND] [--threads N] [--packet TO:FROM]\n"
-                "       bench-flood sink ADDRESS PORT [--seconds S]\n"
+                "       bench-flood sink ADDRESS PORT [--seconds S] [--size BYTES]\n"
                 "TO and FROM are node addresses of 10 hex digits. SIGTERM ends either early.\n",
                 stderr);
     return 2;

@@ -9,7 +9,6 @@ section 8. Candidates take turns, each turn waits for a quiet machine. doc/perfo
 what the columns mean. Exit status 0 whatever the figures are.
 """
 import argparse
-import sys
 import time
 
 import benchlib as bench
@@ -67,41 +66,6 @@ def measure_idle(settle, seconds):
         pair.close()
 
 
-class Table:
-    """Figures of all turns."""
-
-    def __init__(self):
-        self.rows = {}
-
-    def add(self, label, row):
-        self.rows.setdefault(label, []).append(row)
-
-    def values(self, label, column):
-        return [row.get(column, NAN) for row in self.rows.get(label, [])]
-
-    def median(self, label, column):
-        return bench.median(self.values(label, column))
-
-    def ratio(self, label, other, column):
-        below = self.median(other, column)
-        return self.median(label, column) / below if below else NAN
-
-    def show(self):
-        bench.print_table(("median",) + COLUMNS, [
-            [label] + [bench.number(self.median(label, c)) for c in COLUMNS]
-            for label in self.rows])
-        print()
-        bench.print_table(("range",) + COLUMNS[:-1], [
-            [label] + [bench.spread(self.values(label, c)) for c in COLUMNS[:-1]]
-            for label in self.rows])
-        base = "reference to reference"
-        if base in self.rows:
-            print()
-            bench.print_table(("times the reference",) + COLUMNS[:-1], [
-                [label] + [bench.number(self.ratio(label, base, c)) for c in COLUMNS[:-1]]
-                for label in self.rows if label != base])
-
-
 def targets(table, idle):
     """[(id, what, figure, bound, whether lower is better)] of spec 09 section 8."""
     ours, veth, plain = "ours to ours", "plain veth", "ours, --no-offload"
@@ -147,8 +111,7 @@ def arguments():
 def main():
     options = arguments()
     bench.begin(__file__, "iperf3", "ping")
-    table = Table()
-    reasons, turns, noisy = {}, 0, 0
+    table = bench.Table(COLUMNS)
     names = [name for name in options.only.split(",") if name]
     wanted = [(label, start) for label, start in tunnels.candidates()
               if not names or any(name in label for name in names)]
@@ -157,25 +120,10 @@ def main():
         options.link), flush=True)
     for _ in range(options.runs):
         for label, start in wanted:
-            if label in reasons:
-                continue
-            try:
-                row = measure(start, options)
-            except lab.Skipped as reason:
-                reasons[label] = str(reason)
-                continue
-            except lab.Failed as reason:
-                print("%s: a turn failed: %s" % (label, reason), file=sys.stderr, flush=True)
-                continue
-            turns, noisy = turns + 1, noisy + (not row["quiet"])
-            table.add(label, row)
-    table.show()
-    for label, reason in reasons.items():
-        print("%-30s skipped: %s" % (label, reason))
+            table.turn(label, lambda: measure(start, options))
+    table.show("reference to reference")
     idle = measure_idle(40, options.idle) if options.idle else NAN
     show_targets(targets(table, idle))
-    if noisy:
-        print("%d of %d turns began on a machine that was not quiet" % (noisy, turns))
 
 
 if __name__ == "__main__":
