@@ -1,5 +1,7 @@
 /* Salsa20 kernel for AVX2: eight blocks at a time, one word of all blocks in a register, transposed
- * on the way out. Source: spec 09 section 4.1 (why libsodium's is not enough). */
+ * on the way out; or, for up to four blocks, one diagonal of the states of two blocks in a
+ * register, which takes about half the time. Source: spec 09 section 4.1 (why libsodium's is not
+ * enough). */
 #include "crypto/cpu.h"
 #include "crypto/salsa_priv.h"
 
@@ -8,7 +10,12 @@
 
 #define AVX2 __attribute__((target("avx2")))
 
-enum { LANES = 8 };
+enum {
+    LANES = 8,
+    SETS = 2,       /* of short texts, run side by side */
+    SET_BLOCKS = 2, /* one in each 128 bits */
+    SHORT_MAX = SETS * SET_BLOCKS * SALSA_BLOCK_LEN,
+};
 
 AVX2 static inline __m256i rotl(__m256i v, int bits)
 {
@@ -99,12 +106,103 @@ AVX2 static inline void generate(const uint32_t input[16], unsigned rounds, uint
     transpose(x + 8);
 }
 
+/* Words 0 5 10 15, 4 9 14 3, 8 13 2 7, 12 1 6 11 of two blocks. */
+struct set {
+    __m256i a;
+    __m256i b;
+    __m256i c;
+    __m256i d;
+};
+
+AVX2 static inline __m256i diagonal(const uint32_t input[16], size_t a, size_t b, size_t c,
+                                    size_t d)
+{
+    return _mm256_broadcastsi128_si256(
+        _mm_setr_epi32((int)input[a], (int)input[b], (int)input[c], (int)input[d]));
+}
+
+/* The initial state of two blocks. */
+AVX2 static inline struct set set_start(const uint32_t input[16], uint64_t counter)
+{
+    uint64_t next = counter + 1;
+
+    return (struct set){
+        .a = diagonal(input, 0, 5, 10, 15),
+        .b = _mm256_blend_epi32(diagonal(input, 4, 9, 14, 3),
+                                _mm256_setr_epi32(0, (int)(uint32_t)(counter >> 32), 0, 0, 0,
+                                                  (int)(uint32_t)(next >> 32), 0, 0),
+                                0x22),
+        .c = _mm256_blend_epi32(
+            diagonal(input, 8, 13, 2, 7),
+            _mm256_setr_epi32((int)(uint32_t)counter, 0, 0, 0, (int)(uint32_t)next, 0, 0, 0), 0x11),
+        .d = diagonal(input, 12, 1, 6, 11),
+    };
+}
+
+/* One quarter round for all words, then the diagonals change places for the next round. */
+AVX2 static inline void set_round(struct set *s)
+{
+    __m256i b;
+
+    s->b = _mm256_xor_si256(s->b, rotl(_mm256_add_epi32(s->a, s->d), 7));
+    s->c = _mm256_xor_si256(s->c, rotl(_mm256_add_epi32(s->b, s->a), 9));
+    s->d = _mm256_xor_si256(s->d, rotl(_mm256_add_epi32(s->c, s->b), 13));
+    s->a = _mm256_xor_si256(s->a, rotl(_mm256_add_epi32(s->d, s->c), 18));
+    b = _mm256_shuffle_epi32(s->b, 0x93);
+    s->b = _mm256_shuffle_epi32(s->d, 0x39);
+    s->c = _mm256_shuffle_epi32(s->c, 0x4e);
+    s->d = b;
+}
+
+/* Diagonals, with the initial state added, to two blocks in order. */
+AVX2 static inline void set_store(const struct set *s, const struct set *start, uint8_t *out)
+{
+    __m256i a = _mm256_add_epi32(s->a, start->a);
+    __m256i b = _mm256_add_epi32(s->b, start->b);
+    __m256i c = _mm256_add_epi32(s->c, start->c);
+    __m256i d = _mm256_add_epi32(s->d, start->d);
+    __m256i even = _mm256_blend_epi32(a, d, 0xaa); /* 0 1 10 11 */
+    __m256i odd = _mm256_blend_epi32(c, b, 0xaa);  /* 8 9 2 3 */
+    __m256i row0 = _mm256_blend_epi32(even, odd, 0xcc);
+    __m256i row2 = _mm256_blend_epi32(odd, even, 0xcc);
+    __m256i row1;
+    __m256i row3;
+
+    even = _mm256_blend_epi32(b, a, 0xaa); /* 4 5 14 15 */
+    odd = _mm256_blend_epi32(d, c, 0xaa);  /* 12 13 6 7 */
+    row1 = _mm256_blend_epi32(even, odd, 0xcc);
+    row3 = _mm256_blend_epi32(odd, even, 0xcc);
+    put(NULL, out, _mm256_permute2x128_si256(row0, row1, 0x20));
+    put(NULL, out + 32, _mm256_permute2x128_si256(row2, row3, 0x20));
+    put(NULL, out + 64, _mm256_permute2x128_si256(row0, row1, 0x31));
+    put(NULL, out + 96, _mm256_permute2x128_si256(row2, row3, 0x31));
+}
+
+/* Up to SHORT_MAX bytes. */
+AVX2 static void stream_short(const uint32_t input[16], unsigned rounds, uint64_t counter,
+                              const uint8_t *in, uint8_t *out, size_t len)
+{
+    struct set start0 = set_start(input, counter);
+    struct set start1 = set_start(input, counter + SET_BLOCKS);
+    struct set s0 = start0;
+    struct set s1 = start1;
+    uint8_t keystream[SHORT_MAX];
+
+    for (unsigned r = 0; r < rounds; r++) {
+        set_round(&s0);
+        set_round(&s1);
+    }
+    set_store(&s0, &start0, keystream);
+    set_store(&s1, &start1, keystream + SHORT_MAX / SETS);
+    salsa_put_bytes(in, out, keystream, len);
+}
+
 AVX2 static void stream_avx2(const uint32_t input[16], unsigned rounds, uint64_t counter,
                              const uint8_t *in, uint8_t *out, size_t len)
 {
     __m256i x[16];
 
-    while (len > 0) {
+    while (len > SHORT_MAX) {
         size_t i = 0;
 
         generate(input, rounds, counter, x);
@@ -124,6 +222,9 @@ AVX2 static void stream_avx2(const uint32_t input[16], unsigned rounds, uint64_t
             len = 0;
         }
         counter += LANES;
+    }
+    if (len > 0) {
+        stream_short(input, rounds, counter, in, out, len);
     }
 }
 

@@ -10,7 +10,7 @@
 #include <string.h>
 
 enum {
-    AHEAD_BLOCKS = 16, /* the width of the widest kernel */
+    AHEAD_BLOCKS = 24, /* what the widest kernel makes at a time */
     AHEAD_LEN = AHEAD_BLOCKS * SALSA_BLOCK_LEN,
 };
 
