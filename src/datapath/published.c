@@ -80,6 +80,10 @@ static void object_release(struct retired *r)
 static void object_retire(struct dp_object *object)
 {
     atomic_store_explicit(&object->is_dead, true, memory_order_release);
+    if (object->kind == DP_MEMBER) { /* also for who found it before, in this very turn */
+        atomic_store_explicit(&CONTAINER_OF(object, struct dp_member, object)->access, 0U,
+                              memory_order_release);
+    }
     limbo_retire(&object->pub->limbo, &object->retired, object_release);
 }
 

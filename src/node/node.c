@@ -238,6 +238,7 @@ int node_set_policy(struct node *node, const struct node_physical *physical, siz
                               virt[i].blacklist, virt[i].blacklist_count);
     }
     vl1_set_physical(node->vl1, entries, physical_count);
+    vl2_limit_changed(node->vl2);
     vl1_leave(node->vl1, now_ms);
     return err;
 }

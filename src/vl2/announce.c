@@ -265,6 +265,7 @@ void announce_again(struct network *net, uint64_t address, int64_t now_ms)
     if (member != NULL) {
         member->last_push_ms = NEVER;
         member->last_announce_ms = NEVER;
+        member_withdraw(net, address);
     }
     if (net->vl2->low_bandwidth) {
         return;

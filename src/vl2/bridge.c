@@ -68,6 +68,9 @@ void bridge_learn(struct network *net, uint64_t mac, uint64_t address, int64_t n
     if (mac_is_member(net->id, mac) && member_exists(net, mac_member_address(net->id, mac))) {
         return;
     }
+    if (mac_is_member(net->id, mac)) { /* frames to that member do not go to it any more */
+        member_withdraw(net, mac_member_address(net->id, mac));
+    }
     if (route != NULL && route->bridge->node.key == address) {
         route->seen_ms = now_ms;
         list_remove(&route->link);
@@ -112,6 +115,19 @@ uint64_t bridge_find(struct network *net, uint64_t mac, int64_t now_ms)
         return 0;
     }
     return route->bridge->node.key;
+}
+
+uint64_t bridge_of(struct network *net, uint64_t mac, int64_t now_ms)
+{
+    uint64_t via = bridge_find(net, mac, now_ms);
+
+    if (via == 0 || via == net->vl2->self || !network_is_bridge(net, via)) {
+        return 0;
+    }
+    if (mac_is_member(net->id, mac) && member_exists(net, mac_member_address(net->id, mac))) {
+        return 0;
+    }
+    return via;
 }
 
 void bridges_clear(struct network *net)

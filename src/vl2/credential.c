@@ -120,6 +120,8 @@ enum add_result credential_add_com(struct network *net, const struct com *com, u
         if (holder != source) {
             vl1_retry_from(net->vl2->vl1, holder, now_ms);
         }
+    } else {
+        member_withdraw(net, holder);
     }
     return ADD_NEW;
 }
@@ -165,6 +167,7 @@ enum add_result credential_add_tag(struct network *net, const struct tag *tag, i
     if (err != 0) {
         return of_error(err);
     }
+    member_withdraw(net, tag->holder);
     if (old != NULL) {
         *old = new;
         return ADD_NEW;
@@ -246,6 +249,7 @@ enum add_result credential_add_ownership(struct network *net, const struct owner
     if (err != 0) {
         return of_error(err);
     }
+    member_withdraw(net, own->holder);
     if (m == NULL) {
         m = member_get(net, own->holder, now_ms);
         at = 0;
@@ -328,6 +332,7 @@ enum add_result credential_add_capability(struct network *net, struct capability
     if (err != 0) {
         return of_error(err);
     }
+    member_withdraw(net, holder);
     if (m == NULL) {
         m = member_get(net, holder, now_ms);
     }
@@ -342,8 +347,9 @@ static void raise_thresholds(struct network *net, const struct revocation *rev)
 {
     struct member *m = member_find(net, rev->target);
 
-    if (rev->type == CREDENTIAL_COM) {
-        net->generation++;
+    member_withdraw(net, rev->target);
+    if (m != NULL && rev->type == CREDENTIAL_COM) {
+        m->judged = 0;
     }
     for (size_t i = 0; m != NULL && rev->type == CREDENTIAL_TAG && i < m->creds.tag_count; i++) {
         if (m->tags[i].id == rev->credential_id) {

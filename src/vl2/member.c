@@ -105,6 +105,7 @@ static void free_credentials(struct member *m)
 
 void member_free(struct member *member)
 {
+    member_withdraw(member->network, member->node.key);
     hmap_remove(&member->network->members, &member->node);
     list_remove(&member->lru);
     free_credentials(member);

@@ -173,6 +173,7 @@ void network_conf_clear(struct network *net)
 {
     struct own_views own = {net->own_tags, net->own_ownerships, net->own_capabilities};
 
+    port_withdraw(net);
     own_views_free(&own);
     net->own_tags = NULL;
     net->own_ownerships = NULL;

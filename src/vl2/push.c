@@ -318,14 +318,19 @@ static void push_now(struct network *net, struct member *member, int64_t now_ms)
     link_kick(net->vl2, link, now_ms);
 }
 
-struct member *push_if_due(struct network *net, struct member *member, uint64_t address,
-                           int64_t now_ms)
+bool push_is_due(const struct network *net, const struct member *member, int64_t now_ms)
 {
     if (member != NULL && member->last_push_ms >= net->conf_changed_ms &&
         now_ms - member->last_push_ms <= PUSH_MS) {
-        return member;
+        return false;
     }
-    if (!has_credentials(net)) {
+    return has_credentials(net);
+}
+
+struct member *push_if_due(struct network *net, struct member *member, uint64_t address,
+                           int64_t now_ms)
+{
+    if (!push_is_due(net, member, now_ms)) {
         return member;
     }
     if (member == NULL) {

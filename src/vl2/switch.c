@@ -152,12 +152,13 @@ static void send_to_member(struct network *net, uint64_t address, const struct f
     }
     if (frame->source_mac != net->mac) {
         send_ext(net, address, frame, now_ms);
-        return;
+    } else {
+        out_begin(vl2->vl1, &out, address, VERB_FRAME);
+        frame_write_header(&out.w, net->id, frame->ethertype);
+        wr_bytes(&out.w, frame->payload, frame->len);
+        vl2_send(vl2, &out, OUT_CONSUME, now_ms);
     }
-    out_begin(vl2->vl1, &out, address, VERB_FRAME);
-    frame_write_header(&out.w, net->id, frame->ethertype);
-    wr_bytes(&out.w, frame->payload, frame->len);
-    vl2_send(vl2, &out, OUT_CONSUME, now_ms);
+    member_publish(net, address, now_ms);
 }
 
 static void send_to_bridge(struct network *net, uint64_t address, const struct filter_frame *frame,
@@ -210,21 +211,6 @@ static void send_foreign(struct network *net, uint64_t via, const struct filter_
     } else {
         spam_bridges(net, frame, now_ms);
     }
-}
-
-/* The bridge a MAC was learned behind, if it still is one; 0 otherwise. A MAC with the network's
- * first octet belongs to a bridge only if no member has it (Do better 18). */
-static uint64_t bridge_of(struct network *net, uint64_t mac, int64_t now_ms)
-{
-    uint64_t via = bridge_find(net, mac, now_ms);
-
-    if (via == 0 || via == net->vl2->self || !network_is_bridge(net, via)) {
-        return 0;
-    }
-    if (mac_is_member(net->id, mac) && member_exists(net, mac_member_address(net->id, mac))) {
-        return 0;
-    }
-    return via;
 }
 
 static bool answer_ndp(struct network *net, const struct filter_frame *frame)
@@ -350,6 +336,7 @@ enum vl1_verdict switch_frame_in(struct vl2 *vl2, const struct in_packet *in, in
     if (switch_filter_in(net, &frame, in->source, member, now_ms) != FILTER_DROP) {
         deliver(net, frame.dest_mac, frame.source_mac, frame.ethertype, frame.payload, frame.len);
     }
+    member_publish(net, in->source, now_ms);
     return VL1_TRUST;
 }
 
@@ -445,6 +432,7 @@ enum vl1_verdict switch_ext_frame_in(struct vl2 *vl2, const struct in_packet *in
     if (acknowledged && (ext.flags & EXT_FRAME_ACK) != 0) {
         acknowledge(net, in, now_ms);
     }
+    member_publish(net, in->source, now_ms);
     return VL1_TRUST;
 }
 

@@ -200,6 +200,7 @@ static const char *const count_names[VL2_COUNTS] = {
     [COUNT_RULES_IN] = "vl2_rules_in",
     [COUNT_RULES_OUT] = "vl2_rules_out",
     [COUNT_TOO_BIG] = "vl2_too_big",
+    [COUNT_HEADERS] = "vl2_headers",
     [COUNT_PEER_REVOKED] = "vl2_peer_revoked",
     [COUNT_BROADCAST_OFF] = "vl2_broadcast_off",
     [COUNT_MULTICAST_OFF] = "vl2_multicast_off",

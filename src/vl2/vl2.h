@@ -6,6 +6,7 @@
 #pragma once
 
 #include "base/attr.h"
+#include "datapath/published.h"
 #include "vl1/vl1.h"
 #include "vl2/network_info.h"
 #include "wire/credential.h"
@@ -104,6 +105,19 @@ void vl2_config_error(struct vl2 *vl2, uint64_t nwid, uint64_t dest, uint64_t re
 MUST_CHECK int vl2_revocations_send(struct vl2 *vl2, uint64_t dest,
                                     const struct revocation *revocations, size_t count,
                                     int64_t now_ms);
+
+/* ---- for the data path ---- */
+
+/* Workers changed cells of a port or member, or it is about to be released: take what they say.
+ * Other objects are left alone. */
+void vl2_harvest_object(struct vl2 *vl2, struct dp_object *object, int64_t now_ms);
+
+/* What workers counted since the last call: frames refused by rules or too big, and those from
+ * ports whose headers contradict. The rest of the counts is not looked at. */
+void vl2_harvest_counts(struct vl2 *vl2, const uint64_t counts[DP_COUNTS]);
+
+/* vl1_packet_limit may have changed. */
+void vl2_limit_changed(struct vl2 *vl2);
 
 /* ---- looking in ---- */
 

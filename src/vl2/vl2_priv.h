@@ -62,6 +62,7 @@ enum vl2_count {
     COUNT_RULES_IN,
     COUNT_RULES_OUT,
     COUNT_TOO_BIG,
+    COUNT_HEADERS,
     COUNT_PEER_REVOKED,
     COUNT_BROADCAST_OFF,
     COUNT_MULTICAST_OFF,
@@ -491,7 +492,25 @@ void push_on_request(struct network *net, uint64_t address, int64_t now_ms);
 int push_revocations(struct vl2 *vl2, uint64_t address, const struct revocation *revs, size_t count,
                      int64_t now_ms);
 
+/* True if push_if_due would push. */
+bool push_is_due(const struct network *net, const struct member *member, int64_t now_ms);
+
+/* ---- publish.c: decisions for the data path ---- */
+
+/* A frame of this member was taken, or one was sent to it: from now on workers may handle such
+ * frames, as far as nothing else is needed for them. Nothing happens if vl1 publishes nothing. */
+void member_publish(struct network *net, uint64_t address, int64_t now_ms);
+
+/* What workers know of a member, or of a network with all members, holds no more. At once; needs no
+ * memory. */
+void member_withdraw(const struct network *net, uint64_t address);
+void port_withdraw(const struct network *net);
+
 /* ---- bridge.c ---- */
+
+/* The bridge a MAC was learned behind, if it still is one; 0 otherwise. A MAC with the network's
+ * first octet belongs to a bridge only if no member has it (Do better 18). */
+uint64_t bridge_of(struct network *net, uint64_t mac, int64_t now_ms);
 
 void bridge_learn(struct network *net, uint64_t mac, uint64_t address, int64_t now_ms);
 

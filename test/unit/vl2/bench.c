@@ -209,6 +209,11 @@ void vl1_contact_release(struct vl1 *vl1, uint64_t address)
     fail_msg("contact released that was not kept");
 }
 
+struct published *vl1_published(const struct vl1 *vl1)
+{
+    return vl1->published;
+}
+
 size_t vl1_packet_limit(const struct vl1 *vl1)
 {
     return vl1->packet_limit;

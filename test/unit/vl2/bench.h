@@ -68,6 +68,7 @@ struct vl1 {
     size_t upstream_count;
     bool is_root;
     size_t packet_limit;
+    struct published *published; /* NULL: nowhere */
     int64_t wall_offset_ms;
     struct sent_packet sent[BENCH_PACKETS];
     size_t sent_count;
