@@ -52,6 +52,13 @@ static void up_identity_known(void *ctx, uint64_t address, int64_t now_ms)
     vl2_identity_known(node->vl2, address, now_ms);
 }
 
+static void up_harvest(void *ctx, struct dp_object *object, int64_t now_ms)
+{
+    const struct node *node = ctx;
+
+    vl2_harvest_object(node->vl2, object, now_ms);
+}
+
 struct node *node_new(const struct engine_env *env, const struct identity *identity,
                       const struct node_options *options, int64_t now_ms)
 {
@@ -84,7 +91,8 @@ struct node *node_new(const struct engine_env *env, const struct identity *ident
                                                  .is_overlay_ip = up_is_overlay_ip,
                                                  .online = up_online,
                                                  .greeted = up_greeted,
-                                                 .identity_known = up_identity_known});
+                                                 .identity_known = up_identity_known,
+                                                 .harvest = up_harvest});
     if (vl1_start(node->vl1, now_ms) < 0) {
         node_free(node, now_ms);
         return NULL;
@@ -181,8 +189,10 @@ void node_take(struct node *node, struct dp_gift *gift, int64_t now_ms)
 bool node_harvest(struct node *node, int64_t now_ms)
 {
     uint64_t counts[DP_COUNTS];
+    bool any = vl1_harvest(node->vl1, counts, now_ms);
 
-    return vl1_harvest(node->vl1, counts, now_ms);
+    vl2_harvest_counts(node->vl2, counts);
+    return any;
 }
 
 uint64_t node_retired(const struct node *node)

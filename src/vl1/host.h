@@ -60,9 +60,9 @@ void vl1_enter(struct vl1 *vl1);
 void vl1_leave(struct vl1 *vl1, int64_t now_ms);
 
 /* The data path, as in node.h. vl1_take: all kinds but frames. vl1_harvest also returns what
- * workers counted since the last call; of that DP_DROP_RULES_IN and _OUT, DP_DROP_TOO_BIG and
- * DP_DROP_HEADERS are left to the layer above, the rest went into the counters here. vl1_publish:
- * 0; -ENOMEM. */
+ * workers counted since the last call; of that DP_DROP_MALFORMED, DP_DROP_RULES_IN and _OUT,
+ * DP_DROP_TOO_BIG and DP_DROP_HEADERS are left to the layer above, the rest went into the counters
+ * here. vl1_publish: 0; -ENOMEM. */
 MUST_CHECK int vl1_publish(struct vl1 *vl1, unsigned workers);
 void vl1_take(struct vl1 *vl1, const struct dp_gift *gift, int64_t now_ms);
 bool vl1_harvest(struct vl1 *vl1, uint64_t ret_counts[DP_COUNTS], int64_t now_ms);

@@ -520,7 +520,6 @@ static void fold_counts(struct vl1 *vl1, const uint64_t counts[DP_COUNTS])
         {DP_DROP_FRAGMENT, VL1_DROP_FRAGMENT},
         {DP_DROP_MAC, VL1_DROP_MAC},
         {DP_DROP_DUPLICATE, VL1_DROP_DUPLICATE},
-        {DP_DROP_MALFORMED, VL1_DROP_MALFORMED},
     };
 
     for (size_t i = 0; i < COUNT_OF(map); i++) {

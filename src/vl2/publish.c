@@ -245,5 +245,6 @@ void vl2_harvest_counts(struct vl2 *vl2, const uint64_t counts[DP_COUNTS])
     vl2->counts[COUNT_RULES_IN] += counts[DP_DROP_RULES_IN];
     vl2->counts[COUNT_RULES_OUT] += counts[DP_DROP_RULES_OUT];
     vl2->counts[COUNT_TOO_BIG] += counts[DP_DROP_TOO_BIG];
+    vl2->counts[COUNT_MALFORMED] += counts[DP_DROP_MALFORMED];
     vl2->counts[COUNT_HEADERS] += counts[DP_DROP_HEADERS];
 }

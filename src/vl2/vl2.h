@@ -112,8 +112,8 @@ MUST_CHECK int vl2_revocations_send(struct vl2 *vl2, uint64_t dest,
  * Other objects are left alone. */
 void vl2_harvest_object(struct vl2 *vl2, struct dp_object *object, int64_t now_ms);
 
-/* What workers counted since the last call: frames refused by rules or too big, and those from
- * ports whose headers contradict. The rest of the counts is not looked at. */
+/* What workers counted since the last call: frames refused by rules, too big or malformed, and
+ * those from ports whose headers contradict. The rest of the counts is not looked at. */
 void vl2_harvest_counts(struct vl2 *vl2, const uint64_t counts[DP_COUNTS]);
 
 /* vl1_packet_limit may have changed. */
