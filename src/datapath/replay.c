@@ -8,15 +8,16 @@
 #include <stdlib.h>
 
 enum {
-    TICK_MS = 256,
-    AGE = 40,    /* ticks a packet is remembered */
-    AHEAD = 4,   /* ticks the turn of another worker may be ahead of ours */
-    ATTEMPTS = 4 /* lost races until a packet counts as new */
+    AGE_MS = 10000,  /* a packet is remembered */
+    AHEAD_MS = 1000, /* the turn of another worker may be ahead of ours */
+    ATTEMPTS = 4     /* lost races until a packet counts as new */
 };
 
+/* Wraps after 65 s: what is older may look young, but only a copy could find it then. As fine as
+ * can be: what is replaced is the oldest, also at many packets in a millisecond or two. */
 static uint16_t tick_of(int64_t now_ms)
 {
-    return (uint16_t)(now_ms / TICK_MS); /* wraps after 4.6 hours */
+    return (uint16_t)now_ms;
 }
 
 /* The set of a word is chosen by bits that the word keeps, so that words can move when the filter
@@ -26,10 +27,10 @@ static _Atomic uint64_t *set_of(struct replay *replay, uint64_t word)
     return &replay->words[(word >> 48 & (replay->sets - 1)) * REPLAY_WAYS];
 }
 
-/* Ticks since a word was noted, AHEAD more. */
+/* Time since a word was noted, AHEAD_MS more. */
 static unsigned age_of(uint64_t word, uint16_t now)
 {
-    return (uint16_t)(now - word + AHEAD);
+    return (uint16_t)(now - word + AHEAD_MS);
 }
 
 /* Look for a word in its set. Returns true if it is there and young; else *ret is the place to put
@@ -43,7 +44,7 @@ static bool look(_Atomic uint64_t *set, uint64_t word, uint16_t now, _Atomic uin
         uint64_t w = atomic_load_explicit(&set[i], memory_order_relaxed);
         unsigned age = w == 0 ? UINT16_MAX + 1u : age_of(w, now);
 
-        if ((w ^ word) >> 16 == 0 && w != 0 && age <= AGE + AHEAD) {
+        if ((w ^ word) >> 16 == 0 && w != 0 && age <= AGE_MS + AHEAD_MS) {
             return true;
         }
         if (i == 0 || age > oldest) {
@@ -85,7 +86,7 @@ struct replay *replay_new(size_t sets, uint64_t seed, const struct replay *old, 
     for (size_t i = 0; old != NULL && i < old->sets * REPLAY_WAYS; i++) {
         uint64_t word = atomic_load_explicit(&old->words[i], memory_order_relaxed);
 
-        if (word != 0 && age_of(word, now) <= AGE + AHEAD) {
+        if (word != 0 && age_of(word, now) <= AGE_MS + AHEAD_MS) {
             (void)note(replay, word, now);
         }
     }
