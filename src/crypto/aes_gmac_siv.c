@@ -111,3 +111,61 @@ int aes_gmac_siv_open(const struct aes_gmac_siv *c, const struct aes_aad *aad,
     }
     return 0;
 }
+
+/* Whether the first AES_BATCH texts can be taken at once. */
+static bool are_short(const struct aes_text *texts, size_t count)
+{
+    if (count < AES_BATCH) {
+        return false;
+    }
+    for (size_t i = 0; i < AES_BATCH; i++) {
+        if (texts[i].len > AES_BATCH_TEXT_MAX) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void aes_gmac_siv_seal_batch(const struct aes_gmac_siv *c, struct aes_text *texts, size_t count)
+{
+    while (count > 0) {
+        size_t n = 1;
+
+        if (c->kernel->seal4 != NULL && are_short(texts, count)) {
+            c->kernel->seal4(c, texts);
+            n = AES_BATCH;
+        } else {
+            aes_gmac_siv_seal(c, texts->nonce, &texts->aad, texts->in, texts->len, texts->out,
+                              texts->tag);
+        }
+        texts += n;
+        count -= n;
+    }
+}
+
+static void open_four(const struct aes_gmac_siv *c, struct aes_text texts[AES_BATCH])
+{
+    c->kernel->open4(c, texts);
+    for (size_t i = 0; i < AES_BATCH; i++) {
+        if (!texts[i].authentic) {
+            aes_gmac_siv_ctr(c, texts[i].tag, 0, texts[i].out, texts[i].out, texts[i].len);
+        }
+    }
+}
+
+void aes_gmac_siv_open_batch(const struct aes_gmac_siv *c, struct aes_text *texts, size_t count)
+{
+    while (count > 0) {
+        size_t n = 1;
+
+        if (c->kernel->open4 != NULL && are_short(texts, count)) {
+            open_four(c, texts);
+            n = AES_BATCH;
+        } else {
+            texts->authentic = aes_gmac_siv_open(c, &texts->aad, texts->tag, texts->in, texts->len,
+                                                 texts->out) == 0;
+        }
+        texts += n;
+        count -= n;
+    }
+}

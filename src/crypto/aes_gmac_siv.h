@@ -19,6 +19,8 @@ enum {
     AES_SIV_NONCE_LEN = 8,    /* the packet ID chosen by the sender */
     AES_SIV_TAG_LEN = 16,     /* first half: wire packet ID, second half: MAC field */
     AES_SIV_TEXT_MAX = 65536, /* longest text; packets are far below */
+    AES_BATCH = 4,            /* short texts a kernel takes at once */
+    AES_BATCH_TEXT_MAX = 128, /* bytes of each */
     AES_GHASH_POWERS = 34,    /* 32 data blocks, associated data and lengths in one reduction */
     AES_GHASH_PAD = 2,        /* room behind the powers for reading them four at a time */
 };
@@ -30,6 +32,17 @@ struct aes_gmac_siv;
 struct aes_aad {
     uint64_t first;  /* bytes 0 to 7, read big-endian */
     uint64_t second; /* bytes 8 to 10 likewise, in the upper 24 bits; the others are zero */
+};
+
+/* One of several texts that are sealed or opened together. */
+struct aes_text {
+    struct aes_aad aad;
+    const uint8_t *in;                /* borrowed */
+    uint8_t *out;                     /* may be in; no text overlaps another one otherwise */
+    size_t len;                       /* of in and out */
+    uint8_t nonce[AES_SIV_NONCE_LEN]; /* to be sealed with */
+    uint8_t tag[AES_SIV_TAG_LEN];     /* result of sealing; to be opened with */
+    bool authentic;                   /* result of opening */
 };
 
 /* One implementation; the functions are for aes_gmac_siv.c and for tests. */
@@ -57,6 +70,9 @@ struct aes_kernel {
                  uint8_t ret_tag[AES_SIV_TAG_LEN]);
     bool (*open)(const struct aes_gmac_siv *c, const struct aes_aad *aad,
                  const uint8_t tag[AES_SIV_TAG_LEN], const uint8_t *in, size_t len, uint8_t *out);
+    /* The same for AES_BATCH texts of at most AES_BATCH_TEXT_MAX bytes. NULL: one by one. */
+    void (*seal4)(const struct aes_gmac_siv *c, struct aes_text texts[AES_BATCH]);
+    void (*open4)(const struct aes_gmac_siv *c, struct aes_text texts[AES_BATCH]);
 };
 
 /* Keys of one pair of nodes. The form of the members is the kernel's. Constant after init, so any
@@ -93,6 +109,10 @@ void aes_gmac_siv_seal(const struct aes_gmac_siv *c, const uint8_t nonce[AES_SIV
 MUST_CHECK int aes_gmac_siv_open(const struct aes_gmac_siv *c, const struct aes_aad *aad,
                                  const uint8_t tag[AES_SIV_TAG_LEN], const uint8_t *in, size_t len,
                                  uint8_t *out);
+
+/* Seal or open count texts, each as by the functions above; short ones are faster together. */
+void aes_gmac_siv_seal_batch(const struct aes_gmac_siv *c, struct aes_text *texts, size_t count);
+void aes_gmac_siv_open_batch(const struct aes_gmac_siv *c, struct aes_text *texts, size_t count);
 
 /* Step: tag of a plaintext. */
 void aes_gmac_siv_tag(const struct aes_gmac_siv *c, const uint8_t nonce[AES_SIV_NONCE_LEN],

@@ -287,6 +287,66 @@ static void test_steps_and_cuts_equal_whole(void **state)
     free(s);
 }
 
+/* Several texts in place; the tag of one may be spoilt before they are opened. */
+static void check_batch(const struct aes_gmac_siv *c, struct sample *samples, size_t count,
+                        size_t bad)
+{
+    struct aes_text texts[9];
+    uint8_t *out[9];
+
+    for (size_t i = 0; i < count; i++) {
+        struct sample *s = &samples[i];
+
+        out[i] = exact_copy(s->plain, s->len);
+        texts[i] = (struct aes_text){.aad = aad_of(s), .in = out[i], .out = out[i], .len = s->len};
+        memcpy(texts[i].nonce, s->nonce, sizeof(s->nonce));
+    }
+    aes_gmac_siv_seal_batch(c, texts, count);
+    for (size_t i = 0; i < count; i++) {
+        assert_memory_equal(texts[i].tag, samples[i].tag, 16);
+        assert_memory_equal(out[i], samples[i].sealed, samples[i].len);
+        texts[i].tag[i] ^= i == bad;
+    }
+    aes_gmac_siv_open_batch(c, texts, count);
+    for (size_t i = 0; i < count; i++) {
+        const uint8_t *want = i == bad ? samples[i].sealed : samples[i].plain;
+
+        assert_int_equal(texts[i].authentic, i != bad);
+        assert_memory_equal(out[i], want, samples[i].len);
+        free(out[i]);
+    }
+}
+
+/* C-1, D-9, D-10: short and longer texts in batches, one of which may be tampered with. */
+static void test_batches_equal_openssl(void **state)
+{
+    struct test_rng rng = test_rng_init("aes batches");
+    struct sample *samples = malloc(9 * sizeof(*samples));
+    const struct aes_kernel *kernel;
+
+    (void)state;
+    for (size_t i = 0; i < 600; i++) {
+        size_t count = 1 + test_rng_below(&rng, 9);
+        size_t bad = test_rng_below(&rng, 12);
+
+        for (size_t k = 0; k < count; k++) {
+            size_t most = test_rng_below(&rng, 30) == 0 ? 600 : AES_BATCH_TEXT_MAX;
+
+            sample_make(&samples[k], &rng, test_rng_below(&rng, most + 1));
+            memcpy(samples[k].k0, samples[0].k0, sizeof(samples[k].k0));
+            memcpy(samples[k].k1, samples[0].k1, sizeof(samples[k].k1));
+            naive_seal(&samples[k]);
+        }
+        for (size_t at = 0; (kernel = kernel_next(&at)) != NULL;) {
+            struct aes_gmac_siv c;
+
+            aes_gmac_siv_init(&c, kernel, samples[0].k0, samples[0].k1);
+            check_batch(&c, samples, count, bad);
+        }
+    }
+    free(samples);
+}
+
 /* The S-box and its inverse meet every byte value in the blocks of tags. */
 static void test_tags_equal_openssl(void **state)
 {
@@ -428,6 +488,7 @@ int main(void)
         cmocka_unit_test(test_gmac_vectors_agree_with_the_oracle),
         cmocka_unit_test(test_tags_equal_openssl),
         cmocka_unit_test(test_kernels_equal_openssl),
+        cmocka_unit_test(test_batches_equal_openssl),
         cmocka_unit_test(test_alignments),
         cmocka_unit_test(test_steps_and_cuts_equal_whole),
         cmocka_unit_test(test_highest_counter_does_not_carry),
