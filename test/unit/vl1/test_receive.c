@@ -688,6 +688,32 @@ static void test_duplicates_are_dropped(void **state)
     host_free(h);
 }
 
+/* At a rate that fills the table in one tick, a copy that comes a dozen packets later is still
+ * known. */
+static void test_duplicates_are_dropped_at_speed(void **state)
+{
+    enum { COUNT = 20000, BEHIND = 12 };
+    struct host *h = host_up("bob", NULL);
+    struct actor *alice = actor_new("alice", h);
+    uint8_t pkts[BEHIND][40];
+
+    (void)state;
+    actor_meet(alice, h, ALICE_AT, 12);
+    for (unsigned i = 0; i < COUNT; i++) {
+        uint8_t pkt[PACKET_MAX];
+        size_t len = actor_seal(alice, h, SUITE_AES_GMAC_SIV, VERB_FRAME, "x", 1, pkt, NULL);
+
+        host_receive(h, SOCK, ALICE_AT, pkt, len);
+        if (i >= BEHIND) {
+            host_receive(h, SOCK, ALICE_AT, pkts[i % BEHIND], len);
+        }
+        memcpy(pkts[i % BEHIND], pkt, len);
+    }
+    assert_int_equal(host_count(h, VL1_DROP_DUPLICATE), COUNT - BEHIND);
+    actor_free(alice);
+    host_free(h);
+}
+
 /* A packet answered "later" is no duplicate of itself and is tried again; it keeps its deadline. */
 static void test_packets_for_later_are_retried(void **state)
 {
@@ -742,6 +768,7 @@ int main(void)
         cmocka_unit_test(test_missing_part_is_forgotten),
         cmocka_unit_test(test_fragment_flood),
         cmocka_unit_test(test_duplicates_are_dropped),
+        cmocka_unit_test(test_duplicates_are_dropped_at_speed),
         cmocka_unit_test(test_packets_for_later_are_retried),
     };
 
