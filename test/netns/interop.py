@@ -15,14 +15,15 @@ from net import Failed, Skipped, in_ns, ping, sh, tcp_transfer, wait_for, wait_p
 KIND = {"p": False, "r": True}
 
 
-def seats(net, root, controller, one, two, config=None):
-    """Start four nodes of the kinds given (p: ours, r: reference) and join both members."""
+def seats(net, root, controller, one, two, config=None, bridges=None):
+    """Start four nodes of the kinds given (p: ours, r: reference) and join both members. bridges: of the
+    switch, where they are not plugged into the first."""
     if not ZEROTIER_ONE:
         raise Skipped("ZEROTIER_ONE names no installed zerotier-one")
     made = []
     for index, (name, kind) in enumerate((("root", root), ("ctl", controller), ("one", one),
                                           ("two", two))):
-        ns = net.host(name, "10.9.%d.1/16" % index)
+        ns = net.host(name, "10.9.%d.1/16" % index, bridge=(bridges or {}).get(name, "br0"))
         settings = (config or {}).get(name)
         made.append(net.node(ns, reference=KIND[kind], config=settings))
     net.make_planet([(made[0], "10.9.0.1/9993")])

@@ -108,10 +108,10 @@ class Net:
         sh("ip -n %s link set %s up" % (ns, device))
         return port
 
-    def host(self, name, *addresses):
+    def host(self, name, *addresses, bridge="br0"):
         """A namespace on the switch."""
         self.namespace(name)
-        self.plug(name, *addresses)
+        self.plug(name, *addresses, bridge=bridge)
         return name
 
     def nat(self, name, outside, inside, kind="port-restricted"):

@@ -325,7 +325,8 @@ def lan(index):
 
 def stream_programs(c):
     return (
-        [characteristics(FIN | PSH | CWR), ACCEPT, size_range(1, 1500), ACCEPT, size_range(1501, 65535), ACCEPT],
+        [characteristics(FIN | PSH | CWR), ACCEPT, size_range(1, 1500), ACCEPT, size_range(1501, 9999),
+         ACCEPT],
         [forward("TEE", c, 0), ACCEPT],
         [INBOUND, forward("WATCH", c, 64), ACCEPT],
         [{"type": "MATCH_RANDOM", "probability": 0xffffffff // 100}, DROP, ACCEPT],
