@@ -692,7 +692,7 @@ static void test_duplicates_are_dropped(void **state)
  * known. */
 static void test_duplicates_are_dropped_at_speed(void **state)
 {
-    enum { COUNT = 20000, BEHIND = 12 };
+    enum { COUNT = 20000, BEHIND = 12, PER_MS = 50 };
     struct host *h = host_up("bob", NULL);
     struct actor *alice = actor_new("alice", h);
     uint8_t pkts[BEHIND][40];
@@ -704,6 +704,9 @@ static void test_duplicates_are_dropped_at_speed(void **state)
         size_t len = actor_seal(alice, h, SUITE_AES_GMAC_SIV, VERB_FRAME, "x", 1, pkt, NULL);
 
         host_receive(h, SOCK, ALICE_AT, pkt, len);
+        if (i % PER_MS == 0) {
+            host_run(h, 1);
+        }
         if (i >= BEHIND) {
             host_receive(h, SOCK, ALICE_AT, pkts[i % BEHIND], len);
         }
