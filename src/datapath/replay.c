@@ -1,6 +1,4 @@
-/* Sets of words: 44 bits of a keyed hash, 20 bits of time. The time is finer than the age needs: of
- * a full set the oldest word has to go, also when a set fills in a few milliseconds. Source: spec
- * 07 section 14.4. */
+/* Sets of words: 48 bits of a keyed hash, 16 bits of time. Source: spec 07 section 14.4. */
 #include "datapath/replay.h"
 
 #include "base/cursor.h"
@@ -10,7 +8,6 @@
 #include <stdlib.h>
 
 enum {
-<<<<<<< Updated upstream
     AGE_MS = 10000,  /* a packet is remembered */
     AHEAD_MS = 1000, /* the turn of another worker may be ahead of ours */
     ATTEMPTS = 4     /* lost races until a packet counts as new */
@@ -21,18 +18,6 @@ enum {
 static uint16_t tick_of(int64_t now_ms)
 {
     return (uint16_t)now_ms;
-=======
-    AGE = 10000,         /* milliseconds a packet is remembered */
-    AHEAD = 1000,        /* the turn of another worker may be ahead of ours */
-    TIME_MASK = 0xfffff, /* part of a word that is time; wraps after 17 minutes */
-    ATTEMPTS = 4         /* lost races until a packet counts as new */
-};
-
-/* Milliseconds since a word was noted, AHEAD more. */
-static unsigned age_of(uint64_t word, int64_t now_ms)
-{
-    return (unsigned)((uint64_t)now_ms - word + AHEAD) & TIME_MASK;
->>>>>>> Stashed changes
 }
 
 /* The set of a word is chosen by bits that the word keeps, so that words can move when the filter
@@ -42,31 +27,24 @@ static _Atomic uint64_t *set_of(struct replay *replay, uint64_t word)
     return &replay->words[(word >> 48 & (replay->sets - 1)) * REPLAY_WAYS];
 }
 
-<<<<<<< Updated upstream
 /* Time since a word was noted, AHEAD_MS more. */
 static unsigned age_of(uint64_t word, uint16_t now)
 {
     return (uint16_t)(now - word + AHEAD_MS);
 }
 
-=======
->>>>>>> Stashed changes
 /* Look for a word in its set. Returns true if it is there and young; else *ret is the place to put
  * it (free, or the oldest) with the word that is there. */
-static bool look(_Atomic uint64_t *set, uint64_t word, int64_t now_ms, _Atomic uint64_t **ret,
+static bool look(_Atomic uint64_t *set, uint64_t word, uint16_t now, _Atomic uint64_t **ret,
                  uint64_t *ret_old)
 {
     unsigned oldest = 0;
 
     for (unsigned i = 0; i < REPLAY_WAYS; i++) {
         uint64_t w = atomic_load_explicit(&set[i], memory_order_relaxed);
-        unsigned age = w == 0 ? TIME_MASK + 1u : age_of(w, now_ms);
+        unsigned age = w == 0 ? UINT16_MAX + 1u : age_of(w, now);
 
-<<<<<<< Updated upstream
         if ((w ^ word) >> 16 == 0 && w != 0 && age <= AGE_MS + AHEAD_MS) {
-=======
-        if (((w ^ word) & ~(uint64_t)TIME_MASK) == 0 && w != 0 && age <= AGE + AHEAD) {
->>>>>>> Stashed changes
             return true;
         }
         if (i == 0 || age > oldest) {
@@ -78,13 +56,13 @@ static bool look(_Atomic uint64_t *set, uint64_t word, int64_t now_ms, _Atomic u
     return false;
 }
 
-static bool note(struct replay *replay, uint64_t word, int64_t now_ms)
+static bool note(struct replay *replay, uint64_t word, uint16_t now)
 {
     _Atomic uint64_t *place;
     uint64_t old;
 
     for (unsigned i = 0; i < ATTEMPTS; i++) {
-        if (look(set_of(replay, word), word, now_ms, &place, &old)) {
+        if (look(set_of(replay, word), word, now, &place, &old)) {
             return true;
         }
         if (atomic_compare_exchange_strong_explicit(place, &old, word, memory_order_relaxed,
@@ -98,6 +76,7 @@ static bool note(struct replay *replay, uint64_t word, int64_t now_ms)
 struct replay *replay_new(size_t sets, uint64_t seed, const struct replay *old, int64_t now_ms)
 {
     struct replay *replay = calloc(1, sizeof(*replay) + sets * REPLAY_WAYS * sizeof(uint64_t));
+    uint16_t now = tick_of(now_ms);
 
     if (replay == NULL) {
         return NULL;
@@ -107,13 +86,8 @@ struct replay *replay_new(size_t sets, uint64_t seed, const struct replay *old, 
     for (size_t i = 0; old != NULL && i < old->sets * REPLAY_WAYS; i++) {
         uint64_t word = atomic_load_explicit(&old->words[i], memory_order_relaxed);
 
-<<<<<<< Updated upstream
         if (word != 0 && age_of(word, now) <= AGE_MS + AHEAD_MS) {
             (void)note(replay, word, now);
-=======
-        if (word != 0 && age_of(word, now_ms) <= AGE + AHEAD) {
-            (void)note(replay, word, now_ms);
->>>>>>> Stashed changes
         }
     }
     return replay;
@@ -122,8 +96,7 @@ struct replay *replay_new(size_t sets, uint64_t seed, const struct replay *old, 
 bool replay_seen(struct replay *replay, const uint8_t *pkt, int64_t now_ms)
 {
     uint64_t hash = hash_mix(packet_id(pkt) ^ be64_get(pkt + PACKET_AT_MAC), replay->seed);
+    uint16_t now = tick_of(now_ms);
 
-    uint64_t time = (uint64_t)now_ms & TIME_MASK;
-
-    return note(replay, (hash & ~(uint64_t)TIME_MASK) | time, now_ms);
+    return note(replay, (hash & ~(uint64_t)UINT16_MAX) | now, now);
 }

@@ -18,12 +18,8 @@
 enum {
     WINDOW_MS = 10000, /* a copy within is refused */
     WINDOW_END_MS = WINDOW_MS + 1,
-<<<<<<< Updated upstream
     REUSE_MS = 40000, /* from then on another packet: copies so late may be refused or not */
     FEW = 100,        /* packets in the window that any filter holds */
-=======
-    FEW = 100, /* packets in the window that any filter holds */
->>>>>>> Stashed changes
 };
 
 /* A packet with a wire ID and a MAC of its own. */
@@ -44,7 +40,6 @@ static bool seen(struct replay *r, uint64_t number, int64_t now_ms)
 
 static void test_copy_is_refused_within_the_window(void **state)
 {
-<<<<<<< Updated upstream
     static const int64_t starts[] = {0,
                                      1,
                                      255,
@@ -53,10 +48,6 @@ static void test_copy_is_refused_within_the_window(void **state)
                                      65535,
                                      INT64_C(65536) * 256 - 1,
                                      INT64_C(65536) * 256 * 3 - 5000};
-=======
-    static const int64_t starts[] = {
-        0, 1, 255, 256, 123456789, (1 << 20) - 1, INT64_C(65536) * 256 * 3 - 5000};
->>>>>>> Stashed changes
 
     (void)state;
     for (size_t i = 0; i < COUNT_OF(starts); i++) {
@@ -85,7 +76,6 @@ static void test_clocks_of_workers_differ(void **state)
         assert_false(seen(r, 1, start));
         assert_true(seen(r, 1, start - 20));
         assert_true(seen(r, 1, start + 20));
-        assert_true(seen(r, 1, start - 900));
         free(r);
     }
 }
