@@ -15,8 +15,8 @@
  * any number of threads may use it. */
 struct armor_keys {
     uint8_t secret[SHARED_KEY_LEN]; /* first 32 bytes: Salsa20 key of suites 0 and 1 */
-    struct salsa_poly salsa_poly; /* kernels */
-    struct aes_gmac_siv aes; /* suite 3 */
+    struct salsa_poly salsa_poly;   /* kernels */
+    struct aes_gmac_siv aes;        /* suite 3 */
 };
 
 /* Derive all keys from the secret of identity_agree, with the kernels that suit this machine. A
