@@ -9,6 +9,7 @@ extern const struct aes_kernel aes_portable;
 extern const struct aes_kernel aes_aesni;
 extern const struct aes_kernel aes_vaes;
 extern const struct aes_kernel aes_vaes512;
+extern const struct aes_kernel aes_armv8;
 
 /* The same key material serves all kernels of x86-64: that of aes_aesni.c. */
 void aesni_init(struct aes_gmac_siv *c, const uint8_t k0[AES_KEY_LEN],

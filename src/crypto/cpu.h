@@ -5,11 +5,12 @@
 
 enum cpu_feature {
     CPU_AVX2 = 1 << 0,
-    CPU_AES = 1 << 1,     /* AES-NI with PCLMULQDQ and SSSE3 */
+    CPU_AES = 1 << 1,     /* AES-NI with PCLMULQDQ and SSSE3; on ARM: AES with PMULL */
     CPU_VAES = 1 << 2,    /* VAES with VPCLMULQDQ and AVX2 */
     CPU_AVX512 = 1 << 3,  /* AVX512F */
     CPU_VAES512 = 1 << 4, /* CPU_VAES and CPU_AVX512 with AVX512BW and AVX512VL */
     CPU_IFMA = 1 << 5,    /* CPU_AVX512 with AVX512IFMA */
+    CPU_NEON = 1 << 6,    /* the vectors of ARMv8 */
 };
 
 struct aes_kernel;
