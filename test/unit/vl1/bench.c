@@ -188,6 +188,12 @@ static void env_send(void *ctx, uint32_t socket, const struct inetaddr *to, cons
     bench_in_engine = in_engine;
 }
 
+void host_emit(struct host *h, uint32_t socket, const struct inetaddr *to, const void *data,
+               size_t len)
+{
+    env_send(h, socket, to, data, len, 0);
+}
+
 struct stored *host_stored(struct host *h, enum state_kind kind, uint64_t id)
 {
     struct list *it;
@@ -306,6 +312,9 @@ static enum vl1_verdict up_packet(void *ctx, const struct in_packet *in, int64_t
         };
         memcpy(p->data, in->payload.p, p->len < sizeof(p->data) ? p->len : sizeof(p->data));
         h->packet_count++;
+    }
+    if (h->worker != NULL && in->verb == VERB_FRAME && h->verdict == VL1_TRUST) {
+        worker_member(h, in->source);
     }
     return h->verdict;
 }
@@ -454,6 +463,7 @@ void host_free(struct host *h)
 {
     struct list *link;
 
+    host_workers_done(h);
     vl1_free(h->vl1, h->now_ms);
     host_forget(h);
     while ((link = list_first(&h->stored)) != NULL) {
@@ -905,7 +915,8 @@ static void deliver(struct net *net, struct datagram *d)
         for (size_t s = 0; s < h->socket_count; s++) {
             if (inetaddr_equal(&h->sockets[s].local, &d->to) && (d->ttl == 0 || d->ttl > 2)) {
                 h->now_ms = net->now_ms;
-                host_receive_addr(h, h->sockets[s].id, &d->from, d->data, d->len);
+                (h->worker != NULL ? worker_receive : host_receive_addr)(h, h->sockets[s].id,
+                                                                         &d->from, d->data, d->len);
             }
         }
     }
@@ -923,6 +934,9 @@ static int64_t net_next(const struct net *net)
 
         if (t != TIMERS_NEVER && t < next) {
             next = t;
+        }
+        if (net->hosts[i]->worker != NULL && net->hosts[i]->worker->harvest_ms < next) {
+            next = net->hosts[i]->worker->harvest_ms;
         }
     }
     return next;
@@ -950,6 +964,10 @@ void net_run(struct net *net, int64_t ms)
                 h->now_ms = net->now_ms;
                 tick(h);
             }
+            if (h->worker != NULL && h->worker->harvest_ms <= net->now_ms) {
+                h->now_ms = net->now_ms;
+                worker_harvest(h);
+            }
         }
     }
     net->now_ms = end;
@@ -969,27 +987,4 @@ void net_cut(struct net *net, const char *a, const char *b)
 void net_heal(struct net *net)
 {
     net->cut_count = 0;
-}
-
-void host_frame(struct host *from, uint64_t dest, const void *data, size_t len)
-{
-    struct out_packet out;
-
-    vl1_enter(from->vl1);
-    out_begin(from->vl1, &out, dest, VERB_FRAME);
-    wr_bytes(&out.w, data, len);
-    bench_in_engine++;
-    (void)!out_send(from->vl1, &out, 0, from->now_ms);
-    bench_in_engine--;
-    vl1_leave(from->vl1, from->now_ms);
-}
-
-unsigned host_frames(const struct host *h, uint64_t source, size_t since)
-{
-    unsigned count = 0;
-
-    for (size_t i = since; i < h->packet_count; i++) {
-        count += h->packets[i].verb == VERB_FRAME && h->packets[i].source == source;
-    }
-    return count;
 }

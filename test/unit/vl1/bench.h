@@ -5,6 +5,7 @@
 
 #include "crypto/identity.h"
 #include "datapath/armor.h"
+#include "datapath/dp.h"
 #include "vectors.h"
 #include "vl1/host.h"
 #include "vl1/vl1_priv.h"
@@ -23,7 +24,11 @@ enum {
     SOCK_B = 8,        /* a second one of the same family */
     SOCK_V6 = 9,       /* one of the other family */
     EVENTS_MAX = 4096, /* events and upcalls remembered */
+    HOPS_UNKNOWN = 99, /* of frames that a worker handled */
 };
+
+/* The network of frames that go through workers. */
+#define BENCH_NET UINT64_C(0x8056c2e21c000001)
 
 /* A datagram that a host sent, or that is under way. */
 struct datagram {
@@ -73,6 +78,20 @@ enum job_mode {
 };
 
 struct net;
+struct host;
+
+/* A worker of the data path, called inline: what it gives is taken at once. */
+struct worker {
+    struct host *host;
+    struct published *pub;
+    struct dp *dp;
+    struct list gifts;
+    bool holds;         /* nothing is reclaimed: as if it were inside a turn */
+    int64_t harvest_ms; /* when the engine takes what it noted, INT64_MAX: nothing there */
+    unsigned given[4];  /* by enum dp_gift_kind */
+    unsigned written;   /* frames to the device */
+    unsigned relayed;   /* datagrams it sent at once, without a frame of ours */
+};
 
 /* Above 0 while the engine runs, 0 inside its calls back: for tests that make allocations fail. */
 extern volatile int bench_in_engine; /* volatile: compilers know what malloc reads */
@@ -102,8 +121,9 @@ struct host {
     enum job_mode job_mode;
     bool trust_all; /* JOBS_TRUST: made-up identities are valid too */
     struct test_rng rng;
-    uint64_t wakeups; /* ticks that had something to do */
-    bool silent;      /* its datagrams are lost */
+    uint64_t wakeups;      /* ticks that had something to do */
+    bool silent;           /* its datagrams are lost */
+    struct worker *worker; /* handles what comes and goes, NULL: the engine alone */
 };
 
 /* Somebody with keys, played by the test. */
@@ -236,6 +256,29 @@ struct host *net_add(struct net *net, const char *name, const char *at, const ch
 void net_run(struct net *net, int64_t ms);
 void net_cut(struct net *net, const char *a, const char *b);
 void net_heal(struct net *net);
+
+/* ---- workers (bench_worker.c) ---- */
+
+/* From now on a worker stands before the engine of a host; packets handed up prove membership of
+ * BENCH_NET, and what the engine handled once the worker may handle. */
+void host_workers(struct host *h);
+void host_workers_done(struct host *h);
+
+/* What comes to a socket, and a frame for dest from the device. */
+void worker_receive(struct host *h, uint32_t socket, const struct inetaddr *from, const void *data,
+                    size_t len);
+void worker_frame(struct host *h, uint64_t dest, const void *data, size_t len);
+
+/* A frame of BENCH_NET that the engine of a host sends, whether it has a worker or not. */
+void engine_frame(struct host *h, uint64_t dest, const void *data, size_t len);
+
+/* Let the worker handle frames from and to a member. */
+void worker_member(struct host *h, uint64_t address);
+void worker_harvest(struct host *h);
+
+/* Send a datagram, recorded and into the network. */
+void host_emit(struct host *h, uint32_t socket, const struct inetaddr *to, const void *data,
+               size_t len);
 
 /* Let `from` send a FRAME with this payload to dest. */
 void host_frame(struct host *from, uint64_t dest, const void *data, size_t len);

@@ -16,6 +16,8 @@ struct two {
     struct host *root1, *root2, *alice, *bob;
 };
 
+static bool with_workers; /* the second round: workers stand before all engines */
+
 /* Both roots, alice and bob, 10 ms apart from each other. */
 static struct two setup(void)
 {
@@ -25,6 +27,9 @@ static struct two setup(void)
     t.root2 = net_add(t.net, "root2", ROOT2_AT, "planet_v1");
     t.alice = net_add(t.net, "alice", ALICE_AT, "planet_v1");
     t.bob = net_add(t.net, "bob", BOB_AT, "planet_v1");
+    for (size_t i = 0; i < t.net->host_count && with_workers; i++) {
+        host_workers(t.net->hosts[i]);
+    }
     return t;
 }
 
@@ -507,5 +512,19 @@ int main(void)
         cmocka_unit_test(test_full_table_of_peers),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    const struct CMUnitTest worker_tests[] = {
+        cmocka_unit_test(test_with_loss),
+        cmocka_unit_test(test_unknown_address_dies_out),
+        cmocka_unit_test(test_direct_path_dies_and_returns),
+        cmocka_unit_test(test_relay_dies),
+        cmocka_unit_test(test_offline_and_back),
+        cmocka_unit_test(test_own_address_changes),
+        cmocka_unit_test(test_nat_rebinding),
+        cmocka_unit_test(test_keepalive),
+        cmocka_unit_test(test_idle_hours),
+    };
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+
+    with_workers = true;
+    return failed + cmocka_run_group_tests_name("with workers", worker_tests, NULL, NULL);
 }
