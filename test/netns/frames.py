@@ -8,7 +8,7 @@ import socket
 import struct
 import sys
 
-from net import in_ns, sh
+from net import Failed, in_ns, sh
 
 SOL_PACKET = 263
 PACKET_VNET_HDR = 15
@@ -36,20 +36,20 @@ def mac_of(node, nwid):
 
 
 class Flow:
-    """Headers of one TCP or UDP flow between two MACs; the addresses need not exist."""
+    """Headers of one TCP or UDP flow between two MACs; the addresses need not exist. tag: of a VLAN."""
 
-    def __init__(self, dest_mac, source_mac, v6=False, udp=False, ports=(40000, 9), tos=0):
-        self.macs = dest_mac + source_mac
+    def __init__(self, dest_mac, source_mac, v6=False, udp=False, ports=(40000, 9), tos=0, tag=b""):
+        self.macs = dest_mac + source_mac + tag
         self.v6, self.udp, self.ports, self.tos = v6, udp, ports, tos
         if v6:
             self.ips = bytes.fromhex("fd00" + "00" * 13 + "01" + "fd00" + "00" * 13 + "02")
         else:
             self.ips = bytes([10, 250, 0, 1, 10, 250, 0, 2])
-        self.l4 = 14 + (40 if v6 else 20)
+        self.l4 = len(self.macs) + 2 + (40 if v6 else 20)
         self.header_len = self.l4 + (8 if udp else 20)
 
     def headers(self, data_len, ip_id, seq, flags, whole_sum):
-        """Ethernet, IP and transport header; the transport checksum is left to whole_sum(pseudo, header)."""
+        """All headers; the transport checksum is whole_sum(sum of the pseudo header, transport header)."""
         l4_len = self.header_len - self.l4 + data_len
         protocol = 17 if self.udp else 6
         if self.v6:
@@ -105,11 +105,12 @@ def cut(message):
     """The frames of a caught message: virtio-net header and frame."""
     flags, kind, _, size, start, _ = VNET.unpack(message[:VNET.size])
     frame = message[VNET.size:]
+    if frame[12:14] == b"\x81\x00":
+        raise Failed("a tag inside a frame: the system takes it out before anybody can see it")
     v6 = frame[12:14] == b"\x86\xdd"
     if kind == 0 and not flags & NEEDS_CSUM:
         return [frame]
-    flow = Flow(b"", b"", v6, frame[20 if v6 else 23] == 17)
-    flow.macs = frame[:12]
+    flow = Flow(frame[:6], frame[6:12], v6, frame[20 if v6 else 23] == 17)
     flow.ips = frame[22:54] if v6 else frame[26:34]
     flow.tos = (struct.unpack(">H", frame[14:16])[0] >> 4) & 0xff if v6 else frame[15]
     flow.ports = struct.unpack(">HH", frame[start:start + 4])
