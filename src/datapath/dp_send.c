@@ -144,25 +144,34 @@ static void give_frame(struct dp *dp, uint64_t nwid, const struct offload_frame 
     dp->env.give(dp->env.ctx, &gift);
 }
 
-static void note_sent(struct dp *dp, const struct outbound *out, unsigned sent, unsigned refused,
+/* What became of the frames of a super-frame. */
+struct tally {
+    unsigned refused; /* by the rules */
+    unsigned passed;  /* the rules */
+    unsigned sent;    /* of these; the rest was too big */
+};
+
+static void note_sent(struct dp *dp, const struct outbound *out, const struct tally *tally,
                       int64_t now_ms)
 {
     struct port_cell *port = &out->port->cells[dp->index];
 
-    dp_add(&port->out[0], refused);
-    dp_add(&port->out[1], sent);
-    dp_count(dp, DP_DROP_RULES_OUT, refused);
+    dp_add(&port->out[0], tally->refused);
+    dp_add(&port->out[1], tally->passed);
+    dp_count(dp, DP_DROP_RULES_OUT, tally->refused);
+    dp_count(dp, DP_DROP_TOO_BIG, tally->passed - tally->sent);
     dp_changed(dp, &out->port->object);
-    if (sent > 0) {
+    if (tally->passed > 0) {
+        dp_time(&out->member->cells[dp->index].out_ms, now_ms);
+        dp_changed(dp, &out->member->object);
+    }
+    if (tally->sent > 0) {
         struct session_cell *cell = &out->session->cells[dp->index];
-        struct member_cell *member = &out->member->cells[dp->index];
 
         dp_time(&cell->out_ms, now_ms);
-        dp_add(&cell->packets[1], sent);
-        dp_time(&member->out_ms, now_ms);
-        dp_count(dp, out->is_bridged ? DP_TX_EXT_FRAMES : DP_TX_FRAMES, sent);
+        dp_add(&cell->packets[1], tally->sent);
+        dp_count(dp, out->is_bridged ? DP_TX_EXT_FRAMES : DP_TX_FRAMES, tally->sent);
         dp_changed(dp, &out->session->object);
-        dp_changed(dp, &out->member->object);
     }
 }
 
@@ -172,8 +181,7 @@ static void send_all(struct dp *dp, const struct outbound *out, struct offload_s
 {
     bool is_judged = false; /* the verdict holds for the rest */
     bool is_ok = false;
-    unsigned sent = 0;
-    unsigned refused = 0;
+    struct tally tally = {0};
     struct offload_frame frame;
 
     while (offload_split_next(split, &frame)) {
@@ -183,16 +191,14 @@ static void send_all(struct dp *dp, const struct outbound *out, struct offload_s
             is_judged = out->member->traits.class != FILTER_UNSAFE;
         }
         if (!is_ok) {
-            refused++;
-        } else if (frame.len - ETHERNET_LEN > out->port->mtu ||
-                   !seal_frame(dp, out, &frame, count > 1)) {
-            dp_count(dp, DP_DROP_TOO_BIG, 1);
-            sent++; /* past the rules all the same */
-        } else {
-            sent++;
+            tally.refused++;
+            continue;
         }
+        tally.passed++;
+        tally.sent +=
+            frame.len - ETHERNET_LEN <= out->port->mtu && seal_frame(dp, out, &frame, count > 1);
     }
-    note_sent(dp, out, sent, refused, now_ms);
+    note_sent(dp, out, &tally, now_ms);
 }
 
 void dp_send(struct dp *dp, uint64_t nwid, const struct vnet_header *vnet, uint8_t *frame,
