@@ -195,7 +195,7 @@ class Flood:
                                stdout=subprocess.PIPE, text=True)
 
     def result(self):
-        """Wait for the end; {"sent", "received": datagrams a second, "generated", "count": how many}."""
+        """Wait for the end; "sent", "received": a second, "generated", "count": all of them."""
         try:
             text, _ = self.generator.communicate(timeout=self.seconds + 20)
             sent = json.loads(text)

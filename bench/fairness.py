@@ -4,10 +4,11 @@
   PANLAN=build/src/panlan [ZEROTIER_ONE=...] bench/fairness.py [SECONDS]
 
 Node A is in a network with B and C and in another one with D. Outwards: A floods B while pings go
-from A to C and D every 5 ms. Inwards: B floods A while C and D ping A. Each kind of flood is measured
-without and with one TCP flow between A and C in the same direction. All nodes are ours, then all the
-reference's. doc/performance.md says what the columns mean. The goal is that no flood adds more than
-5 ms to the p99 of a ping; what got lost is a line of its own. Exit status 0 whatever the figures are.
+from A to C and D every 5 ms. Inwards: B floods A while C and D ping A. Each kind of flood is
+measured without and with one TCP flow between A and C in the same direction. All nodes are ours,
+then all the reference's. doc/performance.md says what the columns mean. The goal is that no flood
+adds more than 5 ms to the p99 of a ping; what got lost is a line of its own. Exit status 0 whatever
+the figures are.
 """
 import argparse
 import sys
@@ -106,7 +107,7 @@ def measure(place, kind, inwards, with_flow, seconds):
 
 
 def report(title, kinds, rows):
-    """The table of one direction, and the worst that a flood added; pings that got lost have no p99."""
+    """The table of one direction, and the worst that a flood added to answered pings and losses."""
     lines = []
     for (kind, with_flow), row in rows.items():
         total = row["flow"] + row["flood"]

@@ -6,8 +6,9 @@
 Our root and the reference's take turns. Two nodes of ours make the root know both addresses; a
 packet filter keeps them apart. A generator beside the first node then sends packets with the header
 of one between them (a root opens nothing), and the packet filter beside the second hands these to a
-sink and everything else to the node, so that the root's path stays proven. Packets are counted where
-they arrive. doc/performance.md says what the columns mean. Exit status 0 whatever the figures are.
+sink and everything else to the node, so that the root's path stays proven. Packets are counted
+where they arrive. doc/performance.md says what the columns mean. Exit status 0 whatever the figures
+are.
 """
 import argparse
 
@@ -26,8 +27,8 @@ def keep_apart():
     """Neither node hears the other but through the root."""
     for ns, other in (("one", TWO), ("two", ONE)):
         lab.sh("nft -f - <<'END'\ntable inet apart {\n chain in {\n"
-               "type filter hook input priority 0;\n iif eth0 ip saddr %s drop\n }\n }\nEND" % other,
-               ns=ns)
+               "type filter hook input priority 0;\n"
+               "iif eth0 ip saddr %s drop\n }\n }\nEND" % other, ns=ns)
 
 
 def divert(source):
