@@ -1,6 +1,6 @@
 """A member that is an active bridge: its device and a wire to a LAN host are ports of a Linux bridge, so
-super-frames of other machines go in and out. Checklist: D-1 (EXT_FRAME), D-12, D-14, 09 section 10 items 1,
-2, 7 and 8, BRG-1, BRG-2, BRG-4.
+super-frames of other machines go in and out. Checklist: D-12, D-14, FRM-6; spec 03 section 10, spec 09
+section 10 items 1, 2, 7 and 8.
 """
 from flow import POOL, tcp_check, udp_runs, udp_sizes
 from frames import ACK, Flow, Tap

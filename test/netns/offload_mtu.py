@@ -1,6 +1,6 @@
 """Networks of every size of frame: TCP, datagrams of every length, the largest ping, also with the
-reference. Checklist: D-1, D-12 to D-14, D-18, D-22, D-31 as they show from outside; FRM-6. The sizes
-are those where the number of datagrams of a packet changes (spec 09 sections 1.1, 6.4)."""
+reference. Checklist: D-12, D-13, D-14, D-31, FRM-6. The MTUs are those where the number of datagrams of a
+packet changes (spec 09 sections 1.1, 6.4)."""
 from flow import device_mtu, ping_largest, tcp_check, udp_runs, udp_sizes
 from interop import seats
 from net import Failed, wait_for, wait_ping
@@ -16,7 +16,8 @@ def networks(controller, members):
     for index, mtu in enumerate(MTUS):
         lan = "10.%d.0" % (130 + index)
         made[mtu] = controller.create_network(
-            mtu=mtu, private=mtu == 2800, routes=[{"target": lan + ".0/24"}], v6AssignMode={"rfc4193": True},
+            mtu=mtu, private=mtu == 2800, routes=[{"target": lan + ".0/24"}],
+            v6AssignMode={"rfc4193": True},
             ipAssignmentPools=[{"ipRangeStart": lan + ".1", "ipRangeEnd": lan + ".254"}])
         for node in members:
             controller.authorize(made[mtu], node)

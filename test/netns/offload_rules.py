@@ -286,7 +286,7 @@ def test_copies_of_each_frame_without_offload(net):
 # ---- chance ----
 
 def test_each_segment_has_its_own_chance(net):
-    """RUL-7: half of the frames are dropped, and of no super-frame all or none."""
+    """Half of the frames are dropped, and of no super-frame all or none."""
     root, a, b, c = trio(net, ())
     warm(root, (a, b, c))
     half = {"type": "MATCH_RANDOM", "probability": 0x7fffffff}

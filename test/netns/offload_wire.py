@@ -1,6 +1,6 @@
-"""Over a bad wire: datagrams lost, doubled, held back, packets cut at other places. Streams arrive whole,
-datagrams unchanged and once. With the kernel's segmentation and merging on the wire, and without.
-Checklist: D-3, D-11, D-16, D-20, 09 section 10 items 19 to 21 and 24."""
+"""Over a bad wire: datagrams lost, damaged, doubled, held back, packets cut at other places. Streams arrive
+whole, datagrams unchanged and once. With the kernel's segmentation and merging on the wire, and without.
+Checklist: D-3, D-11, D-20, RP-1; spec 09 section 10 items 19 to 21 and 24."""
 import socket
 import struct
 import threading
@@ -17,7 +17,7 @@ WINDOW = 48
 
 
 def numbered(number):
-    """A datagram that tells its number and whether it is intact; lengths on both sides of one and two cuts."""
+    """A datagram that tells its number and whether it is intact, of lengths that need one part to three."""
     size = (16, 500, 1300, 1360, 1400, 2000, 2770)[number % 7] + number * 37 % 30
     data = POOL[number % 5000:number % 5000 + size - NUMBERED.size]
     return NUMBERED.pack(number, zlib.crc32(data)) + data
@@ -111,7 +111,7 @@ def features(segmented):
             sh("ethtool -K eth0 tx-udp-segmentation off gro on rx-udp-gro-forwarding on", ns=ns)
 
 
-def over(net, segmented=False, udp=4000, size=3000000, **chances):
+def over(net, segmented=False, udp=4000, **chances):
     """The checks over a wire with these chances."""
     wire, a, b, nwid = place(net)
     try:
@@ -121,13 +121,14 @@ def over(net, segmented=False, udp=4000, size=3000000, **chances):
         b.wait_direct(a)
         tcp_check("a", "b", b.ip(nwid), 300000)
         before = wire.set(seed=7, **chances)
-        lossy = chances.get("loss", 0) > 0
+        lossy = chances.get("loss", 0) + chances.get("damage", 0) > 0
+        size = 600000 if lossy else 3000000
         tcp_check("a", "b", b.ip(nwid), size)
         tcp_check("b", "a", a.ip(nwid, 6), size // 2)
         udp_check("a", "b", b.ip(nwid), udp, lossy)
         udp_check("b", "a", a.ip(nwid), udp, lossy)
         after = wire.set()
-        for what, name in (("loss", "lost"), ("double", "doubled"), ("hold", "held"), ("recut", "cut")):
+        for what, name in (("loss", "lost"), ("damage", "damaged"), ("double", "doubled"), ("hold", "held"), ("recut", "cut")):
             if chances.get(what) and after.get(name, 0) <= before.get(name, 0):
                 raise Failed("the wire did nothing of %s: %r" % (what, after))
         if after.get("refused", 0) > before.get("refused", 0):
@@ -152,6 +153,28 @@ def test_wire_loses_with_segmentation_in_software(net):
     over(net, segmented=True, loss=0.01)
 
 
+def test_wire_damages_one_in_hundred(net):
+    """D-11: any bit of a datagram."""
+    over(net, damage=0.01)
+
+
+def test_wire_narrower_than_datagrams(net):
+    """D-20: the system refuses to cut runs into datagrams that do not fit; IP fragments arrive instead."""
+    wire, a, b, nwid = place(net)
+    try:
+        wait_ping("a", b.ip(nwid))
+        a.wait_direct(b)
+        b.wait_direct(a)
+        for mtu in (1300, 600):
+            for ns in ("a", "b"):
+                sh("ip link set eth0 mtu %d" % mtu, ns=ns)
+            tcp_check("a", "b", b.ip(nwid), 1000000)
+            udp_check("a", "b", b.ip(nwid), 2000)
+            udp_check("b", "a", a.ip(nwid), 2000)
+    finally:
+        wire.close()
+
+
 def test_wire_reorders(net):
     over(net, hold=0.05)
 
@@ -166,7 +189,7 @@ def test_wire_cuts_anew(net):
 
 
 def test_wire_does_everything(net):
-    over(net, segmented=True, recut=0.5, hold=0.02, double=0.05, loss=0.005)
+    over(net, segmented=True, recut=0.5, hold=0.02, double=0.05, loss=0.005, damage=0.002)
 
 
 def test_wire_with_reference(net):

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""A bad wire: two devices, and between them UDP datagrams are lost, doubled, held back and cut anew.
+"""A bad wire: two devices, and between them UDP datagrams are lost, damaged, doubled, held back, cut anew.
 
   wire.py DEVICE DEVICE    settings as lines of JSON on stdin, answered with what happened so far
 
-What is no UDP passes untouched. Settings, each 0 at first: loss, double, hold, recut (probabilities) and
-seed. Nothing is held for longer than HOLD_SECONDS.
+What is no UDP passes untouched. Settings, each 0 at first: loss, damage, double, hold, recut (probabilities)
+and seed. Nothing is held for longer than HOLD_SECONDS.
 """
 import collections
 import json
@@ -136,11 +136,21 @@ class Direction:
                 kept.append(entry)
         self.held = kept
 
+    def damaged(self, frame):
+        """With one bit flipped, but a checksum that is right: only the receiver's own test can tell."""
+        payload = bytearray(udp_payload(frame))
+        if payload:
+            payload[self.dice.randrange(len(payload))] ^= 1 << self.dice.randrange(8)
+        return with_payload(frame, bytes(payload))
+
     def datagram(self, frame, chances, now):
         roll = self.dice.random
         if roll() < chances["loss"]:
             self.counts["lost"] += 1
             return
+        if roll() < chances["damage"]:
+            self.counts["damaged"] += 1
+            frame = self.damaged(frame)
         if roll() < chances["double"]:
             self.counts["doubled"] += 1
             self.hold(frame, now) if roll() < 0.5 else self.send(frame)
@@ -186,11 +196,11 @@ def packet_socket(device):
 
 
 def main(one, two):
-    chances = {"loss": 0, "double": 0, "hold": 0, "recut": 0}
+    chances = {"loss": 0, "damage": 0, "double": 0, "hold": 0, "recut": 0}
     counts = collections.Counter()
     dice = random.Random(1)
     sockets = [packet_socket(one), packet_socket(two)]
-    ways = [Direction(sockets[0], sockets[1], dice, counts), Direction(sockets[1], sockets[0], dice, counts)]
+    ways = [Direction(*pair, dice, counts) for pair in (sockets, sockets[::-1])]
     print("{}", flush=True)
     while True:
         wait = 0.001 if any(way.held for way in ways) else 1.0
