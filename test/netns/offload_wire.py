@@ -72,9 +72,10 @@ def udp_check(one, two, ip, count, lossy=False, port=7020, once=True):
     receiver = Receiver(two, ip, port)
     sender = udp_socket(one, family=family_of(ip))
     sender.connect((ip, port))
+    lost = 0
     for number in range(count):
         sender.send(numbered(number))
-        receiver.wait_until(number - WINDOW, 0.002 if lossy else 0.3)
+        lost += not receiver.wait_until(number - WINDOW - lost, 0.003 if lossy else 0.3)
     receiver.wait_until(count, 0.05 if lossy else 3)
     while not receiver.is_done.wait(0.02):
         sender.send(NUMBERED.pack(END, 0))
