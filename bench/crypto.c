@@ -89,10 +89,11 @@ static void work_batch(void *ctx)
 static void bench_batches(const struct aes_kernel *kernel)
 {
     static struct batch_work w;
+    const size_t count = COUNT_OF(w.texts);
     uint8_t key[AES_KEY_LEN] = {1};
 
     aes_gmac_siv_init(&w.aes, kernel, key, key);
-    for (size_t i = 0; i < COUNT_OF(w.texts); i++) {
+    for (size_t i = 0; i < count; i++) {
         w.texts[i].nonce[0] = (uint8_t)i;
     }
     for (unsigned k = 0; k < 8; k++) {
@@ -100,14 +101,14 @@ static void bench_batches(const struct aes_kernel *kernel)
 
         w.open = k % 4 > 1;
         w.count = k % 2 == 0 ? 1 : AES_BATCH;
-        for (size_t i = 0; i < COUNT_OF(w.texts); i++) {
+        for (size_t i = 0; i < count; i++) {
             w.texts[i].len = len - PACKET_AT_VERB;
             w.texts[i].in = w.open ? w.out[i] : w.in[i];
             w.texts[i].out = w.open ? w.in[i] : w.out[i];
         }
         printf("independent packets of %3zu bytes, %-9s %s, %zu at a time: %6.1f ns each\n", len,
                kernel->name, w.open ? "open" : "seal", w.count,
-               measure(work_batch, &w) / (double)COUNT_OF(w.texts));
+               measure(work_batch, &w) / (double)count);
     }
 }
 

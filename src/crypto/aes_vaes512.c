@@ -51,10 +51,10 @@ struct product {
 
 /* A GHASH under way. */
 struct ghash {
-    const struct aes_gmac_siv *c;
     struct product sum;
     __m128i state; /* to be XORed into the next block */
     __m128i first; /* the associated data, until it is in the sum */
+    const struct aes_gmac_siv *c;
 };
 
 VAES512 static inline void product_clear(struct product *p)
