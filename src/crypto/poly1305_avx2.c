@@ -15,7 +15,7 @@ __extension__ typedef unsigned __int128 wide;
 enum {
     COLUMNS = 4,
     ROW_LEN = COLUMNS * POLY1305_BLOCK_LEN,
-    VECTOR_MIN = 16 * POLY1305_BLOCK_LEN, /* measured: up to here single blocks are faster */
+    VECTOR_MIN = 20 * POLY1305_BLOCK_LEN, /* measured: up to here single blocks are faster */
     LIMBS = 5,
     LIMB_BITS = 26,
     LIMB_MASK = (1 << LIMB_BITS) - 1,
@@ -130,19 +130,28 @@ AVX2 static inline struct number load_row(const uint8_t *p)
     return split(load(p), load(p + ROW_LEN / 2), _mm256_set1_epi64x(BLOCK_TOP));
 }
 
+/* A block in the upper half, nothing in the lower. */
+AVX2 static inline __m256i load_upper(const uint8_t *p)
+{
+    __m128i block = _mm_loadu_si128((const __m128i_u *)(const void *)p);
+
+    return _mm256_inserti128_si256(_mm256_setzero_si256(), block, 1);
+}
+
 /* The last columns of a row: 1 to 3 blocks. */
 AVX2 static inline struct number load_begun_row(const uint8_t *p, size_t blocks)
 {
-    uint8_t row[ROW_LEN] = {0};
-    int64_t top[COLUMNS] = {0}; /* in the order of the blocks */
-    __m256i tops;
+    __m256i none = _mm256_setzero_si256();
 
-    memcpy(row + ROW_LEN - blocks * POLY1305_BLOCK_LEN, p, blocks * POLY1305_BLOCK_LEN);
-    for (size_t i = COLUMNS - blocks; i < COLUMNS; i++) {
-        top[i] = BLOCK_TOP;
+    switch (blocks) {
+    case 1:
+        return split(none, load_upper(p), _mm256_setr_epi64x(0, 0, 0, BLOCK_TOP));
+    case 2:
+        return split(none, load(p), _mm256_setr_epi64x(0, BLOCK_TOP, 0, BLOCK_TOP));
+    default:
+        return split(load_upper(p), load(p + POLY1305_BLOCK_LEN),
+                     _mm256_setr_epi64x(0, BLOCK_TOP, BLOCK_TOP, BLOCK_TOP));
     }
-    tops = _mm256_setr_epi64x(top[0], top[2], top[1], top[3]);
-    return split(load(row), load(row + ROW_LEN / 2), tops);
 }
 
 AVX2 static inline struct number add(const struct number *a, const struct number *b)

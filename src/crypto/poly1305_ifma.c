@@ -15,7 +15,7 @@ __extension__ typedef unsigned __int128 wide;
 enum {
     COLUMNS = 8,
     ROW_LEN = COLUMNS * POLY1305_BLOCK_LEN,
-    VECTOR_MIN = 16 * POLY1305_BLOCK_LEN, /* measured: up to here single blocks are faster */
+    VECTOR_MIN = 12 * POLY1305_BLOCK_LEN, /* measured: up to here single blocks are faster */
     LIMBS = 3,
     LIMB_BITS = 44, /* the last has 42 */
     /* words of struct poly1305.powers */
