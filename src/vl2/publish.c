@@ -199,7 +199,8 @@ static void harvest_port(struct vl2 *vl2, struct dp_port *port)
 }
 
 /* Do for the frames that workers handled what the engine does with each of its own; by the times
- * of frames: this may be the last look at an object that was withdrawn long after them. */
+ * of frames: this may be the last look at an object that was withdrawn long after them. Only what
+ * fell due by time: all else withdraws, and the next frame comes to the engine. */
 static void harvest_member(struct vl2 *vl2, const struct dp_member *object, int64_t now_ms)
 {
     struct network *net = vl2_find(vl2, object->nwid);
@@ -220,12 +221,12 @@ static void harvest_member(struct vl2 *vl2, const struct dp_member *object, int6
     member_touch(m, in_ms > out_ms ? in_ms : out_ms);
     if (in_ms != 0 && is_allowed(net, m)) {
         m->heard = true;
-        if (m->last_announce_ms == NEVER || in_ms - m->last_announce_ms >= ANNOUNCE_MS) {
+        if (m->last_announce_ms != NEVER && in_ms - m->last_announce_ms >= ANNOUNCE_MS) {
             announce_to_member(m, now_ms);
         }
     }
-    if (out_ms != 0 && out_ms >= net->conf_changed_ms && !is_refused(net, m) &&
-        push_is_due(net, m, out_ms)) {
+    if (m->last_push_ms >= net->conf_changed_ms && out_ms - m->last_push_ms > PUSH_MS &&
+        !is_refused(net, m)) {
         (void)push_if_due(net, m, m->node.key, now_ms);
     }
 }
