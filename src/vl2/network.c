@@ -275,7 +275,6 @@ void network_free(struct network *net)
 {
     struct timers *timers = net->vl2->timers;
 
-    port_withdraw(net);
     timers_cancel(timers, &net->request_timer);
     timers_cancel(timers, &net->announce_timer);
     timers_cancel(timers, &net->assembly_timer);

@@ -1,6 +1,6 @@
 /* Out of memory at any single allocation: the input fails or is dropped, nothing breaks, nothing
  * leaks (style, "Errors"), and vl2 works on once there is memory again. */
-#include "bench.h"
+#include "rig.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,9 +17,11 @@ static unsigned long allocations;
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t count, size_t size);
 void *__real_realloc(void *ptr, size_t size);
+void *__real_aligned_alloc(size_t alignment, size_t size);
 void *__wrap_malloc(size_t size);
 void *__wrap_calloc(size_t count, size_t size);
 void *__wrap_realloc(void *ptr, size_t size);
+void *__wrap_aligned_alloc(size_t alignment, size_t size);
 
 static bool must_fail(void)
 {
@@ -39,6 +41,11 @@ void *__wrap_calloc(size_t count, size_t size)
 void *__wrap_realloc(void *ptr, size_t size)
 {
     return must_fail() ? NULL : __real_realloc(ptr, size);
+}
+
+void *__wrap_aligned_alloc(size_t alignment, size_t size)
+{
+    return must_fail() ? NULL : __real_aligned_alloc(alignment, size);
 }
 
 static const struct multicast_group fb = {.mac = 0x3333000000fb};
@@ -163,21 +170,22 @@ static void live(struct bench *b)
     bench_run(b, 70000);
 }
 
-static void test_every_allocation_may_fail(void **state)
+static void every_allocation(bool with_worker)
 {
     unsigned long total;
     unsigned long refused = 0;
-    struct bench *b = bench_new();
+    struct rig *r = rig_new(with_worker);
+    struct bench *b = r->b;
 
-    (void)state;
     fail_at = 0;
     allocations = 0;
     live(b);
     total = allocations;
     assert_true(total > 50);
-    bench_free(b);
+    rig_free(r);
     for (unsigned long n = 1; n <= total; n++) {
-        b = bench_new();
+        r = rig_new(with_worker);
+        b = r->b;
         allocations = 0;
         fail_at = n;
         live(b);
@@ -193,16 +201,30 @@ static void test_every_allocation_may_fail(void **state)
         bench_clear(b);
         frame_out(b, mac_of_member(BENCH_NWID, bench_id(b, 'B')->address));
         assert_int_equal(bench_count(b, bench_id(b, 'B')->address, VERB_FRAME), 1);
-        bench_free(b);
+        assert_true(!with_worker || (rig_access(r, 'B') & DP_ACCESS_OUT) != 0);
+        rig_free(r);
     }
     assert_true(refused > 0);
     print_message("%lu allocations\n", total);
+}
+
+static void test_every_allocation_may_fail(void **state)
+{
+    (void)state;
+    every_allocation(false);
+}
+
+static void test_every_allocation_may_fail_while_publishing(void **state)
+{
+    (void)state;
+    every_allocation(true);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_allocation_may_fail),
+        cmocka_unit_test(test_every_allocation_may_fail_while_publishing),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
