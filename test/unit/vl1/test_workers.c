@@ -221,6 +221,30 @@ static void test_session_follows_dead_paths(void **state)
     net_free(t.net);
 }
 
+/* Sessions of all who are reached by the relay follow what changes on the way to it. */
+static void test_session_follows_the_way_to_the_relay(void **state)
+{
+    struct world_of t = talking();
+    const struct physical_entry entry = {.net = addr("0.0.0.0/0"), .mtu = MTU_PHYSICAL_MIN};
+    struct peer *relay;
+
+    (void)state;
+    net_cut(t.net, ALICE_AT, BOB_AT);
+    talk(&t, 3000);
+    assert_true(session(&t)->is_relayed);
+    worker_harvest(t.alice);
+    relay = host_peer(t.alice, t.alice->vl1->relay);
+    vl1_enter(t.alice->vl1);
+    relay->paths[0].mtu = MTU_PHYSICAL_MIN;
+    peer_stale(relay);
+    vl1_leave(t.alice->vl1, t.alice->now_ms);
+    assert_int_equal(session(&t)->mtu, MTU_PHYSICAL_MIN);
+    relay->paths[0].mtu = MTU_PHYSICAL_DEFAULT;
+    set_physical(&t, &entry);
+    assert_int_equal(session(&t)->mtu, MTU_PHYSICAL_MIN);
+    net_free(t.net);
+}
+
 /* Too much waits for workers: nothing new is published, what would be wrong goes. */
 static void test_nothing_new_without_room(void **state)
 {
@@ -319,6 +343,27 @@ static void test_address_of_another_key(void **state)
     vl1_reclaim(t.alice->vl1, t.alice->worker->pub->limbo.number);
     assert_non_null(session(&t));
     assert_int_equal(peer->packets[1], packets); /* the old one's are not its */
+    net_free(t.net);
+}
+
+/* The same, and frames flow to the new one before the old one's memory went. */
+static void test_session_of_another_key_stays(void **state)
+{
+    struct world_of t = talking();
+    struct identity other = identity_made_up(t.bob->identity.address);
+    struct peer *peer;
+
+    (void)state;
+    t.alice->worker->holds = true;
+    vl1_enter(t.alice->vl1);
+    peer_free(bob_of(&t));
+    peer = peer_new(t.alice->vl1, &other, t.alice->now_ms);
+    assert_non_null(peer);
+    engine_frame(t.alice, other.address, "x", 1);
+    vl1_leave(t.alice->vl1, t.alice->now_ms);
+    assert_null(t.alice->vl1->gone);
+    assert_non_null(session(&t));
+    assert_ptr_equal(session(&t)->keys, &peer->live->keys);
     net_free(t.net);
 }
 
@@ -439,6 +484,34 @@ static void test_old_cells_refresh_nothing(void **state)
     net_free(t.net);
 }
 
+/* What came to the engine since a worker's last packet is newer. */
+static void test_newer_news_stay(void **state)
+{
+    struct world_of t = talking();
+    struct peer *peer = bob_of(&t);
+    struct path *path = path_best(peer, t.net->now_ms);
+    uint8_t pkt[PACKET_MIN];
+
+    (void)state;
+    worker_harvest(t.alice);
+    engine_frame(t.bob, t.alice->identity.address, "pong", 4);
+    net_run(t.net, 20);
+    packet_start(pkt, 9, t.alice->identity.address, t.bob->identity.address, VERB_NOP);
+    vl1_take(t.alice->vl1,
+             &(struct dp_gift){.kind = DP_GIFT_OPENED,
+                               .socket = SOCK,
+                               .from = addr(BOB_AT),
+                               .data = pkt,
+                               .len = sizeof(pkt)},
+             t.alice->now_ms);
+    assert_int_equal(path->last_in_ms, t.net->now_ms);
+    worker_harvest(t.alice);
+    assert_int_equal(path->last_in_ms, t.net->now_ms);
+    assert_int_equal(peer->last_receive_ms, t.net->now_ms);
+    assert_true(peer->last_activity_ms < t.net->now_ms);
+    net_free(t.net);
+}
+
 static void test_what_was_heard_before_a_probe(void **state)
 {
     struct world_of t = talking();
@@ -470,16 +543,17 @@ static void test_harvest_pushes_addresses(void **state)
 {
     struct world_of t = talking();
     struct peer *peer = bob_of(&t);
-    size_t packets;
-    int64_t pushed;
+    uint64_t pushes = vl1_tally(t.alice->vl1, true)->verbs[VERB_PUSH_DIRECT_PATHS];
+    unsigned opened = t.alice->worker->given[DP_GIFT_OPENED];
 
     (void)state;
-    pushed = peer->last_push_ms;
-    packets = vl1_tally(t.alice->vl1, true)->verbs[VERB_PUSH_DIRECT_PATHS];
-    assert_true(pushed != TIME_NEVER);
-    talk(&t, PUSH_DIRECT_MS);
-    assert_true(peer->last_push_ms > pushed);
-    assert_int_equal(vl1_tally(t.alice->vl1, true)->verbs[VERB_PUSH_DIRECT_PATHS], packets + 1);
+    talk(&t, 100);
+    peer->last_push_ms = t.net->now_ms + 200 - PUSH_DIRECT_MS;
+    talk(&t, 180);
+    assert_int_equal(vl1_tally(t.alice->vl1, true)->verbs[VERB_PUSH_DIRECT_PATHS], pushes);
+    talk(&t, 120);
+    assert_int_equal(vl1_tally(t.alice->vl1, true)->verbs[VERB_PUSH_DIRECT_PATHS], pushes + 1);
+    assert_int_equal(t.alice->worker->given[DP_GIFT_OPENED], opened); /* by frames alone */
     net_free(t.net);
 }
 
@@ -574,6 +648,27 @@ static void test_filter_grows_by_harvest(void **state)
     written = t.alice->worker->written;
     worker_receive(t.alice, SOCK, &from, pkt, len);
     assert_int_equal(t.alice->worker->written, written);
+    net_free(t.net);
+}
+
+/* The same by packets that came to the engine: the session has the new one at once. */
+static void test_filter_grows_by_the_engine(void **state)
+{
+    struct world_of t = setup();
+    uint8_t pkt[PACKET_MIN];
+
+    (void)state;
+    host_frame(t.alice, t.bob->identity.address, "ping", 4);
+    net_run(t.net, 2000);
+    assert_ptr_equal(session(&t)->replay, bob_of(&t)->live->replay);
+    vl1_enter(t.alice->vl1);
+    for (uint64_t id = 1; id <= 60; id++) {
+        packet_start(pkt, id, t.alice->identity.address, t.bob->identity.address, VERB_NOP);
+        assert_false(peer_is_replay(bob_of(&t), pkt, t.alice->now_ms));
+    }
+    vl1_leave(t.alice->vl1, t.alice->now_ms);
+    assert_int_equal(session(&t)->replay->sets, REPLAY_SETS_LARGE);
+    assert_ptr_equal(session(&t)->replay, bob_of(&t)->live->replay);
     net_free(t.net);
 }
 
@@ -740,17 +835,21 @@ int main(void)
         cmocka_unit_test(test_session_follows_policy),
         cmocka_unit_test(test_session_follows_sockets_and_version),
         cmocka_unit_test(test_session_follows_dead_paths),
+        cmocka_unit_test(test_session_follows_the_way_to_the_relay),
         cmocka_unit_test(test_nothing_new_without_room),
         cmocka_unit_test(test_keys_of_a_removed_peer),
         cmocka_unit_test(test_address_of_another_key),
+        cmocka_unit_test(test_session_of_another_key_stays),
         cmocka_unit_test(test_session_of_an_idle_peer),
         cmocka_unit_test(test_harvest_keeps_peers_alive),
         cmocka_unit_test(test_harvest_counts_forgeries),
         cmocka_unit_test(test_old_cells_refresh_nothing),
+        cmocka_unit_test(test_newer_news_stay),
         cmocka_unit_test(test_what_was_heard_before_a_probe),
         cmocka_unit_test(test_harvest_pushes_addresses),
         cmocka_unit_test(test_duplicates_whoever_was_first),
         cmocka_unit_test(test_filter_grows_by_harvest),
+        cmocka_unit_test(test_filter_grows_by_the_engine),
         cmocka_unit_test(test_opened_gifts),
         cmocka_unit_test(test_routes_of_a_root),
         cmocka_unit_test(test_routes_end_with_paths),
