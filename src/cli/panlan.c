@@ -80,6 +80,7 @@ static bool switch_off(struct service_options *options, const char *arg)
         {"--no-offload", UDP_OFFLOAD_ALL, TAP_OFFLOAD_ALL},
         {"--no-gso", UDP_OFFLOAD_GSO, 0},
         {"--no-gro", UDP_OFFLOAD_GRO, 0},
+        {"--no-mmsg", UDP_OFFLOAD_BATCH, 0},
         {"--no-tso", 0, TAP_OFFLOAD_TSO4 | TAP_OFFLOAD_TSO6 | TAP_OFFLOAD_ECN | TAP_OFFLOAD_USO},
         {"--no-uso", 0, TAP_OFFLOAD_USO},
         {"--no-csum", 0, TAP_OFFLOAD_ALL & ~(unsigned)TAP_OFFLOAD_VNET},
@@ -95,7 +96,7 @@ static bool switch_off(struct service_options *options, const char *arg)
     return false;
 }
 
-/* panlan service [--port N] [--ready-fd N] [-U] [--no-offload|gso|gro|tso|uso|csum|vnet] */
+/* panlan service [--port N] [--ready-fd N] [-U] [--no-offload|gso|gro|mmsg|tso|uso|csum|vnet] */
 static int cmd_service(struct cli *cli)
 {
     struct service_options options = {.home = cli->home,

@@ -21,9 +21,10 @@ enum {
 
 /* What the system does for bulk transfers (os/udp_bulk.h); bits. */
 enum udp_offload {
-    UDP_OFFLOAD_GSO = 0x01, /* cuts runs into datagrams */
-    UDP_OFFLOAD_GRO = 0x02, /* merges datagrams; udp_receive must not be used then */
-    UDP_OFFLOAD_ALL = 0x03,
+    UDP_OFFLOAD_GSO = 0x01,   /* cuts runs into datagrams */
+    UDP_OFFLOAD_GRO = 0x02,   /* merges datagrams; udp_receive must not be used then */
+    UDP_OFFLOAD_BATCH = 0x04, /* moves many messages with one call */
+    UDP_OFFLOAD_ALL = 0x07,
 };
 
 struct udp_config {

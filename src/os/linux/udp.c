@@ -122,7 +122,7 @@ static void bind_device(struct udp_socket *s, const char *device)
 /* Find out what the kernel does for bulk transfers (4.18 and 5.0). */
 static unsigned probe_offloads(int fd, unsigned wanted)
 {
-    unsigned got = 0;
+    unsigned got = wanted & UDP_OFFLOAD_BATCH; /* seen at the first call */
 
     if ((wanted & UDP_OFFLOAD_GSO) != 0 && set_int(fd, SOL_UDP, UDP_SEGMENT, 0) == 0) {
         got |= UDP_OFFLOAD_GSO;

@@ -131,6 +131,56 @@ static int take_messages(struct udp_socket *s, struct udp_bulk *b, size_t receiv
     return (int)out;
 }
 
+static bool has_offload(const struct udp_socket *s, unsigned bit)
+{
+    return (atomic_load_explicit(&s->offloads, memory_order_relaxed) & bit) != 0;
+}
+
+static void give_up(struct udp_socket *s, unsigned bit)
+{
+    atomic_fetch_and_explicit(&s->offloads, ~bit, memory_order_relaxed);
+}
+
+/* recvmmsg, or one message after the other (step F). */
+static int receive_vector(struct udp_socket *s, struct udp_bulk *b)
+{
+    unsigned n = 0;
+
+    if (has_offload(s, UDP_OFFLOAD_BATCH)) {
+        int received = recvmmsg(s->fd, b->msgs, b->buffers, MSG_DONTWAIT, NULL);
+        if (received >= 0 || errno != ENOSYS) {
+            return received;
+        }
+        give_up(s, UDP_OFFLOAD_BATCH);
+    }
+    while (n < b->buffers) {
+        ssize_t len = recvmsg(s->fd, &b->msgs[n].msg_hdr, MSG_DONTWAIT);
+        if (len < 0) {
+            break;
+        }
+        b->msgs[n++].msg_len = (unsigned)len;
+    }
+    return n > 0 ? (int)n : -1;
+}
+
+/* sendmmsg of n messages, or one after the other (step F). */
+static int send_vector(struct udp_socket *s, struct udp_bulk *b, unsigned n)
+{
+    unsigned done = 0;
+
+    if (has_offload(s, UDP_OFFLOAD_BATCH)) {
+        int sent = sendmmsg(s->fd, b->msgs, n, MSG_DONTWAIT);
+        if (sent >= 0 || errno != ENOSYS) {
+            return sent;
+        }
+        give_up(s, UDP_OFFLOAD_BATCH);
+    }
+    while (done < n && sendmsg(s->fd, &b->msgs[done].msg_hdr, MSG_DONTWAIT) >= 0) {
+        done++;
+    }
+    return done > 0 ? (int)done : -1;
+}
+
 int udp_receive_bulk(struct udp_socket *s, struct udp_bulk *bulk, const struct udp_message **ret)
 {
     int error = 0;
@@ -140,7 +190,7 @@ int udp_receive_bulk(struct udp_socket *s, struct udp_bulk *bulk, const struct u
         (void)prepare(bulk, i, bulk->memory + (size_t)i * STRIDE, UDP_BULK_BUFFER);
     }
     for (int tries = 0; tries < RECEIVE_RETRIES; tries++) {
-        int received = recvmmsg(s->fd, bulk->msgs, bulk->buffers, MSG_DONTWAIT, NULL);
+        int received = receive_vector(s, bulk);
         if (received >= 0) {
             return take_messages(s, bulk, (size_t)received);
         }
@@ -183,7 +233,7 @@ static void attach_segment(struct msghdr *msg, size_t segment)
 static unsigned fill_vector(const struct udp_socket *s, struct udp_bulk *b, struct udp_run *runs,
                             size_t count)
 {
-    bool gso = (atomic_load_explicit(&s->offloads, memory_order_relaxed) & UDP_OFFLOAD_GSO) != 0;
+    bool gso = has_offload(s, UDP_OFFLOAD_GSO);
     unsigned n = 0;
 
     for (size_t i = 0; i < count && runs[i].to.family == s->local.family; i++) {
@@ -233,7 +283,7 @@ static void handle_error(struct udp_socket *s, const struct sent_part *part, int
     }
     if (was_cut && (code == EIO || code == ENOPROTOOPT || code == EOPNOTSUPP)) {
         run->no_gso = true;
-        atomic_fetch_and_explicit(&s->offloads, ~(unsigned)UDP_OFFLOAD_GSO, memory_order_relaxed);
+        give_up(s, UDP_OFFLOAD_GSO);
         udp_count(&s->gso_replays);
         return;
     }
@@ -267,7 +317,7 @@ size_t udp_send_runs(struct udp_socket *s, struct udp_bulk *bulk, struct udp_run
             advance(&runs[done], runs[done].len);
             continue;
         }
-        int sent = sendmmsg(s->fd, bulk->msgs, n, MSG_DONTWAIT);
+        int sent = send_vector(s, bulk, n);
         if (sent < 0) {
             if (errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS) {
                 break;

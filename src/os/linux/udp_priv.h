@@ -28,7 +28,7 @@ struct udp_socket {
     bool device_bound;     /* SO_BINDTODEVICE worked */
     uint32_t rcvbuf;       /* obtained */
     uint32_t sndbuf;       /* obtained */
-    atomic_uint offloads;  /* enum udp_offload bits; UDP_OFFLOAD_GSO may be taken away */
+    atomic_uint offloads;  /* enum udp_offload bits; GSO and BATCH may be taken away */
     atomic_ullong rx_truncated;
     atomic_ullong tx_errors;
     atomic_ullong gso_replays;

@@ -673,11 +673,12 @@ static void test_every_way(void **state)
         {"A, no GSO", TAP_OFFLOAD_ALL, UDP_OFFLOAD_GRO, MERGE_ALL, 3, false, false, 32},
         {"B: no USO", TSO, UDP_OFFLOAD_ALL, TCP, 3, false, false, 64},
         {"B, IPv6", TSO, UDP_OFFLOAD_ALL, TCP, 3, true, false, 32},
-        {"C: no UDP offloads", TSO, 0, TCP, 3, false, false, 32},
+        {"C: no UDP offloads", TSO, UDP_OFFLOAD_BATCH, TCP, 3, false, false, 32},
         {"checksums only", NO_TSO, UDP_OFFLOAD_ALL, TCP, 3, false, false, 16},
         {"headers only", TAP_OFFLOAD_VNET, UDP_OFFLOAD_ALL, TCP, 3, false, false, 16},
         {"D: plain TAP", 0, UDP_OFFLOAD_ALL, 0, 3, false, false, 16},
-        {"E: nothing", 0, 0, 0, 3, false, false, 16},
+        {"E: many messages a call", 0, UDP_OFFLOAD_BATCH, 0, 3, false, false, 16},
+        {"F: nothing", 0, 0, 0, 3, false, false, 16},
     };
 
     (void)state;
