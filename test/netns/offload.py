@@ -6,7 +6,8 @@ from flow import ping_largest, tcp_check, udp_runs, udp_sizes
 from frames import VNET, Tap
 from net import Failed, in_ns, ping, sh, tcp_transfer, wait_ping
 
-SWITCHES = ("--no-offload", "--no-gso", "--no-gro", "--no-tso", "--no-uso", "--no-csum", "--no-vnet")
+SWITCHES = ("--no-offload", "--no-gso", "--no-gro", "--no-mmsg", "--no-tso", "--no-uso", "--no-csum",
+            "--no-vnet")
 
 
 def udp_echo(one, two, ip, sizes):
@@ -83,6 +84,7 @@ STEPS = {
     "C": ("--no-uso", "--no-gso", "--no-gro"),
     "D": ("--no-vnet",),
     "E": ("--no-vnet", "--no-gso", "--no-gro"),
+    "F": ("--no-vnet", "--no-gso", "--no-gro", "--no-mmsg"),
 }
 
 
@@ -112,7 +114,7 @@ def longest_datagram(node, action):
 
 
 def step(net, flags, other):
-    """D-18: what is forced is really so, and all traffic is the same, from and to a member on another step."""
+    """D-18: what is forced is really so, and all traffic is the same, also with a member on another step."""
     root = net.node(net.host("root", "10.9.0.1/24"))
     a = net.node(net.host("a", "10.9.0.2/24"))
     b = net.node(net.host("b", "10.9.0.3/24"))

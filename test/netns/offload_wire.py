@@ -129,7 +129,8 @@ def over(net, segmented=False, udp=4000, **chances):
         udp_check("a", "b", b.ip(nwid), udp, lossy)
         udp_check("b", "a", a.ip(nwid), udp, lossy)
         after = wire.set()
-        for what, name in (("loss", "lost"), ("damage", "damaged"), ("double", "doubled"), ("hold", "held"), ("recut", "cut")):
+        for what, name in (("loss", "lost"), ("damage", "damaged"), ("double", "doubled"),
+                           ("hold", "held"), ("recut", "cut")):
             if chances.get(what) and after.get(name, 0) <= before.get(name, 0):
                 raise Failed("the wire did nothing of %s: %r" % (what, after))
         if after.get("refused", 0) > before.get("refused", 0):
