@@ -23,6 +23,8 @@ struct salsa_kernel {
      * input: the 16 words of the initial state; its counter words are ignored. */
     void (*stream)(const uint32_t input[16], unsigned rounds, uint64_t counter, const uint8_t *in,
                    uint8_t *out, size_t len);
+    /* XOR len bytes made by stream before over data. */
+    void (*mix)(const uint8_t *keystream, uint8_t *data, size_t len);
 };
 
 /* One key and nonce. Holds secrets: salsa_done. */

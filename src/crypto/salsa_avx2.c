@@ -228,4 +228,13 @@ AVX2 static void stream_avx2(const uint32_t input[16], unsigned rounds, uint64_t
     }
 }
 
-const struct salsa_kernel salsa_avx2 = {.name = "avx2", .needs = CPU_AVX2, .stream = stream_avx2};
+AVX2 static void mix_avx2(const uint8_t *keystream, uint8_t *data, size_t len)
+{
+    for (; len >= 32; keystream += 32, data += 32, len -= 32) {
+        put(data, data, _mm256_loadu_si256((const __m256i_u *)(const void *)keystream));
+    }
+    salsa_put_bytes(data, data, keystream, len);
+}
+
+const struct salsa_kernel salsa_avx2 = {
+    .name = "avx2", .needs = CPU_AVX2, .stream = stream_avx2, .mix = mix_avx2};

@@ -3,14 +3,12 @@
  */
 #include "crypto/salsa_poly.h"
 
-#include "crypto/salsa_priv.h"
-
 #include <errno.h>
 #include <sodium.h>
 #include <string.h>
 
 enum {
-    AHEAD_BLOCKS = 24, /* what the widest kernel makes at a time */
+    AHEAD_BLOCKS = 28, /* what the widest kernel makes at a time */
     AHEAD_LEN = AHEAD_BLOCKS * SALSA_BLOCK_LEN,
 };
 
@@ -46,9 +44,8 @@ static void ahead_done(struct ahead *a)
 static void crypt(const struct ahead *a, uint8_t *data, size_t len)
 {
     size_t first = len < a->text ? len : a->text;
-    const uint8_t *keystream = a->bytes + SALSA_BLOCK_LEN;
 
-    salsa_put_bytes(data, data, keystream, first);
+    a->stream.kernel->mix(a->bytes + SALSA_BLOCK_LEN, data, first);
     if (len > first) {
         salsa_xor(&a->stream, SALSA_BLOCK_LEN + first, data + first, data + first, len - first);
     }

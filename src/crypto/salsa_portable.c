@@ -90,4 +90,10 @@ static void stream_portable(const uint32_t input[16], unsigned rounds, uint64_t 
     }
 }
 
-const struct salsa_kernel salsa_portable = {.name = "portable", .stream = stream_portable};
+static void mix_portable(const uint8_t *keystream, uint8_t *data, size_t len)
+{
+    salsa_put_bytes(data, data, keystream, len);
+}
+
+const struct salsa_kernel salsa_portable = {
+    .name = "portable", .stream = stream_portable, .mix = mix_portable};
