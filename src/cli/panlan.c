@@ -6,6 +6,7 @@
 
 #include "daemon/invitation.h"
 #include "daemon/service.h"
+#include "datapath/published.h"
 #include "os/tap.h"
 #include "os/udp.h"
 
@@ -96,7 +97,8 @@ static bool switch_off(struct service_options *options, const char *arg)
     return false;
 }
 
-/* panlan service [--port N] [--ready-fd N] [-U] [--no-offload|gso|gro|mmsg|tso|uso|csum|vnet] */
+/* panlan service [--port N] [--ready-fd N] [--workers N] [-U]
+ * [--no-offload|gso|gro|mmsg|tso|uso|csum|vnet] */
 static int cmd_service(struct cli *cli)
 {
     struct service_options options = {.home = cli->home,
@@ -104,6 +106,7 @@ static int cmd_service(struct cli *cli)
                                       .ready_fd = -1,
                                       .udp_offloads = UDP_OFFLOAD_ALL,
                                       .tap_offloads = TAP_OFFLOAD_ALL};
+    int workers = 0;
     if (cli->client.port != 0) {
         options.primary_port = (int)cli->client.port;
     }
@@ -112,11 +115,15 @@ static int cmd_service(struct cli *cli)
         if (strcmp(cli->args[i], "--ready-fd") == 0 &&
             parse_number(next, 1 << 20, &options.ready_fd)) {
             i++;
+        } else if (strcmp(cli->args[i], "--workers") == 0 &&
+                   parse_number(next, DP_WORKERS_MAX, &workers)) {
+            i++;
         } else if (strcmp(cli->args[i], "-U") != 0 && !switch_off(&options, cli->args[i])) {
             (void)fprintf(stderr, "panlan service: what is %s?\n", cli->args[i]);
             return CLI_USAGE;
         }
     }
+    options.workers = (unsigned)workers;
     return service_run(&options);
 }
 

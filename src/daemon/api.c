@@ -273,6 +273,7 @@ void api_handle(void *ctx, struct http_request *request)
         api_reply_json(&call, 401, json_object());
         return;
     }
+    workers_harvest(call.svc->workers); /* what is shown is of now */
     bool known = call.read || call.write || call.erase;
     if (!known || !(handle_simple(&call, path) || handle_peer(&call, path) ||
                     handle_config(&call, path) || handle_bond(&call, path) ||

@@ -24,9 +24,12 @@ static void write_data(FILE *out, const struct service *svc)
 {
     uint64_t kernel = 0;
     uint64_t tx = 0;
+    struct workers_stats stats;
+    workers_stats(svc->workers, &stats);
     family(out, "zt_data", "counter", "number of bytes ZeroTier has transmitted or received");
-    (void)fprintf(out, "zt_data{direction=\"rx\",protocol=\"udp\"} %" PRIu64 "\n", svc->rx_bytes);
-    (void)fprintf(out, "zt_data{direction=\"tx\",protocol=\"udp\"} %" PRIu64 "\n", svc->tx_bytes);
+    (void)fprintf(out, "zt_data{direction=\"rx\",protocol=\"udp\"} %" PRIu64 "\n", stats.rx_bytes);
+    (void)fprintf(out, "zt_data{direction=\"tx\",protocol=\"udp\"} %" PRIu64 "\n",
+                  svc->tx_bytes + stats.tx_bytes);
     (void)fprintf(out, "zt_data{direction=\"rx\",protocol=\"tcp\"} %" PRIu64 "\n",
                   svc->relay.rx_bytes);
     (void)fprintf(out, "zt_data{direction=\"tx\",protocol=\"tcp\"} %" PRIu64 "\n",
@@ -34,7 +37,14 @@ static void write_data(FILE *out, const struct service *svc)
     sockets_drops(&svc->sockets, &kernel, &tx);
     family(out, "panlan_udp_drops", "counter", "datagrams lost on this machine");
     (void)fprintf(out, "panlan_udp_drops{where=\"receive_buffer\"} %" PRIu64 "\n", kernel);
-    (void)fprintf(out, "panlan_udp_drops{where=\"send\"} %" PRIu64 "\n", tx);
+    (void)fprintf(out, "panlan_udp_drops{where=\"send\"} %" PRIu64 "\n", tx + stats.lost);
+    family(out, "panlan_worker_drops", "counter", "frames and packets lost between threads");
+    (void)fprintf(out, "panlan_worker_drops{where=\"device\"} %" PRIu64 "\n", stats.device_full);
+    (void)fprintf(out, "panlan_worker_drops{where=\"opened\"} %" PRIu64 "\n", stats.ring_full[0]);
+    (void)fprintf(out, "panlan_worker_drops{where=\"frames\"} %" PRIu64 "\n", stats.ring_full[1]);
+    (void)fprintf(out, "panlan_worker_drops{where=\"others\"} %" PRIu64 "\n", stats.ring_full[2]);
+    family(out, "panlan_device_cut", "counter", "super-frames a device refused");
+    (void)fprintf(out, "panlan_device_cut %" PRIu64 "\n", stats.device_cut);
 }
 
 /* A verb or an error code with the name the reference gives its series. */

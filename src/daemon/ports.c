@@ -19,12 +19,8 @@ enum {
     PORT_ERROR_NO_DEVICE = -999, /* what the API of the reference shows */
     RETRY_FIRST_MS = 5000,
     RETRY_NEXT_MS = 30000,
-    SCAN_SOON_MS = 20,    /* after a membership report: the system's list is up to date then */
-    SCAN_LATE_MS = 60000, /* safety net for groups that no report announces */
-    FRAME_ROUNDS = 4,     /* batches per wake before other work gets its turn */
-    FRAME_BATCH = 16,     /* super-frames of a batch */
-    FRAME_STRIDE = (TAP_SUPER_BUFFER + 63) / 64 * 64,
-    BULK_LEN = 16384,        /* a frame of this length is bulk traffic */
+    SCAN_SOON_MS = 20,       /* after a membership report: the system's list is up to date then */
+    SCAN_LATE_MS = 60000,    /* safety net for groups that no report announces */
     ARENA_LEN = 1024 * 1024, /* payloads that wait to be merged */
     DEVICE_IPS_MAX = 64,
     DEVICEMAP_MAX = 65536,
@@ -37,7 +33,6 @@ struct port {
     struct hmap_node node; /* in ports.by_nwid */
     struct ports *owner;
     struct tap *tap;  /* NULL = none */
-    uv_poll_t *poll;  /* of tap, frees itself when closed */
     bool wanted;      /* the engine wants it */
     bool dirty;       /* something to do at the next settling */
     bool announce;    /* the engine waits for node_port_result */
@@ -131,7 +126,6 @@ void ports_trim(struct ports *ports)
 {
     ports_flush(ports);
     memory_release(ports->arena, ARENA_LEN);
-    memory_release(ports->rx_memory, (size_t)FRAME_BATCH * FRAME_STRIDE);
 }
 
 /* Kinds of flows whose frames may reach a device as super-frames. */
@@ -189,22 +183,14 @@ int ports_init(struct ports *ports, struct service *svc)
     ports->retry = timer_new(ports);
     ports->checksum = checksum_pick(cpu_features());
     merger_init(&ports->merger, ports->checksum, write_merged, ports);
-    ports->rx_memory = malloc((size_t)FRAME_BATCH * FRAME_STRIDE);
     ports->arena = malloc(ARENA_LEN);
-    return ports->scan == NULL || ports->retry == NULL || ports->rx_memory == NULL ||
-                   ports->arena == NULL
-               ? -ENOMEM
-               : 0;
+    return ports->scan == NULL || ports->retry == NULL || ports->arena == NULL ? -ENOMEM : 0;
 }
 
 static void close_device(struct port *port)
 {
     ports_flush(port->owner);
-    if (port->poll != NULL) {
-        (void)uv_poll_stop(port->poll);
-        uv_close((uv_handle_t *)port->poll, on_handle_closed);
-        port->poll = NULL;
-    }
+    workers_remove_device(port->owner->svc->workers, port->node.key);
     tap_close(port->tap);
     port->tap = NULL;
     port->applied = (struct managed_applied){0};
@@ -226,9 +212,8 @@ void ports_done(struct ports *ports)
             uv_close((uv_handle_t *)timers[i], on_handle_closed);
         }
     }
-    free(ports->rx_memory);
     free(ports->arena);
-    ports->rx_memory = ports->arena = NULL;
+    ports->arena = NULL;
 }
 
 void ports_change(struct ports *ports, uint64_t nwid, enum port_change change)
@@ -260,54 +245,21 @@ static bool is_membership_report(uint16_t ethertype, const uint8_t *payload, siz
     return ethertype == 0x86dd && len > 6 && payload[6] == IPV6_HOP_BY_HOP;
 }
 
-static void frame_up(struct port *port, const uint8_t *data, size_t frame_len, int64_t now_ms)
+void ports_seen(struct ports *ports, uint64_t nwid, const uint8_t *data, size_t frame_len)
 {
+    struct port *port = port_find(ports, nwid);
     struct rd r = rd_init(data, frame_len);
     uint64_t dest = mac_read(&r);
-    uint64_t source = mac_read(&r);
+    (void)mac_read(&r);
     uint16_t ethertype = rd_u16(&r);
-    if (r.bad) {
+    if (r.bad || port == NULL || port->scan || !mac_is_multicast(dest)) {
         return;
     }
     size_t len = rd_left(&r);
-    const uint8_t *payload = rd_bytes(&r, len);
-    if (!port->scan && (dest >> 40 & 1) != 0 && is_membership_report(ethertype, payload, len)) {
+    if (is_membership_report(ethertype, rd_bytes(&r, len), len)) {
         port->scan = true;
-        (void)uv_timer_start(port->owner->scan, on_scan, SCAN_SOON_MS, SCAN_LATE_MS);
+        (void)uv_timer_start(ports->scan, on_scan, SCAN_SOON_MS, SCAN_LATE_MS);
     }
-    node_send_frame(port->owner->svc->node, port->node.key, dest, source, ethertype, payload, len,
-                    now_ms);
-}
-
-/* Give one batch of frames to the engine; super-frames are cut first. Returns how many there were;
- * negative errno. */
-static int read_batch(struct port *port)
-{
-    struct ports *ports = port->owner;
-    struct tap_super batch[FRAME_BATCH];
-    for (size_t i = 0; i < FRAME_BATCH; i++) {
-        batch[i] = (struct tap_super){.data = ports->rx_memory + i * FRAME_STRIDE,
-                                      .cap = TAP_SUPER_BUFFER};
-    }
-    int count = tap_read_super(port->tap, 0, batch, FRAME_BATCH);
-    int64_t now_ms = service_now();
-    for (int i = 0; i < count; i++) {
-        struct offload_split split;
-        struct offload_frame frame;
-        if (offload_split_begin(&split, &batch[i].vnet, batch[i].data, batch[i].len,
-                                ports->checksum) <= 0) {
-            continue;
-        }
-        while (offload_split_next(&split, &frame)) {
-            frame_up(port, frame.data, frame.len, now_ms);
-        }
-    }
-    sockets_flush(&ports->svc->sockets);
-    ports_flush(ports);
-    if (count > 0 && batch[0].len > BULK_LEN) {
-        service_bulk_seen(ports->svc);
-    }
-    return count;
 }
 
 static void schedule_retry(struct port *port, int64_t delay_ms)
@@ -319,23 +271,16 @@ static void schedule_retry(struct port *port, int64_t delay_ms)
     }
 }
 
-static void on_frames(uv_poll_t *poll, int status, int events)
+void ports_lost(struct ports *ports, uint64_t nwid)
 {
-    struct port *port = poll->data;
-    (void)events;
-    int count = status;
-    for (int round = 0; round < FRAME_ROUNDS && count >= 0; round++) {
-        count = read_batch(port);
-        if (count >= 0 && count < FRAME_BATCH) {
-            return;
-        }
+    struct port *port = port_find(ports, nwid);
+    if (port == NULL || port->tap == NULL) {
+        return;
     }
-    if (count < 0) { /* removed by somebody, or set down: make it anew */
-        log_write(LOG_LEVEL_WARN, "port", "device lost network=%016llx device=%s",
-                  (unsigned long long)port->node.key, tap_name(port->tap));
-        close_device(port);
-        schedule_retry(port, 1000);
-    }
+    log_write(LOG_LEVEL_WARN, "port", "device lost network=%016llx device=%s",
+              (unsigned long long)nwid, tap_name(port->tap));
+    close_device(port);
+    schedule_retry(port, 1000);
 }
 
 static uint32_t wanted_mtu(const struct node_network_info *info)
@@ -359,22 +304,6 @@ static const char *mapped_name(struct port *port, char out[TAP_NAME_LEN])
     return err < 0 ? NULL : out;
 }
 
-static int watch_device(struct port *port)
-{
-    uv_poll_t *poll = calloc(1, sizeof(*poll));
-    if (poll == NULL) {
-        return -ENOMEM;
-    }
-    int err = uv_poll_init(&port->owner->svc->loop, poll, tap_fd(port->tap, 0));
-    if (err < 0) {
-        free(poll);
-        return err;
-    }
-    poll->data = port;
-    port->poll = poll;
-    return uv_poll_start(poll, UV_READABLE, on_frames);
-}
-
 static void open_device(struct port *port, const struct node_network_info *info)
 {
     char name[TAP_NAME_LEN];
@@ -384,14 +313,14 @@ static void open_device(struct port *port, const struct node_network_info *info)
         .preferred = mapped_name(port, name),
         .mac = info->mac,
         .mtu = wanted_mtu(info),
-        .queues = 1,
+        .queues = workers_queues(port->owner->svc->workers),
         .offloads = port->owner->svc->options.tap_offloads,
     };
     int before = port->error;
     port->retry_ms = 0;
     port->error = tap_open(&config, &port->tap, error);
     if (port->error == 0) {
-        port->error = watch_device(port);
+        port->error = workers_add_device(port->owner->svc->workers, info->nwid, port->tap);
         if (port->error < 0) {
             close_device(port);
         }

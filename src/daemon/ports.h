@@ -24,7 +24,6 @@ struct ports {
     bool timers_open;        /* the two timers are initialised */
     struct uv_timer_s *scan; /* look at multicast groups */
     struct uv_timer_s *retry;
-    uint8_t *rx_memory;   /* buffers of one batch of super-frames */
     struct merger merger; /* received frames on their way to a device */
     struct port *merging; /* the device they are for */
     uint8_t *arena;       /* copies of their payloads */
@@ -42,6 +41,13 @@ void ports_done(struct ports *ports);
 void ports_change(struct ports *ports, uint64_t nwid, enum port_change change);
 void ports_deliver(struct ports *ports, uint64_t nwid, uint64_t dest_mac, uint64_t source_mac,
                    uint16_t ethertype, const void *payload, size_t len);
+
+/* A frame from the device of a network is on its way into the engine: it may tell something about
+ * the device. */
+void ports_seen(struct ports *ports, uint64_t nwid, const uint8_t *data, size_t frame_len);
+
+/* The device of a network does not work any more (it was removed, or set down): it is made anew. */
+void ports_lost(struct ports *ports, uint64_t nwid);
 
 /* Write out frames that wait to be merged: after each batch of received datagrams. */
 void ports_flush(struct ports *ports);

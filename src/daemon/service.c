@@ -154,6 +154,7 @@ static void on_settle(uv_prepare_t *prepare)
     ports_settle(&svc->ports);
     ports_flush(&svc->ports);
     sockets_flush(&svc->sockets);
+    workers_settle(svc->workers);
     int64_t deadline_ms = earlier(node_deadline(svc->node), ctl_deadline(&svc->ctl));
     if (deadline_ms == svc->deadline_ms) {
         return;
@@ -453,6 +454,9 @@ static int start_parts(struct service *svc)
         svc->net = NULL;
     }
     err = start_node(svc);
+    if (err == 0) {
+        err = workers_start(svc, svc->options.workers, &svc->workers);
+    }
     if (err < 0) {
         return fatal("cannot start: %s", strerror(-err));
     }
@@ -512,11 +516,13 @@ static void stop_parts(struct service *svc)
     portmap_stop(&svc->portmap);
     jobs_stop(&svc->jobs);
     ports_done(&svc->ports);
+    sockets_done(&svc->sockets);
+    workers_stop(svc->workers);
+    svc->workers = NULL;
     if (svc->node != NULL) {
         node_free(svc->node, service_now());
         svc->node = NULL;
     }
-    sockets_done(&svc->sockets);
     clockwatch_stop(&svc->clockwatch);
     if (svc->net_poll_open) {
         (void)uv_poll_stop(&svc->net_poll);

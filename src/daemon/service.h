@@ -12,6 +12,7 @@ struct service_options {
     bool require_root;     /* exit when not root (the reference's habit) */
     unsigned udp_offloads; /* enum udp_offload bits to ask for */
     unsigned tap_offloads; /* enum tap_offload bits to ask for; 0: plain frames */
+    unsigned workers;      /* threads of the data path, 0: as many as suit this machine */
     int ready_fd;          /* a byte is written there once the API answers; -1 none */
 };
 

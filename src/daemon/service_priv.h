@@ -12,6 +12,7 @@
 #include "daemon/service.h"
 #include "daemon/sockets.h"
 #include "daemon/state.h"
+#include "daemon/workers.h"
 #include "node/node.h"
 #include "os/addr.h"
 #include "os/file.h"
@@ -46,6 +47,7 @@ struct service {
     struct net *net;
     struct net_watch *net_watch;
     struct node *node;
+    struct workers *workers; /* threads of the data path */
     struct sockets sockets;
     struct relay relay;
     struct portmap portmap;
@@ -58,8 +60,7 @@ struct service {
     uint16_t secondary_port; /* 0 = none */
     char api_token[STATE_TOKEN_MAX];
     char metrics_token[STATE_TOKEN_MAX];
-    uint64_t tx_bytes; /* UDP payload sent, for metrics */
-    uint64_t rx_bytes; /* and received */
+    uint64_t tx_bytes; /* UDP payload sent by control, for metrics */
 };
 
 /* Monotonic time now. */

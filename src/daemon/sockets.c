@@ -11,18 +11,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    RX_BUFFERS = 16, /* messages of one batch, each of up to 64 KiB of merged datagrams */
-    RX_ROUNDS = 4,   /* batches per wake before other work gets its turn */
-    SOCKETS_MAX = 256,
-};
+enum { SOCKETS_MAX = 256 };
 
-/* One UDP socket. */
+/* One address and port: as many sockets as the workers want, which serve them; the first is used by
+ * control to send, too. */
 struct usock {
     struct hmap_node node; /* in sockets.by_id */
     struct sockets *owner;
-    struct udp_socket *udp;
-    uv_poll_t poll;
+    struct udp_socket *udp[TAP_QUEUES_MAX];
     struct bind_target target;
     uint16_t port;
     bool wanted; /* scratch of sockets_rebind */
@@ -44,70 +40,25 @@ int sockets_init(struct sockets *sockets, struct service *svc)
     random_bytes(&seed, sizeof(seed));
     *sockets = (struct sockets){.svc = svc, .next_id = 1};
     hmap_init(&sockets->by_id, seed);
-    int err = udp_bulk_new(RX_BUFFERS, &sockets->bulk);
+    int err = udp_bulk_new(1, &sockets->bulk); /* to send only */
     return err < 0 ? err : outbox_init(&sockets->outbox, sockets->bulk);
 }
 
-/* Give the datagrams of a message to the engine, in place. */
-static void take_message(struct usock *s, const struct udp_message *message, int64_t now_ms)
+/* Close what was opened. */
+static void usock_free(struct usock *s)
 {
-    struct service *svc = s->owner->svc;
-    svc->rx_bytes += message->len;
-    for (size_t at = 0; at < message->len; at += message->segment) {
-        size_t left = message->len - at;
-        node_receive(svc->node, usock_id(s), &message->from, message->data + at,
-                     left < message->segment ? left : message->segment, now_ms);
+    for (size_t i = 0; i < TAP_QUEUES_MAX; i++) {
+        udp_close(s->udp[i]);
     }
-}
-
-/* Give one batch to the engine. Returns how many messages there were; negative errno. */
-static int receive_batch(struct usock *s)
-{
-    const struct udp_message *batch;
-    int count = udp_receive_bulk(s->udp, s->owner->bulk, &batch);
-    int64_t now_ms = service_now();
-    for (int i = 0; i < count; i++) {
-        take_message(s, &batch[i], now_ms);
-    }
-    if (count > 1) {
-        service_bulk_seen(s->owner->svc);
-    }
-    ports_flush(&s->owner->svc->ports);
-    sockets_flush(s->owner);
-    return count;
-}
-
-static void on_readable(uv_poll_t *poll, int status, int events)
-{
-    struct usock *s = poll->data;
-    (void)events;
-    if (status < 0) { /* the loop stopped watching: look, then watch again */
-        (void)uv_poll_start(poll, UV_READABLE, on_readable);
-    }
-    for (int round = 0; round < RX_ROUNDS; round++) {
-        int count = receive_batch(s);
-        if (count < 0) {
-            log_write(LOG_LEVEL_DEBUG, "udp", "receive failed port=%u error=\"%s\"", s->port,
-                      strerror(-count));
-        }
-        if (count < RX_BUFFERS) {
-            return;
-        }
-    }
-}
-
-static void on_closed(uv_handle_t *handle)
-{
-    free(handle->data);
+    free(s);
 }
 
 static void usock_close(struct usock *s)
 {
     outbox_flush(&s->owner->outbox);
+    workers_remove_socket(s->owner->svc->workers, usock_id(s));
     hmap_remove(&s->owner->by_id, &s->node);
-    (void)uv_poll_stop(&s->poll);
-    udp_close(s->udp);
-    uv_close((uv_handle_t *)&s->poll, on_closed);
+    usock_free(s);
 }
 
 void sockets_done(struct sockets *sockets)
@@ -122,20 +73,12 @@ void sockets_done(struct sockets *sockets)
     sockets->bulk = NULL;
 }
 
-static int usock_watch(struct usock *s)
-{
-    int err = uv_poll_init(&s->owner->svc->loop, &s->poll, udp_fd(s->udp));
-    if (err < 0) {
-        return err;
-    }
-    s->poll.data = s;
-    err = uv_poll_start(&s->poll, UV_READABLE, on_readable);
-    return err < 0 ? err : hmap_insert(&s->owner->by_id, &s->node, s->owner->next_id);
-}
-
 static void hold(struct usock *s)
 {
-    int err = udp_set_device(s->udp, s->owner->held ? s->target.device : "");
+    int err = 0;
+    for (size_t i = 0; i < TAP_QUEUES_MAX && s->udp[i] != NULL && err == 0; i++) {
+        err = udp_set_device(s->udp[i], s->owner->held ? s->target.device : "");
+    }
     if (err < 0) {
         log_write(LOG_LEVEL_WARN, "udp", "cannot tie socket to device=%s error=\"%s\"",
                   s->target.device, strerror(-err));
@@ -154,6 +97,22 @@ void sockets_hold(struct sockets *sockets, bool held)
     }
 }
 
+/* Open them. Bound to the address, not to the device: we stay reachable at it
+ * through every interface. */
+static int usock_bind(struct usock *s)
+{
+    const struct service *svc = s->owner->svc;
+    unsigned count = workers_queues(svc->workers);
+    struct udp_config config = {
+        .local = s->target.ip, .share_port = count > 1, .offloads = svc->options.udp_offloads};
+    int err = 0;
+    config.local.port = s->port;
+    for (unsigned i = 0; i < count && err == 0; i++) {
+        err = udp_open(&config, &s->udp[i]);
+    }
+    return err;
+}
+
 static int usock_open(struct sockets *owner, const struct bind_target *target, uint16_t port)
 {
     struct usock *s = calloc(1, sizeof(*s));
@@ -164,18 +123,17 @@ static int usock_open(struct sockets *owner, const struct bind_target *target, u
     s->target = *target;
     s->port = port;
     s->wanted = true;
-    /* Bound to the address, not to the device: we stay reachable at it through every interface. */
-    struct udp_config config = {.local = target->ip, .offloads = owner->svc->options.udp_offloads};
-    config.local.port = port;
-    int err = udp_open(&config, &s->udp);
+    int err = usock_bind(s);
+    if (err == 0) {
+        err = hmap_insert(&owner->by_id, &s->node, owner->next_id);
+    }
     if (err < 0) {
-        free(s);
+        usock_free(s);
         return err;
     }
-    err = usock_watch(s);
+    err = workers_add_socket(owner->svc->workers, owner->next_id, s->udp);
     if (err < 0) {
-        udp_close(s->udp);
-        free(s);
+        usock_close(s);
         return err;
     }
     owner->next_id++;
@@ -386,11 +344,11 @@ void sockets_send(struct sockets *sockets, uint32_t id, const struct inetaddr *t
     }
     sockets->svc->tx_bytes += len;
     if (ttl == 0) {
-        outbox_add(&sockets->outbox, s->udp, to, data, len);
+        outbox_add(&sockets->outbox, s->udp[0], to, data, len);
         return;
     }
     outbox_flush(&sockets->outbox);
-    (void)!udp_send(s->udp, to, data, len, ttl);
+    (void)!udp_send(s->udp[0], to, data, len, ttl);
 }
 
 void sockets_flush(struct sockets *sockets)
@@ -402,7 +360,6 @@ void sockets_trim(struct sockets *sockets)
 {
     outbox_flush(&sockets->outbox);
     memory_release(sockets->outbox.memory, UDP_RUN_BYTES_MAX);
-    udp_bulk_trim(sockets->bulk);
 }
 
 size_t sockets_list(const struct sockets *sockets, struct inetaddr *out, size_t cap)
@@ -432,9 +389,12 @@ void sockets_drops(const struct sockets *sockets, uint64_t *ret_kernel, uint64_t
     *ret_tx = sockets->outbox.lost;
     struct hmap_node *node = NULL;
     while ((node = hmap_each(&sockets->by_id, node)) != NULL) {
-        struct udp_info info;
-        udp_info(usock_of(node)->udp, &info);
-        *ret_kernel += info.kernel_drops;
-        *ret_tx += info.tx_errors;
+        const struct usock *s = usock_of(node);
+        for (size_t i = 0; i < TAP_QUEUES_MAX && s->udp[i] != NULL; i++) {
+            struct udp_info info;
+            udp_info(s->udp[i], &info);
+            *ret_kernel += info.kernel_drops;
+            *ret_tx += info.tx_errors;
+        }
     }
 }

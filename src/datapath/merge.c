@@ -162,6 +162,7 @@ static enum relation look_at(struct look *l, const struct merge_input *in)
     l->is_v6 = false;
     l->is_mergeable = false;
     l->tcp_flags = 0;
+    l->hash = (uint32_t)((in->dest_mac ^ in->source_mac) * UINT64_C(0x9e3779b97f4a7c15) >> 32);
     write_ethernet(in, l->ethernet);
     if (type == ETHERTYPE_VLAN) {
         if (in->len < VLAN_TAG_LEN) {
@@ -228,6 +229,7 @@ static void emit_single(struct merger *m, const struct look *l)
     const struct merge_output out = {
         .port = l->in->port,
         .frames = 1,
+        .hash = l->hash,
         .pieces = pieces,
         .count = 2,
         .len = ETHERNET_LEN + l->in->len,
@@ -277,6 +279,7 @@ static void finish(struct merger *m, struct merge_builder *b)
     struct merge_output out = {
         .port = b->port,
         .frames = b->frames,
+        .hash = b->hash,
         .pieces = b->pieces,
         .count = (size_t)b->frames + 1,
         .len = b->len,

@@ -42,6 +42,7 @@ struct merge_input {
 struct merge_output {
     uint64_t port;                      /* as given */
     unsigned frames;                    /* it stands for */
+    uint32_t hash;                      /* the same for all frames of a flow */
     struct vnet_header vnet;            /* zero for a single frame */
     const struct offload_piece *pieces; /* the first begins with the Ethernet header */
     size_t count;                       /* of pieces, at most MERGE_PIECES_MAX */

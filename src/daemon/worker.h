@@ -1,0 +1,90 @@
+/* One worker: its thread, and what control hands to it. Shared by worker.c and workers.c only.
+ * Source: data path contract section 2, spec 09 sections 6.1, 6.2 and 6.8. */
+#pragma once
+
+#include "daemon/quiesce.h"
+#include "daemon/ring.h"
+#include "datapath/dp.h"
+#include "os/tap.h"
+#include "os/udp_bulk.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+enum {
+    WORKER_LANES = 8, /* of one worker, at most */
+    WORKER_RINGS = 3, /* opened packets; frames; all else, from strangers too */
+    WORKER_RING_OPENED = 0,
+    WORKER_RING_FRAMES = 1,
+    WORKER_RING_OTHERS = 2,
+
+    /* Kinds of records beyond enum dp_gift_kind. */
+    WORKER_SEND = 16, /* a datagram for a socket that is not a worker's */
+    WORKER_LOST,      /* the device of a network does not work any more */
+};
+
+/* A socket or a device served by one worker, by several lanes: sockets of one address, queues of
+ * one device, among which the system spreads flows. Lanes are served in turns by deficit round
+ * robin, so that a flood fills its own lane and leaves the others what is theirs. */
+struct source {
+    struct table_node by_number; /* socket ID, or a number above all those of a device */
+    struct table_node by_nwid;   /* devices */
+    struct retired retired;
+    struct tap *tap;                      /* NULL: a socket */
+    struct udp_socket *udp[WORKER_LANES]; /* by lane */
+    int64_t deficits[WORKER_LANES];       /* bytes a lane may still give, the worker's */
+    unsigned kinds;                       /* what may be merged, the worker's */
+    unsigned refusals; /* super-frames the device refused since the time below, the worker's */
+    int64_t refused_ms;
+};
+
+struct worker {
+    unsigned index;
+    unsigned lanes;
+    unsigned workers; /* how many there are: lane l is queue l * workers + index */
+    pthread_t thread;
+    bool is_running;
+    struct quiesce *quiesce; /* of all workers */
+    struct dp *dp;
+    struct udp_bulk *bulk;
+    struct table sources; /* by number */
+    struct table devices; /* by network */
+    struct ring rings[WORKER_RINGS];
+    void (*notify)(void *ctx); /* control has something to do; any thread */
+    void *notify_ctx;
+    int epoll;
+    int stop_fd;
+    uint8_t *frame;   /* a super-frame being read, with headroom */
+    uint8_t *scratch; /* a super-frame to be cut again */
+    checksum_fn *checksum;
+    int64_t now_ms;
+    int64_t bulk_ms; /* last bulk traffic whose memory was not given back, 0 none */
+    _Atomic uint64_t rx_bytes;
+    _Atomic uint64_t tx_bytes;
+    _Atomic uint64_t lost;
+    _Atomic uint64_t device_full;
+    _Atomic uint64_t device_cut;
+};
+
+/* Make worker `index` of pub->workers; limbo, quiesce: borrowed. Returns NULL: out of memory or
+ * descriptors. */
+struct worker *worker_new(struct published *pub, unsigned index, unsigned lanes,
+                          struct limbo *limbo, struct quiesce *quiesce, uint64_t seed);
+
+/* Queue of a device (or socket of an address) that is a lane of this worker. */
+static inline unsigned worker_queue(const struct worker *w, unsigned lane)
+{
+    return lane * w->workers + w->index;
+}
+
+/* What an event of a lane is known by. */
+static inline uint64_t worker_event(const struct source *source, unsigned lane)
+{
+    return source->by_number.key * WORKER_LANES + lane;
+}
+
+/* Start its thread. Returns 0; negative errno. */
+MUST_CHECK int worker_start(struct worker *w);
+
+/* End and join the thread, release all. Sources were removed. NULL is allowed. */
+void worker_free(struct worker *w);
