@@ -15,6 +15,7 @@ from benchlib import lab
 WIRE = ("10.9.0.1", "10.9.0.2")  # addresses on the wire
 INNER = ("10.200.0.1", "10.200.0.2")  # addresses in a tunnel that does not choose its own
 ENDS = ("one", "two")
+OLD = {"settings": {"announceProtocol": 11}}  # makes both sides use suite 1
 
 
 class Pair(lab.Net):
@@ -108,7 +109,7 @@ def plain(pair):
     """The wire itself."""
 
 
-def zerotier(first, second, extra=()):
+def zerotier(first, second, extra=(), config=None):
     """Nodes "p" (ours) or "r" (the reference's); a root of ours, which is also the controller, sits
     beside the first and sees none of the traffic."""
     def start(pair):
@@ -117,8 +118,8 @@ def zerotier(first, second, extra=()):
         root = pair.node("one", home=os.path.join(pair.home, "root"))
         root.port = 9995
         root.log = os.path.join(pair.home, "root.log")
-        one = pair.node("one", reference=first == "r")
-        two = pair.node("two", reference=second == "r")
+        one = pair.node("one", reference=first == "r", config=config)
+        two = pair.node("two", reference=second == "r", config=config)
         pair.make_planet([(root, "%s/%d" % (WIRE[0], root.port))])
         for node in (root, one, two):
             node.start(wait=False, extra=() if node is root or node.reference else extra)
@@ -281,7 +282,8 @@ def candidates():
             ("reference to reference", zerotier("r", "r")),
             ("ours to reference", zerotier("p", "r")),
             ("reference to ours", zerotier("r", "p")),
-            ("ours, --no-offload", zerotier("p", "p", ("--no-offload",)))]
+            ("ours, --no-offload", zerotier("p", "p", ("--no-offload",))),
+            ("ours, protocol 11", zerotier("p", "p", config=OLD))]
     programs = [os.environ.get("WIREGUARD_GO"), shutil.which("wireguard-go") or "wireguard-go"]
     for program in programs:
         if program:
