@@ -252,7 +252,7 @@ def device_mtu(node, nwid):
 def ping_largest(ns, ip, mtu):
     """The largest echo that fits the device is answered, a datagram of one byte more is refused."""
     headers = 48 if ":" in ip else 28
-    out = sh("ping -n -q -M do -c 3 -i 0.02 -W 2 -s %d %s" % (mtu - headers, ip), ns=ns, check=False)
+    out = sh("ping -n -q -M do -c 3 -i 0.02 -w 5 -s %d %s" % (mtu - headers, ip), ns=ns, check=False)
     if " 3 received" not in out:
         raise Failed("ping of %d bytes unfragmented: %s" % (mtu - headers, out.strip()))
     sock = udp_socket(ns, family=family_of(ip))
