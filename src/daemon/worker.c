@@ -59,7 +59,8 @@ static void on_give(void *ctx, const struct dp_gift *gift)
     static const unsigned rings[] = {[DP_GIFT_DATAGRAM] = WORKER_RING_OTHERS,
                                      [DP_GIFT_SEALED] = WORKER_RING_OTHERS,
                                      [DP_GIFT_OPENED] = WORKER_RING_OPENED,
-                                     [DP_GIFT_FRAME] = WORKER_RING_FRAMES};
+                                     [DP_GIFT_FRAME] = WORKER_RING_FRAMES,
+                                     [DP_GIFT_PAIR] = WORKER_RING_OTHERS};
     const struct ring_record record = {.kind = gift->kind,
                                        .socket = gift->socket,
                                        .len = (uint32_t)gift->len,

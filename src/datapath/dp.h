@@ -26,6 +26,7 @@ enum dp_gift_kind {
     DP_GIFT_SEALED,   /* a whole packet for us, joined if it was cut, not opened */
     DP_GIFT_OPENED,   /* a whole packet, authenticated, no duplicate; maybe compressed */
     DP_GIFT_FRAME,    /* an Ethernet frame from the device of a network */
+    DP_GIFT_PAIR,     /* the header of a packet that was forwarded: to introduce its two ends */
 };
 
 /* Something for the engine, which alone handles it (node_take). */

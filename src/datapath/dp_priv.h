@@ -11,7 +11,7 @@ enum {
     DP_PARTS_MAX = DP_MESSAGES_MAX * 64, /* datagrams of one dp_receive */
     DP_RELAY_RUNS = 256,                 /* forwarded before they are sent */
     DP_PAIRS = 4096,                     /* pairs that were introduced lately */
-    DP_PAIR_MS = 30000,
+    DP_PAIR_MS = 10000,                  /* of the 30 s that the engine counts */
 };
 
 /* Where the datagrams being worked on came from. */

@@ -1,10 +1,12 @@
 /* Packets of others, forwarded by a root without being opened or copied: runs that arrive together
- * leave together. The first packet of a pair goes through the engine, which introduces the two.
+ * leave together. Of the first packet of a pair the engine is told, which introduces the two.
  * Source: spec 02 sections 4.2 and 7.4, data path contract section 3 (RX 2). */
 #include "datapath/dp_priv.h"
 
 #include "base/cursor.h"
 #include "base/hmap.h"
+
+#include <string.h>
 
 /* True if the two ends were introduced lately; remembers that they are now. */
 static bool is_introduced(struct dp *dp, const uint8_t *pkt, int64_t now_ms)
@@ -39,6 +41,19 @@ static bool extend(struct dp *dp, const struct dp_path *to, const uint8_t *data,
     return true;
 }
 
+/* The packet itself does not wait: those behind it would overtake it. */
+static void tell_pair(struct dp *dp, const struct dp_arrival *at, const uint8_t *pkt)
+{
+    uint8_t header[PACKET_MIN];
+
+    memcpy(header, pkt, sizeof(header));
+    dp->env.give(dp->env.ctx, &(struct dp_gift){.kind = DP_GIFT_PAIR,
+                                                .socket = at->socket,
+                                                .from = *at->from,
+                                                .data = header,
+                                                .len = sizeof(header)});
+}
+
 void dp_relay(struct dp *dp, const struct dp_arrival *at, uint8_t *data, size_t len,
               bool is_fragment)
 {
@@ -48,10 +63,12 @@ void dp_relay(struct dp *dp, const struct dp_arrival *at, uint8_t *data, size_t 
     route = atomic_load_explicit(&dp->pub->is_root, memory_order_relaxed)
                 ? dp_route_find(dp->pub, packet_dest(data))
                 : NULL;
-    if (route == NULL || hops >= PACKET_HOPS_MAX ||
-        (!is_fragment && !is_introduced(dp, data, at->now_ms))) {
+    if (route == NULL || hops >= PACKET_HOPS_MAX) {
         dp_give(dp, DP_GIFT_DATAGRAM, at, data, len);
         return;
+    }
+    if (!is_fragment && !is_introduced(dp, data, at->now_ms)) {
+        tell_pair(dp, at, data);
     }
     if (is_fragment) {
         fragment_add_hop(data);

@@ -153,6 +153,18 @@ void relay_packet(struct vl1 *vl1, const struct arrival *at, uint8_t *pkt, size_
     }
 }
 
+/* A worker forwarded a packet between these two. */
+void relay_pair(struct vl1 *vl1, uint64_t dest, uint64_t source, int64_t now_ms)
+{
+    struct peer *dest_peer = peer_in_memory(vl1, dest);
+    struct peer *source_peer = peer_in_memory(vl1, source);
+
+    if (vl1->root && dest_peer != NULL && source_peer != NULL &&
+        pair_is_due(vl1, dest, source, now_ms)) {
+        introduce(vl1, dest_peer, source_peer, now_ms);
+    }
+}
+
 void relay_fragment(struct vl1 *vl1, const struct arrival *at, uint8_t *frag, size_t len)
 {
     if (!may_relay(vl1, at)) {

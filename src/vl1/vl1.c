@@ -674,6 +674,9 @@ void vl1_take(struct vl1 *vl1, const struct dp_gift *gift, int64_t now_ms)
             vl1_dispatch(vl1, peer, &at, gift->data, gift->len, DISPATCH_TESTED);
         }
         break;
+    case DP_GIFT_PAIR:
+        relay_pair(vl1, packet_dest(gift->data), packet_source(gift->data), now_ms);
+        break;
     case DP_GIFT_FRAME:
     default:
         break; /* the layer above has these */

@@ -517,6 +517,7 @@ void surface_report(struct peer *reporter, const struct arrival *at, const struc
 /* ---- relay.c ---- */
 void relay_packet(struct vl1 *vl1, const struct arrival *at, uint8_t *pkt, size_t len);
 void relay_fragment(struct vl1 *vl1, const struct arrival *at, uint8_t *frag, size_t len);
+void relay_pair(struct vl1 *vl1, uint64_t dest, uint64_t source, int64_t now_ms);
 void relay_trust(struct vl1 *vl1, const struct arrival *at);
 
 /* ---- topology.c ---- */
