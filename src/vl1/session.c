@@ -186,6 +186,33 @@ static void session_check(struct peer *peer, int64_t now_ms)
 
 /* ---- routes ---- */
 
+/* True if another path was proved since this one was last heard: the peer may have moved. Only what
+ * we send ourselves shows whether this path still works. */
+static bool is_doubtful(const struct peer *peer, const struct path *path, int64_t now_ms)
+{
+    for (size_t i = 0; i < peer->path_count; i++) {
+        const struct path *p = &peer->paths[i];
+
+        if (p != path && p->learned_ms > path->last_in_ms && path_is_usable(p, now_ms)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Workers do not tell what they relayed: as if it had been something, and nothing had come back. So
+ * a path that is dead by now gives way at once to a newer one. */
+static void route_end(struct peer *peer, const struct dp_route *route)
+{
+    struct path *path = route != NULL ? path_find(peer, route->to.socket, &route->to.remote) : NULL;
+
+    if (path != NULL && path->silent_since_ms == TIME_NEVER) {
+        path->silent_since_ms =
+            path->last_in_ms > peer->route_ms ? path->last_in_ms : peer->route_ms;
+    }
+    dp_route_withdraw(peer->vl1->pub, peer->identity.address);
+}
+
 static void route_check(struct peer *peer, int64_t now_ms)
 {
     struct vl1 *vl1 = peer->vl1;
@@ -199,8 +226,8 @@ static void route_check(struct peer *peer, int64_t now_ms)
     }
     peer->route_due = false;
     path = vl1->root ? path_best(peer, now_ms) : NULL;
-    if (path == NULL || path->lost > 0) { /* while it is tested each packet helps to find out */
-        dp_route_withdraw(vl1->pub, peer->identity.address);
+    if (path == NULL || path->lost > 0 || is_doubtful(peer, path, now_ms)) {
+        route_end(peer, old); /* while it is tested each packet helps to find out */
         return;
     }
     to = way(path);
@@ -220,8 +247,7 @@ static void route_check(struct peer *peer, int64_t now_ms)
     }
 }
 
-/* Workers do not tell what they relayed. So routes go after a while: the next packet comes to us,
- * and its path is watched (path_sent). */
+/* Routes go after a while: the next packet comes to us, and its path is watched (path_sent). */
 static void route_timer(struct timer *timer, int64_t now_ms)
 {
     struct vl1 *vl1 = CONTAINER_OF(timer, struct vl1, route_timer);
@@ -229,10 +255,12 @@ static void route_timer(struct timer *timer, int64_t now_ms)
     size_t at = 0;
 
     while ((node = table_each(&vl1->pub->routes, &at)) != NULL) {
-        const struct peer *peer = peer_in_memory(vl1, node->key);
+        struct peer *peer = peer_in_memory(vl1, node->key);
 
-        if (peer == NULL || now_ms - peer->route_ms >= ROUTE_MS) {
+        if (peer == NULL) {
             dp_route_withdraw(vl1->pub, node->key);
+        } else if (now_ms - peer->route_ms >= ROUTE_MS) {
+            route_end(peer, dp_route_find(vl1->pub, node->key));
         }
     }
     if (vl1->pub->routes.count > 0) {
