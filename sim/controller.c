@@ -124,6 +124,14 @@ uint64_t sim_create_network(struct sim_node *node, const char *json)
     return call(node, path, json);
 }
 
+void sim_set_network(struct sim_node *node, uint64_t nwid, const char *json)
+{
+    char path[64];
+
+    (void)snprintf(path, sizeof(path), "/controller/network/%016llx", (unsigned long long)nwid);
+    (void)call(node, path, json);
+}
+
 void sim_set_member(struct sim_node *node, uint64_t nwid, const struct sim_node *member,
                     const char *json)
 {

@@ -2,6 +2,7 @@
 #include "sim.h"
 
 #include "base/hmap.h"
+#include "datapath/dp.h"
 #include "sim_priv.h"
 #include "wire/mac.h"
 #include "wire/world.h"
@@ -124,12 +125,19 @@ static void env_send(void *ctx, uint32_t socket, const struct inetaddr *to, cons
 static void env_deliver(void *ctx, uint64_t nwid, uint64_t dest_mac, uint64_t source_mac,
                         uint16_t ethertype, const void *payload, size_t len)
 {
-    struct sim_node *node = ctx;
+    sim_deliver(ctx, nwid, dest_mac, source_mac, ethertype, payload, len);
+}
+
+void sim_deliver(struct sim_node *node, uint64_t nwid, uint64_t dest_mac, uint64_t source_mac,
+                 uint16_t ethertype, const void *payload, size_t len)
+{
+    const struct sim_options *options = &node->sim->options;
     const uint8_t *p = payload;
 
-    (void)nwid;
-    (void)dest_mac;
-    (void)source_mac;
+    if (options->frame != NULL) {
+        options->frame(options->frame_ctx, node, nwid, dest_mac, source_mac, ethertype, payload,
+                       len);
+    }
     if (ethertype == ETHERTYPE_TEST && len >= 8) {
         uint32_t index = be32_get(p);
 
@@ -254,6 +262,7 @@ struct sim *sim_new(const struct sim_options *options)
     sim->random = options->seed;
     sim->now_ms = SIM_START_MS;
     sim->verbose = getenv("SIM_VERBOSE") != NULL;
+    sim->options.datapath = options->datapath || getenv("SIM_DATAPATH") != NULL;
     fill_random(&sim->random, sim->world_seed, sizeof(sim->world_seed));
     return sim;
 }
@@ -408,6 +417,9 @@ void sim_start(struct sim_node *node)
     node->online = false;
     node->node = node_new(&env, &node->identity, &options, sim->now_ms);
     assert(node->node != NULL);
+    if (sim->options.datapath) {
+        sim_worker_start(node);
+    }
     sim_set_sockets(node);
 }
 
@@ -429,6 +441,7 @@ void sim_stop(struct sim_node *node, bool abrupt)
     }
     (void)abrupt;
     sim_controller_stop(node);
+    sim_worker_stop(node);
     node_free(node->node, sim->now_ms);
     node->node = NULL;
     node->life++;
@@ -461,12 +474,14 @@ void sim_clock_step(struct sim_node *node, int64_t ms)
 
 static void send_test_frame(struct sim_node *from, uint64_t nwid, uint64_t dest_mac)
 {
-    uint8_t payload[64] = {0};
+    uint8_t frame[ETHERNET_LEN + 64] = {0};
 
-    be32_put(payload, from->index);
-    be32_put(payload + 4, from->frame_serial++);
-    node_send_frame(from->node, nwid, dest_mac, mac_of_member(nwid, from->identity.address),
-                    ETHERTYPE_TEST, payload, sizeof(payload), from->sim->now_ms);
+    mac_put(frame, dest_mac);
+    mac_put(frame + MAC_LEN, mac_of_member(nwid, from->identity.address));
+    be16_put(frame + ETHERNET_LEN - 2, ETHERTYPE_TEST);
+    be32_put(frame + ETHERNET_LEN, from->index);
+    be32_put(frame + ETHERNET_LEN + 4, from->frame_serial++);
+    sim_send(from, nwid, NULL, frame, sizeof(frame));
 }
 
 void sim_frame(struct sim_node *from, struct sim_node *to, uint64_t nwid)
@@ -530,6 +545,42 @@ static void trace_add(struct sim *sim, const struct sim_event *event)
     sim->datagrams++;
 }
 
+/* Take what comes to the same node at the same moment along with a datagram. */
+static size_t pop_batch(struct sim *sim, struct sim_event *first,
+                        struct sim_event *batch[DP_MESSAGES_MAX])
+{
+    size_t count = 1;
+
+    batch[0] = first;
+    while (count < DP_MESSAGES_MAX && sim->event_count > 0 && sim->events[0]->job == NULL &&
+           sim->events[0]->node == first->node && sim->events[0]->at_ms <= sim->now_ms) {
+        batch[count++] = pop(sim);
+    }
+    return count;
+}
+
+static void receive(struct sim *sim, struct sim_event *event)
+{
+    struct sim_node *node = event->node;
+    struct sim_event *batch[DP_MESSAGES_MAX];
+    size_t count;
+
+    if (node->worker == NULL) {
+        trace_add(sim, event);
+        node_receive(node->node, 1, &event->from, event->data, event->len, sim->now_ms);
+        event_delete(event);
+        return;
+    }
+    count = pop_batch(sim, event, batch);
+    for (size_t i = 0; i < count; i++) {
+        trace_add(sim, batch[i]);
+    }
+    sim_worker_receive(node, batch, count);
+    for (size_t i = 0; i < count; i++) {
+        event_delete(batch[i]);
+    }
+}
+
 static void run_event(struct sim *sim, struct sim_event *event)
 {
     struct sim_node *node = event->node;
@@ -543,20 +594,25 @@ static void run_event(struct sim *sim, struct sim_event *event)
 
         event->job = NULL;
         node_job_done(node->node, job, sim->now_ms);
+        event_delete(event);
     } else {
-        trace_add(sim, event);
-        node_receive(node->node, 1, &event->from, event->data, event->len, sim->now_ms);
+        receive(sim, event);
     }
-    event_delete(event);
+    sim_worker_end_input(node);
 }
 
-/* The next deadline of a node and of the controller on it, or -1. */
+static int64_t earlier(int64_t a, int64_t b)
+{
+    return a < 0 || (b >= 0 && b < a) ? b : a;
+}
+
+/* The next deadline of a node, its worker and the controller on it, or -1. */
 static int64_t deadline_of(const struct sim_node *node)
 {
     int64_t at = node->node != NULL ? node_deadline(node->node) : -1;
     int64_t c = node->controller != NULL ? controller_deadline(node->controller) : -1;
 
-    return at < 0 || (c >= 0 && c < at) ? c : at;
+    return earlier(earlier(at, c), sim_worker_deadline(node));
 }
 
 /* Earliest thing to happen at or before limit. */
@@ -590,6 +646,10 @@ static void run_deadlines(struct sim *sim)
             if (node->controller != NULL) {
                 (void)controller_tick(node->controller, sim->now_ms);
             }
+            if (node->worker != NULL) {
+                sim_worker_tick(node);
+            }
+            sim_worker_end_input(node);
         }
     }
 }

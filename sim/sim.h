@@ -11,6 +11,12 @@
 
 struct sim;
 struct sim_node;
+struct vnet_header;
+
+/* A frame was delivered to a node's device. */
+typedef void (*sim_frame_fn)(void *ctx, struct sim_node *node, uint64_t nwid, uint64_t dest_mac,
+                             uint64_t source_mac, uint16_t ethertype, const void *payload,
+                             size_t len);
 
 /* What a NAT does: how ports are mapped and who may answer. */
 enum sim_nat_kind {
@@ -28,7 +34,9 @@ struct sim_options {
     unsigned loss_pct;   /* datagrams lost between sites */
     unsigned dup_pct;    /* datagrams that arrive twice */
     unsigned hash_ms;    /* what a check of an address hash takes */
-    bool trace_frames;   /* keep received frames for sim_frames_seen */
+    bool datapath;       /* nodes have workers; also by SIM_DATAPATH in the environment */
+    sim_frame_fn frame;  /* told of every frame delivered; NULL: nobody */
+    void *frame_ctx;
 };
 
 /* A network without nodes. NULL: out of memory. */
@@ -82,6 +90,14 @@ void sim_clock_step(struct sim_node *node, int64_t ms); /* wall clock only */
  * It is counted at the receiver by sim_frames. */
 void sim_frame(struct sim_node *from, struct sim_node *to, uint64_t nwid);
 
+/* Send a whole Ethernet frame, or a super-frame with its virtio-net header (else NULL), from the
+ * device of a node. */
+void sim_send(struct sim_node *node, uint64_t nwid, const struct vnet_header *vnet,
+              const void *frame, size_t len);
+
+/* Take over what a node's worker noted, if it has one: before counters are looked at. */
+void sim_worker_harvest(struct sim_node *node);
+
 /* Broadcast frame. */
 void sim_broadcast(struct sim_node *from, uint64_t nwid);
 
@@ -103,6 +119,9 @@ void sim_controller(struct sim_node *node);
 
 /* Create a network on it from JSON settings of the controller API; its ID. */
 uint64_t sim_create_network(struct sim_node *node, const char *json);
+
+/* Change a network by JSON settings of the controller API. */
+void sim_set_network(struct sim_node *node, uint64_t nwid, const char *json);
 
 /* Change a member by JSON settings of the controller API, for example {"authorized":true}. */
 void sim_set_member(struct sim_node *node, uint64_t nwid, const struct sim_node *member,

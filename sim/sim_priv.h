@@ -66,6 +66,7 @@ struct sim_node {
     uint32_t frame_serial;
     uint64_t wakeups;
     struct controller *controller; /* NULL: none */
+    struct sim_worker *worker;     /* of the data path; NULL: the engine is alone */
 };
 
 struct sim_cut {
@@ -98,6 +99,21 @@ void sim_push(struct sim *sim, struct sim_event *event);
 void sim_place(struct sim_node *node, enum sim_nat_kind kind);
 void sim_transmit(struct sim_node *from, const struct inetaddr *to, const void *data, size_t len,
                   unsigned ttl);
+void sim_deliver(struct sim_node *node, uint64_t nwid, uint64_t dest_mac, uint64_t source_mac,
+                 uint16_t ethertype, const void *payload, size_t len);
+
+/* datapath.c: the worker of a node that was just started, or is about to stop. */
+void sim_worker_start(struct sim_node *node);
+void sim_worker_stop(struct sim_node *node);
+
+/* Datagrams that came at the same moment. */
+void sim_worker_receive(struct sim_node *node, struct sim_event *const *events, size_t count);
+
+/* After every input of a node, and when its deadline has come; nothing without a worker. */
+void sim_worker_end_input(struct sim_node *node);
+int64_t sim_worker_deadline(const struct sim_node *node);
+void sim_worker_tick(struct sim_node *node);
+
 void sim_set_sockets(struct sim_node *node);
 void sim_controller_start(struct sim_node *node);
 void sim_controller_stop(struct sim_node *node);
