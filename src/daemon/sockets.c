@@ -8,10 +8,14 @@
 #include "os/udp.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { SOCKETS_MAX = 256 };
+enum {
+    SOCKETS_MAX = 256,
+    BUFFER_MUCH = UDP_BUFFER_DEFAULT / 2, /* less is worth a warning */
+};
 
 /* One address and port: as many sockets as the workers want, which serve them; the first is used by
  * control to send, too. */
@@ -97,6 +101,50 @@ void sockets_hold(struct sockets *sockets, bool held)
     }
 }
 
+static void usock_info(const struct usock *s, struct socket_info *ret)
+{
+    *ret = (struct socket_info){.id = usock_id(s),
+                                .local = s->target.ip,
+                                .offloads = UDP_OFFLOAD_ALL,
+                                .receive_buffer = UINT32_MAX,
+                                .send_buffer = UINT32_MAX};
+    ret->local.port = s->port;
+    (void)snprintf(ret->device, sizeof(ret->device), "%s", s->target.device);
+    for (; ret->count < TAP_QUEUES_MAX && s->udp[ret->count] != NULL; ret->count++) {
+        struct udp_info info;
+        udp_info(s->udp[ret->count], &info);
+        ret->offloads &= info.offloads;
+        ret->receive_buffer = info.rcvbuf < ret->receive_buffer ? info.rcvbuf : ret->receive_buffer;
+        ret->send_buffer = info.sndbuf < ret->send_buffer ? info.sndbuf : ret->send_buffer;
+        ret->kernel_drops += info.kernel_drops;
+        ret->send_errors += info.tx_errors;
+        ret->gso_replays += info.gso_replays;
+        ret->truncated += info.rx_truncated;
+    }
+}
+
+/* Say what was obtained, and once what to do if that is little (D-25). */
+static void log_bound(struct usock *s)
+{
+    char text[INETADDR_TEXT_LEN];
+    struct socket_info info;
+    usock_info(s, &info);
+    inetaddr_print(&info.local, text);
+    log_write(
+        LOG_LEVEL_INFO, "udp",
+        "bound address=%s device=%s sockets=%u receive_buffer=%u send_buffer=%u gso=%d gro=%d",
+        text, info.device, info.count, info.receive_buffer, info.send_buffer,
+        (info.offloads & UDP_OFFLOAD_GSO) != 0, (info.offloads & UDP_OFFLOAD_GRO) != 0);
+    if (!s->owner->warned &&
+        (info.receive_buffer < BUFFER_MUCH || info.send_buffer < BUFFER_MUCH)) {
+        s->owner->warned = true;
+        log_write(LOG_LEVEL_WARN, "udp",
+                  "socket buffers are small, bursts will be lost: set sysctl net.core.rmem_max and "
+                  "net.core.wmem_max to %u, or start with CAP_NET_ADMIN",
+                  (unsigned)UDP_BUFFER_DEFAULT);
+    }
+}
+
 /* Open them. Bound to the address, not to the device: we stay reachable at it
  * through every interface. */
 static int usock_bind(struct usock *s)
@@ -140,6 +188,7 @@ static int usock_open(struct sockets *owner, const struct bind_target *target, u
     if (owner->held) {
         hold(s);
     }
+    log_bound(s);
     return 0;
 }
 
@@ -252,7 +301,6 @@ static bool open_missing(struct sockets *sockets, const struct bind_target *targ
                   target->device, strerror(-err));
         return false;
     }
-    log_write(LOG_LEVEL_INFO, "udp", "bound address=%s device=%s", text, target->device);
     return true;
 }
 
@@ -383,18 +431,33 @@ struct inetaddr sockets_local(const struct sockets *sockets, uint32_t id)
     return local;
 }
 
+static int compare_infos(const void *a, const void *b)
+{
+    const struct socket_info *x = a;
+    const struct socket_info *y = b;
+    return x->id < y->id ? -1 : x->id > y->id;
+}
+
+size_t sockets_info(const struct sockets *sockets, struct socket_info *out, size_t cap)
+{
+    size_t count = 0;
+    struct hmap_node *node = NULL;
+    while ((node = hmap_each(&sockets->by_id, node)) != NULL && count < cap) {
+        usock_info(usock_of(node), &out[count++]);
+    }
+    qsort(out, count, sizeof(*out), compare_infos);
+    return count;
+}
+
 void sockets_drops(const struct sockets *sockets, uint64_t *ret_kernel, uint64_t *ret_tx)
 {
     *ret_kernel = 0;
     *ret_tx = sockets->outbox.lost;
     struct hmap_node *node = NULL;
     while ((node = hmap_each(&sockets->by_id, node)) != NULL) {
-        const struct usock *s = usock_of(node);
-        for (size_t i = 0; i < TAP_QUEUES_MAX && s->udp[i] != NULL; i++) {
-            struct udp_info info;
-            udp_info(s->udp[i], &info);
-            *ret_kernel += info.kernel_drops;
-            *ret_tx += info.tx_errors;
-        }
+        struct socket_info info;
+        usock_info(usock_of(node), &info);
+        *ret_kernel += info.kernel_drops;
+        *ret_tx += info.send_errors;
     }
 }

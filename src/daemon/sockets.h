@@ -1,5 +1,5 @@
-/* The underlay sockets of the daemon: which exist follows the system and the settings; what they
- * receive goes into the engine. Source: spec 05 sections 6.5 to 6.8; SV-66 to SV-70, SV-88 to
+/* The underlay sockets of the daemon: which exist follows the system and the settings; the workers
+ * serve them. Source: spec 05 sections 6.5 to 6.8; SV-66 to SV-70, SV-88 to
  * SV-92. */
 #pragma once
 
@@ -15,12 +15,28 @@
 
 struct service;
 
+/* One address and port: what its sockets obtained and lost. */
+struct socket_info {
+    uint32_t id;
+    struct inetaddr local;
+    char device[NET_NAME_LEN]; /* the interface that has the address, empty: not known */
+    unsigned count;            /* of sockets, among which the system spreads flows */
+    unsigned offloads;         /* enum udp_offload bits all of them have */
+    uint32_t receive_buffer;   /* bytes granted, of the one with least */
+    uint32_t send_buffer;
+    uint64_t kernel_drops; /* sums: datagrams for which there was no buffer */
+    uint64_t send_errors;  /* datagrams or runs the system refused */
+    uint64_t gso_replays;  /* runs it refused to cut, sent singly */
+    uint64_t truncated;    /* datagrams that were too long */
+};
+
 struct sockets {
     struct service *svc;
     struct hmap by_id;     /* struct usock */
     uint32_t next_id;      /* numbers are never used again */
     bool held;             /* sockets are tied to their interfaces */
     bool relay;            /* the TCP relay is one of the sockets */
+    bool warned;           /* that the system grants small buffers */
     struct udp_bulk *bulk; /* buffers and vectors, both ways */
     struct outbox outbox;
 };
@@ -57,6 +73,9 @@ size_t sockets_list(const struct sockets *sockets, struct inetaddr *out, size_t 
 
 /* Local address of a socket; nil if it is gone. */
 struct inetaddr sockets_local(const struct sockets *sockets, uint32_t id);
+
+/* What there is, in order of creation: writes up to cap, returns how many were written. */
+size_t sockets_info(const struct sockets *sockets, struct socket_info *out, size_t cap);
 
 /* Sums over all sockets, for metrics: datagrams the kernel dropped, datagrams that did not leave.
  */

@@ -13,7 +13,7 @@
 
 enum {
     UDP_BATCH_MAX = 32,            /* datagrams a call moves at most */
-    UDP_BUFFER_DEFAULT = 4u << 20, /* socket buffers asked for (spec 05 section 12) */
+    UDP_BUFFER_DEFAULT = 8u << 20, /* socket buffers asked for (spec 09 section 6.9) */
     UDP_PAYLOAD_MAX = 10324,       /* largest datagram a peer may send us (spec 02) */
     UDP_PORT_RANDOM_FIRST = 20000, /* random ports (spec 05 section 6.7) */
     UDP_PORT_RANDOM_LAST = 65499,

@@ -1,4 +1,4 @@
-/* UDP sockets on loopback. Checklist: SV-93, SV-119; ports of spec 05 section 6.7. */
+/* UDP sockets on loopback. Checklist: SV-93, SV-119, D-25; ports of spec 05 section 6.7. */
 #include "os/udp.h"
 
 #include <arpa/inet.h>
@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -291,6 +292,62 @@ static void test_buffers_and_drops(void **state)
     udp_close(b);
 }
 
+/* What the system grants those who may not pass its limit, or 0 if it does not tell. */
+static uint32_t limit_of(const char *name)
+{
+    char path[64];
+    unsigned limit = 0;
+
+    (void)snprintf(path, sizeof(path), "/proc/sys/net/core/%s", name);
+    FILE *in = fopen(path, "r");
+    if (in != NULL) {
+        (void)!fscanf(in, "%u", &limit);
+        (void)fclose(in);
+    }
+    return limit < UDP_BUFFER_DEFAULT ? limit : UDP_BUFFER_DEFAULT;
+}
+
+static bool may_force(void)
+{
+    int fd = socket(AF_INET, SOCK_DGRAM, 0);
+    int value = 65536;
+    bool may = setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &value, sizeof(value)) == 0;
+
+    (void)close(fd);
+    return may;
+}
+
+/* D-25: 8 MiB where we may, else as much as the system's limit, told without its doubling. */
+static void test_default_buffers(void **state)
+{
+    uint32_t receive = may_force() ? UDP_BUFFER_DEFAULT : limit_of("rmem_max");
+    uint32_t send = may_force() ? UDP_BUFFER_DEFAULT : limit_of("wmem_max");
+    struct udp_socket *s = open_at("127.0.0.1/0");
+    struct udp_info info;
+
+    (void)state;
+    assert_int_equal(UDP_BUFFER_DEFAULT, 8 << 20);
+    if (receive == 0 || send == 0) {
+        udp_close(s);
+        skip();
+    }
+    udp_info(s, &info);
+    udp_close(s);
+    assert_int_equal(info.rcvbuf, receive);
+    assert_int_equal(info.sndbuf, send);
+}
+
+/* The same without the right to pass the limit: capabilities go with the user. */
+static void test_default_buffers_of_a_user(void **state)
+{
+    if (geteuid() != 0 || !may_force() || seteuid(65534) != 0) {
+        skip();
+    }
+    assert_false(may_force());
+    test_default_buffers(state);
+    assert_int_equal(seteuid(0), 0);
+}
+
 static void test_open_errors(void **state)
 {
     struct udp_socket *a = open_at("127.0.0.1/0");
@@ -358,6 +415,8 @@ int main(void)
         cmocka_unit_test(test_large_and_truncated_datagrams),
         cmocka_unit_test(test_errors_do_not_stop_a_batch),
         cmocka_unit_test(test_buffers_and_drops),
+        cmocka_unit_test(test_default_buffers),
+        cmocka_unit_test(test_default_buffers_of_a_user),
         cmocka_unit_test(test_open_errors),
         cmocka_unit_test(test_ports),
     };
