@@ -38,10 +38,18 @@ void hmap_init(struct hmap *map, uint64_t seed)
     *map = (struct hmap){.seed = seed};
 }
 
+void hmap_expect(struct hmap *map, size_t nodes)
+{
+    map->least = HMAP_FIRST_BUCKETS;
+    while (map->least < nodes) {
+        map->least *= 2;
+    }
+}
+
 void hmap_done(struct hmap *map)
 {
     free(map->buckets);
-    *map = (struct hmap){.seed = map->seed};
+    *map = (struct hmap){.seed = map->seed, .least = map->least};
 }
 
 static int hmap_resize(struct hmap *map, size_t buckets)
@@ -76,7 +84,7 @@ int hmap_insert(struct hmap *map, struct hmap_node *node, uint64_t key)
     struct hmap_node **b;
 
     if (map->buckets == NULL) {
-        if (hmap_resize(map, HMAP_FIRST_BUCKETS) < 0) {
+        if (hmap_resize(map, map->least > 0 ? map->least : HMAP_FIRST_BUCKETS) < 0) {
             return -ENOMEM;
         }
     } else if (map->count > map->mask) {
@@ -106,7 +114,8 @@ void hmap_remove(struct hmap *map, struct hmap_node *node)
     *at = node->next;
     node->next = NULL;
     map->count--;
-    if (map->mask + 1 > HMAP_FIRST_BUCKETS && map->count < (map->mask + 1) / 8) {
+    if (map->mask + 1 > HMAP_FIRST_BUCKETS && map->mask + 1 > map->least &&
+        map->count < (map->mask + 1) / 8) {
         (void)!hmap_resize(map, (map->mask + 1) / 2); /* keeping the larger array is the fallback */
     }
     skip_empty(map);

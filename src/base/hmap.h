@@ -18,11 +18,16 @@ struct hmap {
     size_t mask;  /* bucket count - 1; buckets is NULL while empty */
     size_t count; /* nodes */
     size_t first; /* no bucket below this one is in use */
+    size_t least; /* buckets it never has fewer of, once it has any; 0: no such bound */
     uint64_t seed;
 };
 
 /* Empty map; seed should be random. Allocates nothing. */
 void hmap_init(struct hmap *map, uint64_t seed);
+
+/* Expect up to so many nodes, again and again: up to there it neither grows nor shrinks after the
+ * first insertion. Before that, or after hmap_done. */
+void hmap_expect(struct hmap *map, size_t nodes);
 
 /* Release the bucket array. The nodes belong to the caller. */
 void hmap_done(struct hmap *map);

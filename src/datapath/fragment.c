@@ -16,7 +16,7 @@
 enum {
     MTU_MIN = 64,     /* any value that leaves room for headers */
     PART_ROOM = 1536, /* data bytes of a part buffer that is kept for reuse */
-    POOL_MAX = 64,    /* blocks kept for reuse, of each kind */
+    BUSY = 128,       /* incomplete packets and parts that come and go without allocating */
 };
 
 bool fragment_is_needed(size_t len, size_t mtu)
@@ -141,7 +141,7 @@ static void pool_give(struct assembly_pool *pool, void *block)
 {
     struct list *link = block;
 
-    if (pool->count >= POOL_MAX) {
+    if (pool->count >= BUSY) {
         free(block);
         return;
     }
@@ -172,6 +172,8 @@ void assembly_init(struct assembly *a, uint64_t seed)
     memset(a, 0, sizeof(*a));
     hmap_init(&a->sets, seed);
     hmap_init(&a->sources, hash_mix(seed, 1));
+    hmap_expect(&a->sets, BUSY);
+    hmap_expect(&a->sources, BUSY);
     list_init(&a->by_age);
     for (size_t i = 0; i < COUNT_OF(a->by_weight); i++) {
         list_init(&a->by_weight[i]);

@@ -169,6 +169,38 @@ static void test_buckets_follow_count(void **state)
 }
 
 /* Keys that differ in few bits spread over the buckets, and seeds change the order. */
+static void test_expected_nodes_move_no_buckets(void **state)
+{
+    static struct item items[200];
+    struct hmap_node **buckets;
+    struct hmap map;
+
+    (void)state;
+    hmap_init(&map, 5);
+    hmap_expect(&map, 100);
+    assert_null(map.buckets);
+    assert_int_equal(hmap_insert(&map, &items[0].node, 0), 0);
+    buckets = map.buckets;
+    for (unsigned round = 0; round < 3; round++) {
+        for (uint64_t i = 1; i < 100; i++) {
+            assert_int_equal(hmap_insert(&map, &items[i].node, i), 0);
+        }
+        for (uint64_t i = 1; i < 100; i++) {
+            hmap_remove(&map, &items[i].node);
+        }
+        assert_ptr_equal(map.buckets, buckets);
+    }
+    for (uint64_t i = 1; i < 200; i++) { /* more is allowed */
+        assert_int_equal(hmap_insert(&map, &items[i].node, i), 0);
+    }
+    for (uint64_t i = 0; i < 200; i++) {
+        assert_ptr_equal(hmap_find(&map, i), &items[i].node);
+        hmap_remove(&map, &items[i].node);
+    }
+    assert_int_equal(map.mask + 1, 128);
+    hmap_done(&map);
+}
+
 static void test_hash_spreads(void **state)
 {
     unsigned hits[256] = {0};
@@ -192,6 +224,7 @@ int main(void)
         cmocka_unit_test(test_empty_map),
         cmocka_unit_test(test_random_operations_match_model),
         cmocka_unit_test(test_buckets_follow_count),
+        cmocka_unit_test(test_expected_nodes_move_no_buckets),
         cmocka_unit_test(test_hash_spreads),
     };
 
