@@ -29,6 +29,23 @@ static int write_section(struct cli *cli, FILE *out, const char *title, const ch
     return 0;
 }
 
+/* What only this program's service tells; others answer 404. */
+static void write_datapath(struct cli *cli, FILE *out)
+{
+    struct answer answer;
+    if (client_request(&cli->client, "GET", "/datapath", NULL, &answer) < 0) {
+        return;
+    }
+    json_t *value = answer.status == 200 ? json_loadb(answer.body, answer.len, 0, NULL) : NULL;
+    if (value != NULL) {
+        (void)fputs("data path\n", out);
+        format_json(out, value);
+        (void)fputc('\n', out);
+    }
+    json_decref(value);
+    answer_done(&answer);
+}
+
 static void write_interfaces(FILE *out)
 {
     struct net *net = NULL;
@@ -75,6 +92,9 @@ int dump_run(struct cli *cli)
     int status = 0;
     for (size_t i = 0; i < COUNT_OF(sections) && status == 0; i++) {
         status = write_section(cli, out, sections[i][0], sections[i][1]);
+    }
+    if (status == 0) {
+        write_datapath(cli, out);
     }
     write_interfaces(out);
     if (fclose(out) != 0) {

@@ -7,6 +7,7 @@
 
 #include <jansson.h>
 #include <stdint.h>
+#include <stdio.h>
 
 /* panlan up [--root IP/PORT]... [--name NAME]: planet, controller, network on this machine. */
 int up_run(struct cli *cli);
@@ -20,6 +21,12 @@ int invite_join(struct cli *cli, const char *text);
 /* panlan net ..., panlan member ... */
 int net_run(struct cli *cli);
 int member_run(struct cli *cli);
+
+/* panlan datapath */
+int datapath_run(struct cli *cli);
+
+/* Its text, from the object of the API. Pure. */
+void format_datapath(FILE *out, const json_t *value);
 
 /* Read the planet file of a home. Returns 0; -ENOENT; -EBADMSG; negative errno. */
 MUST_CHECK int own_planet_read(const char *home, struct world *ret);

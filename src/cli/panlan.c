@@ -28,6 +28,7 @@ static int help(FILE *out)
         "  join INVITATION | NETWORK         join a network, starting the service if need be\n"
         "  leave NETWORK                     leave a network\n"
         "  networks, peers, moons            what this node knows\n"
+        "  datapath                          how frames are carried here, what was lost\n"
         "  get NETWORK NAME                  one property of a network\n"
         "  set NETWORK NAME=VALUE            allowManaged allowGlobal allowDefault allowDNS\n"
         "  invite NETWORK [--uses N] [--expires 30m|12h|7d|never]\n"
@@ -187,7 +188,7 @@ int panlan_main(int argc, char **argv)
         int (*run)(struct cli *cli);
     } table[] = {{"service", cmd_service}, {"identity", cmd_identity}, {"up", up_run},
                  {"down", spawn_stop},     {"invite", invite_run},     {"join", cmd_join},
-                 {"net", net_run},         {"member", member_run}};
+                 {"net", net_run},         {"member", member_run},     {"datapath", datapath_run}};
     struct cli cli = {.name = "panlan", .plain = true, .client = {.host = "127.0.0.1"}};
     const char *home = NULL;
     int status = parse_words(&cli, argc, argv, &home);

@@ -6,6 +6,7 @@
 #include "daemon/api_json.h"
 #include "daemon/api_priv.h"
 #include "daemon/auth.h"
+#include "daemon/datapath_info.h"
 #include "daemon/metrics.h"
 #include "daemon/service_priv.h"
 #include "os/clock.h"
@@ -241,6 +242,18 @@ static bool handle_bond(struct api_call *call, const char *path)
     return false;
 }
 
+/* GET /datapath: what the threads that carry frames obtained and did; the reference has none. */
+static void reply_datapath(struct api_call *call)
+{
+    struct datapath_info info;
+    if (datapath_info_read(call->svc, &info) < 0) {
+        api_reply_empty(call, 500);
+        return;
+    }
+    api_reply_json(call, 200, datapath_info_json(&info));
+    datapath_info_done(&info);
+}
+
 static bool handle_simple(struct api_call *call, const char *path)
 {
     if (!call->read) {
@@ -250,6 +263,8 @@ static bool handle_simple(struct api_call *call, const char *path)
         reply_status(call, api_json_status);
     } else if (strcmp(path, "/health") == 0) {
         reply_status(call, api_json_health);
+    } else if (strcmp(path, "/datapath") == 0) {
+        reply_datapath(call);
     } else if (strcmp(path, "/metrics") == 0) {
         reply_take(call, 200, "text/plain; version=0.0.4; charset=utf-8", metrics_text(call->svc));
     } else {

@@ -3,12 +3,14 @@
 #include "daemon/metrics.h"
 
 #include "controller/controller.h"
+#include "daemon/datapath_info.h"
 #include "daemon/service_priv.h"
 #include "wire/packet.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 
 enum {
@@ -276,6 +278,131 @@ static void write_engine(FILE *out, const struct service *svc)
     }
 }
 
+/* ---- the data path ---- */
+
+/* Name of an interface as a label: the system lets it hold nearly anything. */
+static void put_device(FILE *out, const char *name)
+{
+    static const char plain[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.:@";
+    for (; *name != '\0'; name++) {
+        (void)fputc(strchr(plain, *name) != NULL ? *name : '_', out);
+    }
+}
+
+/* One value of a socket; label and its text: a further one, or NULL. */
+static void write_of_socket(FILE *out, const char *name, const struct socket_info *s,
+                            const char *label, const char *text, uint64_t value)
+{
+    char address[INETADDR_TEXT_LEN];
+    inetaddr_print(&s->local, address);
+    (void)fprintf(out, "%s{address=\"%s\",device=\"", name, address);
+    put_device(out, s->device);
+    (void)fputc('"', out);
+    if (label != NULL) {
+        (void)fprintf(out, ",%s=\"%s\"", label, text);
+    }
+    (void)fprintf(out, "} %" PRIu64 "\n", value);
+}
+
+/* The same of a device. */
+static void write_of_device(FILE *out, const char *name, const struct device_info *d,
+                            const char *label, const char *text, uint64_t value)
+{
+    (void)fprintf(out, "%s{device=\"", name);
+    put_device(out, d->name);
+    (void)fprintf(out, "\",network_id=\"%016" PRIx64 "\"", d->nwid);
+    if (label != NULL) {
+        (void)fprintf(out, ",%s=\"%s\"", label, text);
+    }
+    (void)fprintf(out, "} %" PRIu64 "\n", value);
+}
+
+static void write_sockets(FILE *out, const struct datapath_info *info)
+{
+    static const char *const names[] = {"panlan_udp_kernel_drops", "panlan_udp_send_errors",
+                                        "panlan_udp_gso_replays", "panlan_udp_truncated"};
+    static const char *const help[] = {
+        "datagrams the system had no buffer for", "datagrams and runs the system refused to send",
+        "runs the system refused to cut, sent singly", "datagrams that were too long"};
+    const struct offload_name *offload;
+    for (size_t f = 0; f < COUNT_OF(names); f++) {
+        family(out, names[f], "counter", help[f]);
+        for (size_t i = 0; i < info->socket_count; i++) {
+            const struct socket_info *s = &info->sockets[i];
+            const uint64_t values[] = {s->kernel_drops, s->send_errors, s->gso_replays,
+                                       s->truncated};
+            write_of_socket(out, names[f], s, NULL, NULL, values[f]);
+        }
+    }
+    family(out, "panlan_udp_buffer_bytes", "gauge", "socket buffer granted");
+    for (size_t i = 0; i < info->socket_count; i++) {
+        const struct socket_info *s = &info->sockets[i];
+        write_of_socket(out, "panlan_udp_buffer_bytes", s, "direction", "rx", s->receive_buffer);
+        write_of_socket(out, "panlan_udp_buffer_bytes", s, "direction", "tx", s->send_buffer);
+    }
+    family(out, "panlan_udp_offload", "gauge", "1 if the socket has it");
+    for (size_t i = 0; i < info->socket_count; i++) {
+        for (size_t b = 0; (offload = datapath_udp_offload(b)) != NULL; b++) {
+            write_of_socket(out, "panlan_udp_offload", &info->sockets[i], "offload", offload->name,
+                            (info->sockets[i].offloads & offload->bit) != 0);
+        }
+    }
+}
+
+static void write_devices(FILE *out, const struct datapath_info *info)
+{
+    const struct offload_name *offload;
+    family(out, "panlan_device_offload", "gauge", "1 if the device has it");
+    for (size_t i = 0; i < info->device_count; i++) {
+        for (size_t b = 0; (offload = datapath_tap_offload(b)) != NULL; b++) {
+            write_of_device(out, "panlan_device_offload", &info->devices[i], "offload",
+                            offload->name, (info->devices[i].offloads & offload->bit) != 0);
+        }
+    }
+    family(out, "panlan_device_refused", "counter", "super-frames refused, written in segments");
+    for (size_t i = 0; i < info->device_count; i++) {
+        write_of_device(out, "panlan_device_refused", &info->devices[i], NULL, NULL,
+                        info->devices[i].io.refused);
+    }
+    family(out, "panlan_device_full", "counter", "frames the device did not take");
+    for (size_t i = 0; i < info->device_count; i++) {
+        write_of_device(out, "panlan_device_full", &info->devices[i], NULL, NULL,
+                        info->devices[i].io.full);
+    }
+}
+
+static void write_datapath(FILE *out, const struct service *svc)
+{
+    struct datapath_info info;
+    if (datapath_info_read(svc, &info) < 0) {
+        return;
+    }
+    write_value(out, "panlan_workers", "gauge", "threads of the data path", info.workers.count);
+    family(out, "panlan_kernel_info", "gauge", "code chosen for this processor");
+    (void)fprintf(
+        out, "panlan_kernel_info{aes=\"%s\",checksum=\"%s\",poly1305=\"%s\",salsa20=\"%s\"} 1\n",
+        info.aes, info.checksum, info.poly1305, info.salsa20);
+    write_value(out, "panlan_datapath_handled", "counter",
+                "frames and relayed packets workers handled", datapath_handled(&info.workers));
+    write_value(out, "panlan_datapath_given", "counter",
+                "frames, packets and datagrams workers left to the engine",
+                info.workers.counts[DP_GIVEN]);
+    family(out, "panlan_datapath", "counter", "counters of the workers");
+    for (size_t i = 0; i < DP_COUNTS; i++) {
+        (void)fprintf(out, "panlan_datapath{name=\"%s\"} %" PRIu64 "\n", dp_count_name(i),
+                      info.workers.counts[i]);
+    }
+    write_sockets(out, &info);
+    write_devices(out, &info);
+    family(out, "panlan_drops", "counter", "packets and frames dropped, by engine and workers");
+    for (size_t i = 0; i < info.drop_count; i++) {
+        (void)fprintf(out, "panlan_drops{reason=\"%s\"} %" PRIu64 "\n", info.drops[i].reason,
+                      info.drops[i].count);
+    }
+    datapath_info_done(&info);
+}
+
 static double seconds(const struct timeval *t)
 {
     return (double)t->tv_sec + (double)t->tv_usec / 1e6;
@@ -312,6 +439,7 @@ char *metrics_text(struct service *svc)
     write_peers(out, svc);
     write_controller(out, svc);
     write_engine(out, svc);
+    write_datapath(out, svc);
     write_process(out, svc);
     if (fclose(out) != 0) {
         free(text);

@@ -42,6 +42,7 @@ struct port {
     struct managed_policy policy;
     struct managed_applied applied;
     struct dns_setting dns; /* given to the system */
+    uint64_t refused;       /* super-frames of the engine that the device refused */
 };
 
 static struct port *port_of(struct hmap_node *node)
@@ -91,6 +92,7 @@ static void write_cut(struct ports *ports, struct port *port, const struct merge
     struct offload_split split;
     struct offload_frame frame;
     uint8_t *block = malloc(out->len);
+    port->refused++;
     if (block == NULL) {
         return;
     }
@@ -327,8 +329,13 @@ static void open_device(struct port *port, const struct node_network_info *info)
     }
     if (port->error == 0) {
         port->scan = true;
-        log_write(LOG_LEVEL_INFO, "port", "device up network=%016llx device=%s",
-                  (unsigned long long)info->nwid, tap_name(port->tap));
+        port->refused = 0;
+        unsigned offloads = tap_offloads(port->tap);
+        log_write(LOG_LEVEL_INFO, "port",
+                  "device up network=%016llx device=%s vnet=%d csum=%d tso=%d uso=%d",
+                  (unsigned long long)info->nwid, tap_name(port->tap),
+                  (offloads & TAP_OFFLOAD_VNET) != 0, (offloads & TAP_OFFLOAD_CSUM) != 0,
+                  (offloads & TAP_OFFLOAD_TSO4) != 0, (offloads & TAP_OFFLOAD_USO) != 0);
     } else {
         schedule_retry(port, before == 0 ? RETRY_FIRST_MS : RETRY_NEXT_MS);
     }
@@ -617,6 +624,36 @@ int ports_info(const struct ports *ports, uint64_t nwid, struct port_info *ret)
                               .error = port->error < 0 ? PORT_ERROR_NO_DEVICE : 0,
                               .policy = port->policy};
     return 0;
+}
+
+static int compare_devices(const void *a, const void *b)
+{
+    const struct device_info *x = a;
+    const struct device_info *y = b;
+    return x->nwid < y->nwid ? -1 : x->nwid > y->nwid;
+}
+
+size_t ports_devices(const struct ports *ports, struct device_info *out, size_t cap)
+{
+    const struct workers *workers = ports->svc->workers;
+    size_t count = 0;
+    struct hmap_node *node = NULL;
+    while ((node = hmap_each(&ports->by_nwid, node)) != NULL && count < cap) {
+        const struct port *port = port_of(node);
+        if (port->tap == NULL) {
+            continue;
+        }
+        struct device_info *info = &out[count++];
+        *info = (struct device_info){.nwid = port->node.key,
+                                     .name = tap_name(port->tap),
+                                     .mtu = tap_mtu(port->tap),
+                                     .queues = workers_queues(workers),
+                                     .offloads = tap_offloads(port->tap)};
+        workers_device(workers, info->nwid, &info->io);
+        info->io.refused += port->refused;
+    }
+    qsort(out, count, sizeof(*out), compare_devices);
+    return count;
 }
 
 int ports_set_policy(struct ports *ports, uint64_t nwid, const struct managed_policy *policy)

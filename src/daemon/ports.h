@@ -5,6 +5,7 @@
 
 #include "base/attr.h"
 #include "base/hmap.h"
+#include "daemon/workers.h"
 #include "datapath/merge.h"
 #include "node/node.h"
 #include "os/managed.h"
@@ -76,6 +77,19 @@ struct port_info {
 
 /* Returns 0; -ENOENT. */
 MUST_CHECK int ports_info(const struct ports *ports, uint64_t nwid, struct port_info *ret);
+
+/* A device: what it obtained, and what was lost there. */
+struct device_info {
+    uint64_t nwid;
+    const char *name; /* borrowed until the next input */
+    uint32_t mtu;
+    unsigned queues;
+    unsigned offloads; /* obtained, enum tap_offload bits */
+    struct workers_device io;
+};
+
+/* Devices by network ID: writes up to cap, returns how many were written. */
+size_t ports_devices(const struct ports *ports, struct device_info *out, size_t cap);
 
 /* Replace the local settings of a network, store and apply them. Returns 0; -ENOENT; negative errno
  * of the file (applied all the same). */

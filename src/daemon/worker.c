@@ -137,6 +137,7 @@ static void write_cut(struct worker *w, struct source *device, unsigned queue,
     struct offload_frame frame;
 
     dp_add(&w->device_cut, 1);
+    dp_add(&device->refused, 1);
     merge_output_copy(out, w->scratch);
     if (offload_split_begin(&split, &out->vnet, w->scratch, out->len, w->checksum) > 0) {
         while (offload_split_next(&split, &frame)) {
@@ -166,6 +167,7 @@ static void on_write(void *ctx, uint64_t nwid, const struct merge_output *out)
         write_cut(w, device, queue, out);
     } else if (err < 0) {
         dp_add(&w->device_full, out->frames);
+        dp_add(&device->full, out->frames);
     }
 }
 

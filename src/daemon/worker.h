@@ -33,8 +33,10 @@ struct source {
     struct tap *tap;                      /* NULL: a socket */
     struct udp_socket *udp[WORKER_LANES]; /* by lane */
     int64_t deficits[WORKER_LANES];       /* bytes a lane may still give, the worker's */
-    unsigned kinds;                       /* what may be merged, the worker's */
-    unsigned refusals; /* super-frames the device refused since the time below, the worker's */
+    _Atomic unsigned kinds;               /* what may be merged, the worker's */
+    _Atomic uint64_t refused;             /* super-frames the device refused, which were cut */
+    _Atomic uint64_t full;                /* frames it did not take */
+    unsigned refusals; /* super-frames refused since the time below, the worker's */
     int64_t refused_ms;
 };
 

@@ -424,7 +424,8 @@ void workers_stop(struct workers *workers)
 
 void workers_stats(const struct workers *workers, struct workers_stats *ret)
 {
-    *ret = (struct workers_stats){.count = workers->count};
+    *ret = (struct workers_stats){.count = workers->count, .lanes = workers->lanes};
+    published_totals(workers->pub, ret->counts);
     for (unsigned i = 0; i < workers->count; i++) {
         const struct worker *w = workers->list[i];
 
@@ -436,5 +437,23 @@ void workers_stats(const struct workers *workers, struct workers_stats *ret)
         for (size_t r = 0; r < WORKER_RINGS; r++) {
             ret->ring_full[r] += atomic_load_explicit(&w->rings[r].full, memory_order_relaxed);
         }
+    }
+}
+
+void workers_device(const struct workers *workers, uint64_t nwid, struct workers_device *ret)
+{
+    *ret = (struct workers_device){.kinds = MERGE_ALL};
+    for (unsigned i = 0; i < workers->count; i++) {
+        struct table_node *node = table_find(&workers->list[i]->devices, nwid);
+
+        if (node == NULL) { /* all serve a device, or none */
+            ret->kinds = 0;
+            return;
+        }
+        const struct source *source = CONTAINER_OF(node, struct source, by_nwid);
+
+        ret->kinds &= atomic_load_explicit(&source->kinds, memory_order_relaxed);
+        ret->refused += atomic_load_explicit(&source->refused, memory_order_relaxed);
+        ret->full += atomic_load_explicit(&source->full, memory_order_relaxed);
     }
 }

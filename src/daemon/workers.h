@@ -5,6 +5,7 @@
 #pragma once
 
 #include "base/attr.h"
+#include "datapath/published.h"
 #include "os/tap.h"
 #include "os/udp.h"
 
@@ -18,12 +19,21 @@ struct workers;
 /* What the workers did, summed. */
 struct workers_stats {
     unsigned count;    /* of workers */
+    unsigned lanes;    /* of each */
     uint64_t rx_bytes; /* UDP payload */
     uint64_t tx_bytes;
-    uint64_t lost;         /* datagrams the sockets had no room for */
-    uint64_t device_full;  /* frames a device did not take */
-    uint64_t device_cut;   /* super-frames a device refused, written in segments */
-    uint64_t ring_full[3]; /* gifts lost: opened packets, frames, others */
+    uint64_t lost;              /* datagrams the sockets had no room for */
+    uint64_t device_full;       /* frames a device did not take */
+    uint64_t device_cut;        /* super-frames a device refused, written in segments */
+    uint64_t ring_full[3];      /* gifts lost: opened packets, frames, others */
+    uint64_t counts[DP_COUNTS]; /* packets, frames and drops by reason */
+};
+
+/* What they did with one device, since it was opened. */
+struct workers_device {
+    unsigned kinds;   /* of flows that are merged before they are written: enum merge_kind bits */
+    uint64_t refused; /* super-frames it refused, written in segments */
+    uint64_t full;    /* frames it did not take */
 };
 
 /* Start `count` workers (0: as many as suit this machine) for the node of the service, and have it
@@ -56,3 +66,4 @@ void workers_settle(struct workers *workers);
 void workers_harvest(struct workers *workers);
 
 void workers_stats(const struct workers *workers, struct workers_stats *ret);
+void workers_device(const struct workers *workers, uint64_t nwid, struct workers_device *ret);

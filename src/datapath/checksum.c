@@ -55,14 +55,24 @@ uint32_t checksum_portable(const void *data, size_t len)
     return be16_get(swapped);
 }
 
-checksum_fn *checksum_pick(unsigned features)
+static const struct checksum_kernel *pick(unsigned features)
 {
     size_t i = 0;
 
     while ((checksum_kernels[i].needs & ~features) != 0) {
         i++;
     }
-    return checksum_kernels[i].sum;
+    return &checksum_kernels[i];
+}
+
+checksum_fn *checksum_pick(unsigned features)
+{
+    return pick(features)->sum;
+}
+
+const char *checksum_name(unsigned features)
+{
+    return pick(features)->name;
 }
 
 uint32_t checksum_pseudo(const uint8_t *ip, uint8_t protocol, size_t l4_len)

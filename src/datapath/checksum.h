@@ -23,6 +23,9 @@ extern const struct checksum_kernel checksum_kernels[];
 /* The fastest for these cpu_features(). */
 checksum_fn *checksum_pick(unsigned features);
 
+/* Its name. */
+const char *checksum_name(unsigned features);
+
 /* The portable one. */
 checksum_fn checksum_portable;
 

@@ -408,6 +408,46 @@ void published_counts(struct published *pub, uint64_t ret[DP_COUNTS])
     }
 }
 
+void published_totals(const struct published *pub, uint64_t ret[DP_COUNTS])
+{
+    memset(ret, 0, DP_COUNTS * sizeof(ret[0]));
+    for (unsigned w = 0; w < pub->workers; w++) {
+        for (size_t i = 0; i < DP_COUNTS; i++) {
+            ret[i] += atomic_load_explicit(&pub->shared[w]->counts[i], memory_order_relaxed);
+        }
+    }
+}
+
+const char *dp_count_name(size_t index)
+{
+    static const char *const names[DP_COUNTS] = {
+        [DP_RX_DATAGRAMS] = "rx_datagrams",
+        [DP_RX_PACKETS] = "rx_packets",
+        [DP_RX_FRAMES] = "rx_frames",
+        [DP_RX_EXT_FRAMES] = "rx_ext_frames",
+        [DP_TX_DATAGRAMS] = "tx_datagrams",
+        [DP_TX_FRAMES] = "tx_frames",
+        [DP_TX_EXT_FRAMES] = "tx_ext_frames",
+        [DP_RELAYED] = "relayed",
+        [DP_GIVEN] = "given",
+        [DP_SLOW_JOIN] = "slow_join",
+        [DP_DROP_RUNT] = "drop_runt",
+        [DP_DROP_BEACON] = "drop_beacon",
+        [DP_DROP_OWN_SOURCE] = "drop_own_source",
+        [DP_DROP_HOPS] = "drop_hops",
+        [DP_DROP_FRAGMENT] = "drop_fragment",
+        [DP_DROP_MAC] = "drop_mac",
+        [DP_DROP_DUPLICATE] = "drop_duplicate",
+        [DP_DROP_MALFORMED] = "drop_malformed",
+        [DP_DROP_RULES_IN] = "drop_rules_in",
+        [DP_DROP_RULES_OUT] = "drop_rules_out",
+        [DP_DROP_TOO_BIG] = "drop_too_big",
+        [DP_DROP_HEADERS] = "drop_headers",
+    };
+
+    return index < DP_COUNTS ? names[index] : NULL;
+}
+
 /* ---- copies ---- */
 
 /* Hands out pieces of one block; a first run without memory measures. */

@@ -257,3 +257,10 @@ bool published_is_dirty(const struct published *pub);
 
 /* What was counted since the last call, over all workers. */
 void published_counts(struct published *pub, uint64_t ret[DP_COUNTS]);
+
+/* What was ever counted, over all workers; published_counts is not disturbed. */
+void published_totals(const struct published *pub, uint64_t ret[DP_COUNTS]);
+
+/* Name of a count as the API and the metrics show it; those of drops begin with "drop_". NULL: past
+ * the end. */
+const char *dp_count_name(size_t index);
