@@ -369,13 +369,18 @@ static unsigned list_parts(struct dp *dp, const struct dp_message *messages, siz
     return n;
 }
 
-/* How many datagrams from part `i` on came one after the other from one sender. */
+/* How many datagrams from part `i` on may belong to the packet that begins there: those that came
+ * one after the other from one sender. */
 static unsigned same_sender(const struct dp *dp, const struct dp_message *messages, unsigned i,
                             unsigned count)
 {
+    const struct part *part = &dp->parts[i];
     unsigned first = dp->part_message[i];
     unsigned n = 1;
 
+    if (part->len < PACKET_MIN || !packet_is_fragmented(part->data)) {
+        return 1;
+    }
     while (n < FRAGMENTS_MAX && i + n < count) {
         unsigned m = dp->part_message[i + n];
 
