@@ -68,10 +68,10 @@ struct dp_env {
 
 /* Received datagrams of one sender: all of `segment` bytes, the last maybe shorter. */
 struct dp_message {
-    uint8_t *data; /* changed in place; borrowed until the end of the turn */
-    size_t len;
-    size_t cap; /* bytes that may be written from data on, at least len */
-    size_t segment;
+    uint8_t *data;  /* changed in place; borrowed until the end of the turn */
+    size_t len;     /* at most 65535 */
+    size_t cap;     /* bytes that may be written from data on, at least len */
+    size_t segment; /* at least 1 */
     struct inetaddr from;
 };
 

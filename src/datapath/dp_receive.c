@@ -350,15 +350,20 @@ static unsigned datagram_in(struct dp *dp, const struct dp_arrival *at, struct p
     }
 }
 
-/* Cut messages into datagrams. Returns how many. */
-static unsigned list_parts(struct dp *dp, const struct dp_message *messages, size_t count)
+/* Cut messages into datagrams, as many messages as there is room for. Returns how many messages. */
+static size_t list_parts(struct dp *dp, const struct dp_message *messages, size_t count,
+                         unsigned *ret_parts)
 {
     unsigned n = 0;
+    size_t i = 0;
 
-    for (size_t i = 0; i < count; i++) {
+    for (; i < count; i++) {
         const struct dp_message *m = &messages[i];
 
-        for (size_t at = 0; at < m->len && n < DP_PARTS_MAX; at += m->segment) {
+        if (n + (m->len + m->segment - 1) / m->segment > DP_PARTS_MAX) {
+            break;
+        }
+        for (size_t at = 0; at < m->len; at += m->segment) {
             size_t left = m->len - at;
 
             dp->part_message[n] = (uint16_t)i;
@@ -366,7 +371,8 @@ static unsigned list_parts(struct dp *dp, const struct dp_message *messages, siz
                 (struct part){.data = m->data + at, .len = left < m->segment ? left : m->segment};
         }
     }
-    return n;
+    *ret_parts = n;
+    return i;
 }
 
 /* How many datagrams from part `i` on may belong to the packet that begins there: those that came
@@ -392,11 +398,10 @@ static unsigned same_sender(const struct dp *dp, const struct dp_message *messag
     return n;
 }
 
-void dp_receive(struct dp *dp, uint32_t socket, const struct dp_message *messages, size_t count,
-                int64_t now_ms)
+/* The datagrams of these messages, which were listed. */
+static void parts_in(struct dp *dp, uint32_t socket, const struct dp_message *messages, unsigned n,
+                     int64_t now_ms)
 {
-    unsigned n = list_parts(dp, messages, count);
-
     dp_count(dp, DP_RX_DATAGRAMS, n);
     for (unsigned i = 0; i < n;) {
         const struct dp_message *m = &messages[dp->part_message[i]];
@@ -406,6 +411,22 @@ void dp_receive(struct dp *dp, uint32_t socket, const struct dp_message *message
 
         i += datagram_in(dp, &at, part, same_sender(dp, messages, i, n),
                          is_last ? m->cap - (size_t)(part->data - m->data) : 0);
+    }
+}
+
+void dp_receive(struct dp *dp, uint32_t socket, const struct dp_message *messages, size_t count,
+                int64_t now_ms)
+{
+    while (count > 0) {
+        unsigned n;
+        size_t done = list_parts(dp, messages, count, &n);
+
+        parts_in(dp, socket, messages, n, now_ms);
+        if (done == 0) {
+            break; /* longer than a datagram can be */
+        }
+        messages += done;
+        count -= done;
     }
     merger_flush(&dp->merger);
     dp_relay_flush(dp);

@@ -12,7 +12,7 @@
 
 enum {
     HOST_SELF = 0x11aabbccdd,
-    HOST_LIST = 4096,
+    HOST_LIST = 8192,
     HOST_SOCKET = 3,
     HOST_NOW = 100000,
 };
