@@ -4,6 +4,7 @@
 
 #include "crypto/cpu.h"
 #include "os/clock.h"
+#include "os/cpu.h"
 #include "os/memory.h"
 
 #include <errno.h>
@@ -26,6 +27,9 @@ enum {
     BULK_LEN = 16384, /* a frame or message of this length is bulk traffic */
     REFUSALS_MAX = 8, /* super-frames a device may refuse in a minute */
     REFUSALS_MS = 60000,
+    FLOOD_FRAMES = 96, /* of a lane in one turn are a flood: its queue is likely full */
+    FLOOD_MS = 100,    /* so long flows are kept away from it */
+    SLICE_NS = 100000, /* of the processor: frames of small flows must not wait for a tick */
     STACK_LEN = 512 * 1024,
     RING_OPENED_LEN = 256 * 1024,
     RING_FRAMES_LEN = 1024 * 1024,
@@ -153,12 +157,32 @@ static void write_cut(struct worker *w, struct source *device, unsigned queue,
     }
 }
 
-/* The system sends answers of a flow to the queue by which it came. */
+static bool is_flooded(const struct worker *w, const struct source *device, unsigned lane)
+{
+    return w->now_ms - device->flooded_ms[lane] < FLOOD_MS;
+}
+
+/* The lane by which a frame goes to its device. The system sends answers of the flow to the queue
+ * it came from: they are kept out of lanes where a flood would drown them. */
+static unsigned choose_lane(const struct worker *w, const struct source *device, uint32_t hash)
+{
+    unsigned lane = hash % w->lanes;
+
+    for (unsigned i = 0; i < w->lanes; i++) {
+        unsigned other = (lane + i) % w->lanes;
+
+        if (!is_flooded(w, device, other)) {
+            return other;
+        }
+    }
+    return lane;
+}
+
 static void on_write(void *ctx, uint64_t nwid, const struct merge_output *out)
 {
     struct worker *w = ctx;
     struct source *device = device_of(w, nwid);
-    unsigned queue = worker_queue(w, out->hash % w->lanes);
+    unsigned queue = device == NULL ? 0 : worker_queue(w, choose_lane(w, device, out->hash));
     int err = device == NULL
                   ? 0
                   : tap_write_super(device->tap, queue, &out->vnet, out->pieces, out->count);
@@ -243,11 +267,15 @@ static int64_t serve_device(struct worker *w, struct source *source, unsigned la
 static void serve_lane(struct worker *w, struct source *source, unsigned lane)
 {
     int64_t *deficit = &source->deficits[lane];
+    unsigned rounds = 0;
 
     *deficit = *deficit + QUANTUM < QUANTUM ? *deficit + QUANTUM : QUANTUM;
-    while (*deficit > 0) {
+    for (; *deficit > 0; rounds++) {
         *deficit -=
             source->tap == NULL ? serve_socket(w, source, lane) : serve_device(w, source, lane);
+    }
+    if (rounds >= FLOOD_FRAMES) {
+        source->flooded_ms[lane] = w->now_ms;
     }
 }
 
@@ -315,6 +343,7 @@ static void *run(void *arg)
     struct epoll_event events[EVENTS_MAX];
     bool is_going = true;
 
+    (void)cpu_set_slice(SLICE_NS); /* best effort */
     while (is_going) {
         int count = epoll_wait(w->epoll, events, EVENTS_MAX, look_after(w));
 

@@ -12,8 +12,8 @@
 #include <stdatomic.h>
 
 enum {
-    WORKER_LANES = 8, /* of one worker, at most */
-    WORKER_RINGS = 3, /* opened packets; frames; all else, from strangers too */
+    WORKER_LANES = 16, /* of one worker, at most */
+    WORKER_RINGS = 3,  /* opened packets; frames; all else, from strangers too */
     WORKER_RING_OPENED = 0,
     WORKER_RING_FRAMES = 1,
     WORKER_RING_OTHERS = 2,
@@ -33,6 +33,7 @@ struct source {
     struct tap *tap;                      /* NULL: a socket */
     struct udp_socket *udp[WORKER_LANES]; /* by lane */
     int64_t deficits[WORKER_LANES];       /* bytes a lane may still give, the worker's */
+    int64_t flooded_ms[WORKER_LANES];     /* when it last gave a flood of small frames, likewise */
     _Atomic unsigned kinds;               /* what may be merged, the worker's */
     _Atomic uint64_t refused;             /* super-frames the device refused, which were cut */
     _Atomic uint64_t full;                /* frames it did not take */
