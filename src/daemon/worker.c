@@ -27,6 +27,7 @@ enum {
     BULK_LEN = 16384, /* a frame or message of this length is bulk traffic */
     REFUSALS_MAX = 8, /* super-frames a device may refuse in a minute */
     REFUSALS_MS = 60000,
+    UNCUT_MS = 60000,  /* datagrams leave singly for so long where runs do not fit the path */
     FLOOD_FRAMES = 96, /* of a lane in one turn are a flood: its queue is likely full */
     FLOOD_MS = 100,    /* so long flows are kept away from it */
     SLICE_NS = 100000, /* of the processor: frames of small flows must not wait for a tick */
@@ -74,6 +75,36 @@ static void on_give(void *ctx, const struct dp_gift *gift)
     put(ctx, rings[gift->kind], &record, gift->data);
 }
 
+static bool is_uncut(const struct worker *w, const struct inetaddr *to)
+{
+    if (w->uncut_ms <= w->now_ms) {
+        return false;
+    }
+    for (size_t i = 0; i < WORKER_UNCUT; i++) {
+        if (w->uncut[i].until_ms > w->now_ms && inetaddr_equal(&w->uncut[i].to, to)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Remember where runs were refused; the oldest memory goes for it. */
+static void note_uncut(struct worker *w, const struct udp_run *runs, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        size_t oldest = 0;
+
+        if (!runs[i].no_gso || is_uncut(w, &runs[i].to)) {
+            continue;
+        }
+        for (size_t k = 1; k < WORKER_UNCUT; k++) {
+            oldest = w->uncut[k].until_ms < w->uncut[oldest].until_ms ? k : oldest;
+        }
+        w->uncut_ms = w->now_ms + UNCUT_MS;
+        w->uncut[oldest] = (struct uncut){.to = runs[i].to, .until_ms = w->uncut_ms};
+    }
+}
+
 /* Send runs over one socket; what finds no room for a while is dropped. */
 static void send_over(struct worker *w, struct udp_socket *udp, struct udp_run *runs, size_t count)
 {
@@ -86,6 +117,7 @@ static void send_over(struct worker *w, struct udp_socket *udp, struct udp_run *
             done += udp_send_runs(udp, w->bulk, runs + done, count - done);
         }
     }
+    note_uncut(w, runs, count);
     for (; done < count; done++) {
         dp_add(&w->lost, (runs[done].len + runs[done].segment - 1) / runs[done].segment);
     }
@@ -126,7 +158,8 @@ static void on_send(void *ctx, const struct dp_run *runs, size_t count)
             batch[n++] = (struct udp_run){.data = runs[i].data,
                                           .len = runs[i].len,
                                           .segment = runs[i].size,
-                                          .to = runs[i].to.remote};
+                                          .to = runs[i].to.remote,
+                                          .no_gso = is_uncut(w, &runs[i].to.remote)};
             dp_add(&w->tx_bytes, runs[i].len);
         }
         send_over(w, source->udp[0], batch, n);

@@ -13,7 +13,8 @@
 
 enum {
     WORKER_LANES = 16, /* of one worker, at most */
-    WORKER_RINGS = 3,  /* opened packets; frames; all else, from strangers too */
+    WORKER_UNCUT = 16,
+    WORKER_RINGS = 3, /* opened packets; frames; all else, from strangers too */
     WORKER_RING_OPENED = 0,
     WORKER_RING_FRAMES = 1,
     WORKER_RING_OTHERS = 2,
@@ -41,6 +42,12 @@ struct source {
     int64_t refused_ms;
 };
 
+/* A destination for which the system refused to cut runs, because they do not fit its path. */
+struct uncut {
+    struct inetaddr to;
+    int64_t until_ms; /* it is tried again then */
+};
+
 struct worker {
     unsigned index;
     unsigned lanes;
@@ -61,6 +68,8 @@ struct worker {
     uint8_t *scratch; /* a super-frame to be cut again */
     checksum_fn *checksum;
     int64_t now_ms;
+    int64_t uncut_ms; /* the latest time below, 0: none */
+    struct uncut uncut[WORKER_UNCUT];
     int64_t bulk_ms; /* last bulk traffic whose memory was not given back, 0 none */
     _Atomic uint64_t rx_bytes;
     _Atomic uint64_t tx_bytes;
