@@ -156,6 +156,7 @@ static int usock_bind(struct usock *s)
     int err = 0;
     config.local.port = s->port;
     for (unsigned i = 0; i < count && err == 0; i++) {
+        config.join_port = i > 0;
         err = udp_open(&config, &s->udp[i]);
     }
     return err;
@@ -286,9 +287,7 @@ static bool close_unwanted(struct sockets *sockets)
 
 static bool open_missing(struct sockets *sockets, const struct bind_target *target, uint16_t port)
 {
-    struct usock *s = find_target(sockets, target, port);
-    if (s != NULL) {
-        s->wanted = true;
+    if (find_target(sockets, target, port) != NULL) {
         return false;
     }
     char text[INETADDR_TEXT_LEN];
@@ -346,13 +345,20 @@ int sockets_rebind(struct sockets *sockets, const uint16_t *ports, size_t port_c
     while ((node = hmap_each(&sockets->by_id, node)) != NULL) {
         usock_of(node)->wanted = false;
     }
-    bool changed = false;
+    for (size_t i = 0; i < target_count; i++) {
+        for (size_t p = 0; p < port_count; p++) {
+            struct usock *s = find_target(sockets, &targets[i], ports[p]);
+            if (s != NULL) {
+                s->wanted = true;
+            }
+        }
+    }
+    bool changed = close_unwanted(sockets); /* first: an address may have moved to another device */
     for (size_t i = 0; i < target_count; i++) {
         for (size_t p = 0; p < port_count; p++) {
             changed |= open_missing(sockets, &targets[i], ports[p]);
         }
     }
-    changed |= close_unwanted(sockets);
     return changed ? announce(sockets) : 0;
 }
 

@@ -1,7 +1,8 @@
 /* Underlay sockets: UDP, non-blocking, in batches. A socket is bound to one address and port, or to
  * the wildcard of one family. The path MTU is left to the network (no DF), checksums stay on.
- * One thread at a time may receive and one may use udp_send_batch or udp_send_runs; udp_send may be
- * called by any thread meanwhile. Source: spec 05 sections 6.5 to 6.7, spec 02 section 11.5. */
+ * One thread at a time may receive and one may use udp_send_batch; udp_send, and udp_send_runs each
+ * with its own struct udp_bulk, may be called by any thread meanwhile. Source: spec 05 sections 6.5
+ * to 6.7, spec 02 section 11.5. */
 #pragma once
 
 #include "base/attr.h"
@@ -30,7 +31,9 @@ enum udp_offload {
 struct udp_config {
     struct inetaddr local; /* address and port; zero IP = wildcard, port 0 = any */
     const char *device;    /* interface to bind to, NULL or empty: none; best effort */
-    bool share_port;       /* SO_REUSEPORT: sockets of several workers on one address */
+    bool share_port;       /* other sockets of ours will join this one at its address: the system
+                              spreads senders over them. Who is not of our user cannot */
+    bool join_port;        /* join one opened with share_port, which found the address free */
     uint32_t buffer;       /* bytes asked for each way, 0 = UDP_BUFFER_DEFAULT */
     unsigned offloads;     /* enum udp_offload bits wanted; what is missing is done without */
 };

@@ -140,7 +140,7 @@ static int udp_set_up(struct udp_socket *s, const struct udp_config *config)
     uint32_t buffer = config->buffer != 0 ? config->buffer : UDP_BUFFER_DEFAULT;
 
     int error = set_family_options(s->fd, config->local.family);
-    if (error == 0 && config->share_port) {
+    if (error == 0 && config->join_port) {
         error = set_int(s->fd, SOL_SOCKET, SO_REUSEPORT, 1);
     }
     if (error != 0) {
@@ -160,7 +160,9 @@ static int udp_set_up(struct udp_socket *s, const struct udp_config *config)
         return -errno;
     }
     udp_sockaddr_to(&sa, &s->local);
-    return 0;
+    /* Only now, so that binding failed if any other socket had the address, also one that would
+     * share it: a second program of our user must not take half of our datagrams by mistake. */
+    return config->share_port ? set_int(s->fd, SOL_SOCKET, SO_REUSEPORT, 1) : 0;
 }
 
 static void vector_init(struct udp_vector *v)

@@ -357,7 +357,10 @@ static void test_open_errors(void **state)
     (void)state;
     assert_int_equal(udp_open(&config, &b), -EADDRINUSE);
     config.share_port = true;
-    assert_int_equal(udp_open(&config, &b), -EADDRINUSE); /* both must share */
+    assert_int_equal(udp_open(&config, &b), -EADDRINUSE);
+    config.join_port = true;
+    assert_int_equal(udp_open(&config, &b), -EADDRINUSE); /* the other does not share */
+    config.share_port = config.join_port = false;
     config.local = (struct inetaddr){0};
     assert_int_equal(udp_open(&config, &b), -EAFNOSUPPORT);
     config.local = parse("192.0.2.1/0");
@@ -365,13 +368,69 @@ static void test_open_errors(void **state)
     assert_null(b);
     udp_close(a);
     udp_close(NULL);
+}
 
-    config.local = parse("127.0.0.1/0");
-    assert_int_equal(udp_open(&config, &a), 0);
-    config.local = local_of(a);
-    assert_int_equal(udp_open(&config, &b), 0);
-    udp_close(a);
-    udp_close(b);
+/* Datagrams of many senders that reach a socket. */
+static int count_received(struct udp_socket *s)
+{
+    uint8_t data[64];
+    struct udp_rx rx = {.data = data, .cap = sizeof(data)};
+    int count = 0;
+
+    while (udp_receive(s, &rx, 1) == 1) {
+        count++;
+    }
+    return count;
+}
+
+/* Another program, of this or of another user, that wants to have the address too. */
+static int open_as(uid_t user, const struct udp_config *config)
+{
+    struct udp_socket *s = NULL;
+    uid_t self = geteuid();
+
+    assert_int_equal(seteuid(user), 0);
+    int error = udp_open(config, &s);
+    assert_int_equal(seteuid(self), 0);
+    udp_close(s);
+    return error;
+}
+
+/* Sockets that join share the senders; who only shares does not get in, nor does another user. */
+static void test_shared_address(void **state)
+{
+    enum { SOCKETS = 4, SENDERS = 200, OTHER_USER = 65534 };
+    struct udp_config config = {.local = parse("127.0.0.1/0"), .share_port = true};
+    struct udp_socket *sockets[SOCKETS];
+    struct udp_socket *b = NULL;
+    int total = 0;
+
+    (void)state;
+    assert_int_equal(udp_open(&config, &sockets[0]), 0);
+    config.local = local_of(sockets[0]);
+    assert_int_equal(udp_open(&config, &b), -EADDRINUSE); /* a second program as careful as we */
+    config.join_port = true;
+    for (int i = 1; i < SOCKETS; i++) {
+        assert_int_equal(udp_open(&config, &sockets[i]), 0);
+    }
+    if (geteuid() == 0) {
+        assert_int_equal(open_as(OTHER_USER, &config), -EADDRINUSE);
+    }
+    config.join_port = false;
+    assert_int_equal(udp_open(&config, &b), -EADDRINUSE);
+    assert_false(udp_port_is_free(config.local.port, false));
+    for (int i = 0; i < SENDERS; i++) {
+        struct udp_socket *sender = open_at("127.0.0.1/0");
+        assert_int_equal(udp_send(sender, &config.local, "x", 1, 0), 0);
+        udp_close(sender);
+    }
+    for (int i = 0; i < SOCKETS; i++) {
+        int count = count_received(sockets[i]);
+        assert_true(count > 0);
+        total += count;
+        udp_close(sockets[i]);
+    }
+    assert_int_equal(total, SENDERS);
 }
 
 static void test_ports(void **state)
@@ -418,6 +477,7 @@ int main(void)
         cmocka_unit_test(test_default_buffers),
         cmocka_unit_test(test_default_buffers_of_a_user),
         cmocka_unit_test(test_open_errors),
+        cmocka_unit_test(test_shared_address),
         cmocka_unit_test(test_ports),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
