@@ -3,6 +3,8 @@
  * the consumer has seen that, only that part is free. Source: data path contract section 2. */
 #include "daemon/ring.h"
 
+#include "os/memory.h"
+
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -69,6 +71,15 @@ bool ring_put(struct ring *ring, const struct ring_record *record, const void *d
     }
     atomic_store_explicit(&ring->head, head + skip + size, memory_order_release);
     return true;
+}
+
+void ring_trim(struct ring *ring)
+{
+    uint64_t head = atomic_load_explicit(&ring->head, memory_order_relaxed);
+
+    if (atomic_load_explicit(&ring->tail, memory_order_acquire) == head) {
+        memory_release(ring->memory, ring->cap);
+    }
 }
 
 struct ring_record *ring_peek(struct ring *ring)

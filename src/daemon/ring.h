@@ -35,6 +35,9 @@ void ring_done(struct ring *ring);
 /* Producer: copy a record in (size is ignored). Returns false: no room. */
 bool ring_put(struct ring *ring, const struct ring_record *record, const void *data);
 
+/* Producer: give the memory back to the system if the ring is empty. */
+void ring_trim(struct ring *ring);
+
 /* Consumer: the oldest record, in place, or NULL; its bytes may be changed. Gone with ring_drop. */
 struct ring_record *ring_peek(struct ring *ring);
 uint8_t *ring_data(struct ring_record *record);

@@ -344,6 +344,9 @@ static void trim(struct worker *w)
     memory_release(slab, len);
     memory_release(w->frame, FRAME_LEN);
     memory_release(w->scratch, MERGE_FRAME_MAX);
+    for (size_t i = 0; i < WORKER_RINGS; i++) {
+        ring_trim(&w->rings[i]);
+    }
     w->bulk_ms = 0;
 }
 

@@ -8,6 +8,8 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -135,6 +137,40 @@ static void test_oversize_is_refused(void **state)
     ring_done(&ring);
 }
 
+/* A ring that was emptied gives its memory back, and goes on; one that holds something keeps it. */
+static void test_trim(void **state)
+{
+    unsigned char pages[256];
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t cap = COUNT_OF(pages) * page;
+    struct ring ring;
+    struct ring_record *record;
+    uint32_t in = 0;
+    uint32_t out = 0;
+    size_t touched = 0;
+
+    (void)state;
+    assert_int_equal(ring_init(&ring, cap), 0);
+    while (put(&ring, in)) {
+        in++;
+    }
+    ring_trim(&ring);
+    while ((record = ring_peek(&ring)) != NULL) {
+        check(record, out++);
+        ring_drop(&ring, record);
+    }
+    assert_int_equal(in, out);
+    ring_trim(&ring);
+    assert_int_equal(mincore(ring.memory, cap, pages), 0);
+    for (size_t i = 0; i < COUNT_OF(pages); i++) {
+        touched += pages[i] & 1;
+    }
+    assert_int_equal(touched, 0);
+    assert_true(put(&ring, in));
+    check(ring_peek(&ring), in);
+    ring_done(&ring);
+}
+
 static void *produce(void *arg)
 {
     for (uint32_t n = 0; n < RECORDS;) {
@@ -142,6 +178,9 @@ static void *produce(void *arg)
             n++;
         } else {
             (void)sched_yield();
+        }
+        if (n % 4096 == 0) {
+            ring_trim(arg); /* takes nothing that is not taken out yet */
         }
     }
     return NULL;
@@ -177,6 +216,7 @@ int main(void)
         cmocka_unit_test(test_quiet_ring_stays_at_its_start),
         cmocka_unit_test(test_burst_after_quiet),
         cmocka_unit_test(test_oversize_is_refused),
+        cmocka_unit_test(test_trim),
         cmocka_unit_test(test_two_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
