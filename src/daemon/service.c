@@ -24,6 +24,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -39,6 +40,7 @@ enum {
     TRIM_MS = 3000,    /* after bulk traffic: memory is given back */
     RECALL_MAX = 64,   /* peers greeted at start */
     RENEW_MS = 120000, /* offline for so long: another secondary port */
+    FILES_MAX = 65536, /* descriptors we may want */
     WALL_STEP_MS = 20, /* smaller differences of the clocks are rounding */
 };
 
@@ -532,6 +534,9 @@ static void stop_parts(struct service *svc)
     (void)uv_loop_close(&svc->loop);
     net_watch_close(svc->net_watch);
     net_close(svc->net);
+    svc->net_watch = NULL;
+    svc->net = NULL;
+    svc->net_poll_open = svc->online = svc->bulk = false;
     state_path(&svc->state, "zerotier-one.pid", path);
     (void)file_erase(path);
 }
@@ -564,9 +569,20 @@ static int live(struct service *svc)
     return status;
 }
 
+/* Each lane of each address and each network is a descriptor, and the usual limit is low. */
+static void allow_files(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < FILES_MAX) {
+        limit.rlim_cur = limit.rlim_max < FILES_MAX ? limit.rlim_max : FILES_MAX;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
 /* Small stacks and one heap: threads are few and short-lived. */
 static void tune_process(void)
 {
+    allow_files();
     (void)mallopt(M_ARENA_MAX, 1);
     (void)mallopt(M_MMAP_THRESHOLD, 128 * 1024);
     (void)mallopt(M_TRIM_THRESHOLD, 128 * 1024);
