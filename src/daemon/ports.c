@@ -28,17 +28,24 @@ enum {
     IPV6_HOP_BY_HOP = 0,
 };
 
+/* A device on its way out: closed when no worker uses it any more. */
+struct closing {
+    struct retired retired;
+    struct tap *tap;
+};
+
 /* The device of one network. */
 struct port {
     struct hmap_node node; /* in ports.by_nwid */
     struct ports *owner;
-    struct tap *tap;  /* NULL = none */
-    bool wanted;      /* the engine wants it */
-    bool dirty;       /* something to do at the next settling */
-    bool announce;    /* the engine waits for node_port_result */
-    bool scan;        /* look at multicast groups soon */
-    int error;        /* 0 or negative errno of the last try to make it */
-    int64_t retry_ms; /* when to try again, 0 = no */
+    struct tap *tap;         /* NULL = none */
+    struct closing *closing; /* for the device */
+    bool wanted;             /* the engine wants it */
+    bool dirty;              /* something to do at the next settling */
+    bool announce;           /* the engine waits for node_port_result */
+    bool scan;               /* look at multicast groups soon */
+    int error;               /* 0 or negative errno of the last try to make it */
+    int64_t retry_ms;        /* when to try again, 0 = no */
     struct managed_policy policy;
     struct managed_applied applied;
     struct dns_setting dns; /* given to the system */
@@ -189,11 +196,23 @@ int ports_init(struct ports *ports, struct service *svc)
     return ports->scan == NULL || ports->retry == NULL || ports->arena == NULL ? -ENOMEM : 0;
 }
 
+static void closing_release(struct retired *r)
+{
+    struct closing *closing = CONTAINER_OF(r, struct closing, retired);
+    tap_close(closing->tap);
+    free(closing);
+}
+
 static void close_device(struct port *port)
 {
+    if (port->tap == NULL) {
+        return;
+    }
     ports_flush(port->owner);
-    workers_remove_device(port->owner->svc->workers, port->node.key);
-    tap_close(port->tap);
+    port->closing->tap = port->tap;
+    workers_remove_device(port->owner->svc->workers, port->node.key, &port->closing->retired,
+                          closing_release);
+    port->closing = NULL;
     port->tap = NULL;
     port->applied = (struct managed_applied){0};
     port->dns = (struct dns_setting){0}; /* the system forgets it with the device */
@@ -269,6 +288,7 @@ static void schedule_retry(struct port *port, int64_t delay_ms)
     struct ports *ports = port->owner;
     port->retry_ms = service_now() + delay_ms;
     if (!uv_is_active((uv_handle_t *)ports->retry)) {
+        uv_update_time(&ports->svc->loop); /* or it may come too early, and then much later again */
         (void)uv_timer_start(ports->retry, on_retry, (uint64_t)delay_ms + 1, RETRY_FIRST_MS);
     }
 }
@@ -320,8 +340,12 @@ static void open_device(struct port *port, const struct node_network_info *info)
     };
     int before = port->error;
     port->retry_ms = 0;
-    port->error = tap_open(&config, &port->tap, error);
-    if (port->error == 0) {
+    port->closing = calloc(1, sizeof(*port->closing));
+    port->error = port->closing == NULL ? -ENOMEM : tap_open(&config, &port->tap, error);
+    if (port->error < 0) {
+        free(port->closing);
+        port->closing = NULL;
+    } else {
         port->error = workers_add_device(port->owner->svc->workers, info->nwid, port->tap);
         if (port->error < 0) {
             close_device(port);

@@ -206,6 +206,13 @@ static void on_net_delay(uv_timer_t *timer)
     portmap_network_changed(&svc->portmap);
 }
 
+void service_rebind_soon(struct service *svc)
+{
+    if (!svc->stopping && !uv_is_active((uv_handle_t *)&svc->net_delay)) {
+        (void)uv_timer_start(&svc->net_delay, on_net_delay, SETTLE_DELAY_MS, 0);
+    }
+}
+
 static void on_net_change(uv_poll_t *poll, int status, int events)
 {
     struct service *svc = poll->data;
@@ -216,8 +223,8 @@ static void on_net_change(uv_poll_t *poll, int status, int events)
         change = (struct net_change){.what = NET_CHANGE_LOST};
     }
     ports_system_changed(&svc->ports, &change);
-    if (change.what != 0 && !uv_is_active((uv_handle_t *)&svc->net_delay)) {
-        (void)uv_timer_start(&svc->net_delay, on_net_delay, SETTLE_DELAY_MS, 0);
+    if (change.what != 0) {
+        service_rebind_soon(svc);
     }
 }
 

@@ -78,6 +78,9 @@ int service_reload(struct service *svc);
 /* Bind again what the system and the settings say, and tell the engine. */
 void service_rebind(struct service *svc);
 
+/* The same, a moment later. */
+void service_rebind_soon(struct service *svc);
+
 /* The secondary port is renewed while we are offline, if it is ours to choose: call when online or
  * the settings changed. */
 void service_watch_offline(struct service *svc);

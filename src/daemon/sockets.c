@@ -22,6 +22,7 @@ enum {
 struct usock {
     struct hmap_node node; /* in sockets.by_id */
     struct sockets *owner;
+    struct retired retired; /* closed when no worker uses it any more */
     struct udp_socket *udp[TAP_QUEUES_MAX];
     struct bind_target target;
     uint16_t port;
@@ -57,12 +58,16 @@ static void usock_free(struct usock *s)
     free(s);
 }
 
+static void usock_release(struct retired *r)
+{
+    usock_free(CONTAINER_OF(r, struct usock, retired));
+}
+
 static void usock_close(struct usock *s)
 {
     outbox_flush(&s->owner->outbox);
-    workers_remove_socket(s->owner->svc->workers, usock_id(s));
     hmap_remove(&s->owner->by_id, &s->node);
-    usock_free(s);
+    workers_remove_socket(s->owner->svc->workers, usock_id(s), &s->retired, usock_release);
 }
 
 void sockets_done(struct sockets *sockets)
@@ -180,14 +185,13 @@ static int usock_open(struct sockets *owner, const struct bind_target *target, u
         usock_free(s);
         return err;
     }
-    err = workers_add_socket(owner->svc->workers, owner->next_id, s->udp);
+    if (owner->held) {
+        hold(s);
+    }
+    err = workers_add_socket(owner->svc->workers, owner->next_id++, s->udp);
     if (err < 0) {
         usock_close(s);
         return err;
-    }
-    owner->next_id++;
-    if (owner->held) {
-        hold(s);
     }
     log_bound(s);
     return 0;

@@ -17,10 +17,11 @@
 #include <unistd.h>
 
 enum {
-    EVENTS_MAX = 64,
+    EVENTS_MAX = 16,      /* lanes served in a turn */
     BUFFERS = 16,         /* messages of one receive, each of up to 64 KiB of merged datagrams */
     QUANTUM = 512 * 1024, /* bytes a lane may give in a turn */
     FRAME_COST = 2048,    /* a frame counts at least as so many */
+    DATAGRAM_COST = 256,  /* a datagram as so many more than it has */
     FRAME_LEN = DP_HEADROOM + TAP_SUPER_BUFFER,
     FULL_WAIT_MS = 1, /* for a socket without room, then its datagrams are dropped */
     TRIM_MS = 3000,   /* after bulk traffic: memory is given back */
@@ -53,10 +54,13 @@ static struct source *device_of(const struct worker *w, uint64_t nwid)
 
 /* ---- what the data path asks of its host ---- */
 
-static void put(struct worker *w, unsigned ring, const struct ring_record *record, const void *data)
+/* Returns false: the ring is full, which counts for itself. */
+static bool put(struct worker *w, unsigned ring, const struct ring_record *record, const void *data)
 {
-    (void)ring_put(&w->rings[ring], record, data); /* a full ring counts for itself */
+    bool is_in = ring_put(&w->rings[ring], record, data);
+
     w->notify(w->notify_ctx);
+    return is_in;
 }
 
 static void on_give(void *ctx, const struct dp_gift *gift)
@@ -72,7 +76,7 @@ static void on_give(void *ctx, const struct dp_gift *gift)
                                        .nwid = gift->nwid,
                                        .addr = gift->from};
 
-    put(ctx, rings[gift->kind], &record, gift->data);
+    (void)put(ctx, rings[gift->kind], &record, gift->data);
 }
 
 static bool is_uncut(const struct worker *w, const struct inetaddr *to)
@@ -135,7 +139,7 @@ static void send_by_control(struct worker *w, const struct dp_run *run)
             .addr = run->to.remote,
         };
 
-        put(w, WORKER_RING_OTHERS, &record, run->data + at);
+        (void)put(w, WORKER_RING_OTHERS, &record, run->data + at);
     }
 }
 
@@ -251,6 +255,7 @@ static int64_t serve_socket(struct worker *w, struct source *source, unsigned la
     const struct udp_message *batch;
     int count = udp_receive_bulk(source->udp[lane], w->bulk, &batch);
     uint64_t bytes = 0;
+    uint64_t datagrams = 0;
 
     for (int i = 0; i < count; i++) {
         const struct udp_message *m = &batch[i];
@@ -258,6 +263,7 @@ static int64_t serve_socket(struct worker *w, struct source *source, unsigned la
         messages[i] = (struct dp_message){
             .data = m->data, .len = m->len, .cap = m->cap, .segment = m->segment, .from = m->from};
         bytes += m->len;
+        datagrams += (m->len + m->segment - 1) / m->segment;
     }
     if (count <= 0) {
         return QUANTUM; /* nothing more in this turn */
@@ -265,18 +271,21 @@ static int64_t serve_socket(struct worker *w, struct source *source, unsigned la
     dp_add(&w->rx_bytes, bytes);
     dp_receive(w->dp, (uint32_t)source->by_number.key, messages, (size_t)count, w->now_ms);
     w->bulk_ms = bytes >= BULK_LEN ? w->now_ms : w->bulk_ms;
-    return count < BUFFERS ? QUANTUM : (int64_t)bytes;
+    return count < BUFFERS ? QUANTUM : (int64_t)(bytes + datagrams * DATAGRAM_COST);
 }
 
-/* The device is gone or down: control makes it anew. */
+/* The device is gone: control makes it anew. If it cannot be told now, the next turn tries again.
+ */
 static void give_up(struct worker *w, const struct source *source)
 {
-    const struct ring_record record = {.kind = WORKER_LOST, .nwid = source->by_nwid.key};
+    const struct ring_record record = {.kind = WORKER_LOST, .nwid = source->by_number.key};
 
+    if (!put(w, WORKER_RING_OPENED, &record, NULL)) {
+        return;
+    }
     for (unsigned lane = 0; lane < w->lanes; lane++) {
         (void)epoll_ctl(w->epoll, EPOLL_CTL_DEL, tap_fd(source->tap, worker_queue(w, lane)), NULL);
     }
-    put(w, WORKER_RING_OPENED, &record, NULL);
 }
 
 /* Read one frame or super-frame: its memory stays warm. Returns the cost. */

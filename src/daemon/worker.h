@@ -21,7 +21,7 @@ enum {
 
     /* Kinds of records beyond enum dp_gift_kind. */
     WORKER_SEND = 16, /* a datagram for a socket that is not a worker's */
-    WORKER_LOST,      /* the device of a network does not work any more */
+    WORKER_LOST,      /* a device does not work any more; nwid: its number */
 };
 
 /* A socket or a device served by one worker, by several lanes: sockets of one address, queues of

@@ -16,7 +16,9 @@
 
 enum {
     RECLAIM_MS = 5,     /* between two looks whether the workers moved on */
-    PASS_LIMIT_MS = 50, /* a turn never takes so long; a stuck worker is not waited for */
+    PASS_LIMIT_MS = 50, /* to wait for workers; who is stuck for longer is not waited for */
+    PASS_YIELD_MS = 2,  /* of this, without sleeping: the length of a busy turn */
+    STUCK_MS = 1000,    /* a worker that does not move for so long is reported */
     BUSY_GIFTS = 64,    /* so many at once are bulk traffic */
 };
 
@@ -38,6 +40,9 @@ struct workers {
     uint64_t marked_node; /* retired before the mark: by the engine, here; 0: no mark */
     uint64_t marked_here;
     bool is_marked;
+    int64_t marked_ms;   /* when */
+    bool is_reported;    /* that a worker is stuck, until it moves on */
+    bool is_late;        /* something could not be closed in time */
     uv_async_t *ready;   /* a worker has something for us */
     uv_timer_t *harvest; /* the next harvest, while there is traffic */
     uv_timer_t *reclaim; /* the next look at the mark */
@@ -50,15 +55,26 @@ struct workers {
 static void try_reclaim(struct workers *workers)
 {
     if (workers->is_marked && quiesce_passed(&workers->quiesce, &workers->mark)) {
-        workers->is_marked = false;
+        workers->is_marked = workers->is_reported = false;
         node_reclaim(workers->svc->node, workers->marked_node);
         limbo_reclaim(&workers->limbo, workers->marked_here);
+        if (workers->is_late) { /* an address that was still taken may be free now */
+            workers->is_late = false;
+            service_rebind_soon(workers->svc);
+        }
     }
 }
 
 static void on_reclaim(uv_timer_t *timer)
 {
-    workers_settle(timer->data);
+    struct workers *workers = timer->data;
+
+    workers_settle(workers);
+    if (workers->is_marked && !workers->is_reported &&
+        service_now() - workers->marked_ms > STUCK_MS) {
+        workers->is_reported = true;
+        log_write(LOG_LEVEL_WARN, "workers", "a worker is stuck");
+    }
 }
 
 void workers_settle(struct workers *workers)
@@ -75,6 +91,7 @@ void workers_settle(struct workers *workers)
         workers->marked_node = node;
         workers->marked_here = workers->limbo.number;
         workers->is_marked = true;
+        workers->marked_ms = service_now();
         quiesce_note(&workers->quiesce, &workers->mark);
         try_reclaim(workers);
     }
@@ -83,23 +100,43 @@ void workers_settle(struct workers *workers)
     }
 }
 
-/* Until no worker can hold what was withdrawn up to here. */
-static void wait_passed(struct workers *workers)
+/* Have something closed that was withdrawn from all workers. They are waited for, but not long:
+ * it is released with the next mark at the latest. */
+static void close_after(struct workers *workers, struct retired *closing,
+                        void (*release)(struct retired *r))
 {
     struct quiesce_mark mark;
-    int64_t limit_ms = service_now() + PASS_LIMIT_MS;
+    int64_t begin_ms = service_now();
 
+    limbo_retire(&workers->limbo, closing, release);
     quiesce_note(&workers->quiesce, &mark);
     while (!quiesce_passed(&workers->quiesce, &mark)) {
-        if (service_now() > limit_ms) {
-            log_write(LOG_LEVEL_WARN, "workers", "a worker is stuck");
+        int64_t waited_ms = service_now() - begin_ms;
+
+        if (waited_ms > PASS_LIMIT_MS) {
+            workers->is_late = true;
             return;
         }
-        (void)sched_yield();
+        if (waited_ms <= PASS_YIELD_MS) {
+            (void)sched_yield();
+        } else {
+            uv_sleep(1);
+        }
     }
+    limbo_reclaim(&workers->limbo, workers->limbo.number);
 }
 
 /* ---- gifts ---- */
+
+/* A device does not work any more, unless it was removed meanwhile. */
+static void lost_device(struct workers *workers, uint64_t number)
+{
+    struct table_node *node = table_find(&workers->list[0]->sources, number);
+
+    if (node != NULL) {
+        ports_lost(&workers->svc->ports, CONTAINER_OF(node, struct source, by_number)->by_nwid.key);
+    }
+}
 
 static void take_gift(struct workers *workers, struct ring_record *record)
 {
@@ -116,7 +153,7 @@ static void take_gift(struct workers *workers, struct ring_record *record)
         sockets_send(&svc->sockets, record->socket, &record->addr, gift.data, gift.len, 0);
         break;
     case WORKER_LOST:
-        ports_lost(&svc->ports, record->nwid);
+        lost_device(workers, record->nwid);
         break;
     case DP_GIFT_FRAME:
         ports_seen(&svc->ports, record->nwid, gift.data, gift.len);
@@ -261,9 +298,6 @@ int workers_add_socket(struct workers *workers, uint32_t id, struct udp_socket *
         }
         err = add_source(workers, w, source);
     }
-    if (err < 0) {
-        workers_remove_socket(workers, id);
-    }
     return err;
 }
 
@@ -292,14 +326,16 @@ int workers_add_device(struct workers *workers, uint64_t nwid, struct tap *tap)
         }
         err = add_source(workers, workers->list[i], source);
     }
-    if (err < 0) {
-        workers_remove_device(workers, nwid);
-    }
     return err;
 }
 
-void workers_remove_socket(struct workers *workers, uint32_t id)
+void workers_remove_socket(struct workers *workers, uint32_t id, struct retired *closing,
+                           void (*release)(struct retired *r))
 {
+    if (workers == NULL) {
+        release(closing);
+        return;
+    }
     for (unsigned i = 0; i < workers->count; i++) {
         struct table_node *node = table_find(&workers->list[i]->sources, id);
 
@@ -308,11 +344,16 @@ void workers_remove_socket(struct workers *workers, uint32_t id)
                           CONTAINER_OF(node, struct source, by_number));
         }
     }
-    wait_passed(workers);
+    close_after(workers, closing, release);
 }
 
-void workers_remove_device(struct workers *workers, uint64_t nwid)
+void workers_remove_device(struct workers *workers, uint64_t nwid, struct retired *closing,
+                           void (*release)(struct retired *r))
 {
+    if (workers == NULL) {
+        release(closing);
+        return;
+    }
     for (unsigned i = 0; i < workers->count; i++) {
         struct table_node *node = table_find(&workers->list[i]->devices, nwid);
 
@@ -321,7 +362,7 @@ void workers_remove_device(struct workers *workers, uint64_t nwid)
                           CONTAINER_OF(node, struct source, by_nwid));
         }
     }
-    wait_passed(workers);
+    close_after(workers, closing, release);
 }
 
 /* ---- life ---- */

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "base/attr.h"
+#include "datapath/limbo.h"
 #include "datapath/published.h"
 #include "os/tap.h"
 #include "os/udp.h"
@@ -47,17 +48,21 @@ void workers_stop(struct workers *workers);
 /* How many sockets of each address, queues of each device are wanted; at most TAP_QUEUES_MAX. */
 unsigned workers_queues(const struct workers *workers);
 
-/* Serve the sockets of an address, workers_queues() of them (borrowed until removed). Returns 0;
- * negative errno. */
+/* Serve the sockets of an address, workers_queues() of them, until removed. Returns 0; negative
+ * errno (some may have been served: they are to be removed, too). */
 MUST_CHECK int workers_add_socket(struct workers *workers, uint32_t id,
                                   struct udp_socket *const *udp);
 
-/* Serve the device of a network. */
+/* Serve the device of a network; as above. */
 MUST_CHECK int workers_add_device(struct workers *workers, uint64_t nwid, struct tap *tap);
 
-/* Forget a socket or device: on return no worker uses it any more. */
-void workers_remove_socket(struct workers *workers, uint32_t id);
-void workers_remove_device(struct workers *workers, uint64_t nwid);
+/* Forget a socket or device. release(closing) is called, to close the descriptors, when no worker
+ * uses them any more: before the return, or much later if a worker is stuck. workers may be NULL.
+ */
+void workers_remove_socket(struct workers *workers, uint32_t id, struct retired *closing,
+                           void (*release)(struct retired *r));
+void workers_remove_device(struct workers *workers, uint64_t nwid, struct retired *closing,
+                           void (*release)(struct retired *r));
 
 /* Before each wait of the loop: release what no worker holds any longer. */
 void workers_settle(struct workers *workers);
