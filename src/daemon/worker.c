@@ -274,8 +274,7 @@ static int64_t serve_socket(struct worker *w, struct source *source, unsigned la
     return count < BUFFERS ? QUANTUM : (int64_t)(bytes + datagrams * DATAGRAM_COST);
 }
 
-/* The device is gone: control makes it anew. If it cannot be told now, the next turn tries again.
- */
+/* The device is gone: control makes it anew. If it cannot be told now, it is in the next turn. */
 static void give_up(struct worker *w, const struct source *source)
 {
     const struct ring_record record = {.kind = WORKER_LOST, .nwid = source->by_number.key};
