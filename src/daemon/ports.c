@@ -44,6 +44,7 @@ struct port {
     bool dirty;              /* something to do at the next settling */
     bool announce;           /* the engine waits for node_port_result */
     bool scan;               /* look at multicast groups soon */
+    unsigned capped;         /* MTU below the configured one that was told last, 0 none */
     int error;               /* 0 or negative errno of the last try to make it */
     int64_t retry_ms;        /* when to try again, 0 = no */
     struct managed_policy policy;
@@ -487,6 +488,13 @@ static void sync_device(struct port *port, const struct node_network_info *info)
         count = device_ips(port, ips);
     }
     uint32_t mtu = wanted_mtu(info);
+    if (info->config != NULL && info->config->mtu > info->mtu && port->capped != info->mtu) {
+        log_write(LOG_LEVEL_WARN, "port",
+                  "mtu capped network=%016llx configured=%u usable=%u: longer frames need more "
+                  "datagrams than a packet may have",
+                  (unsigned long long)info->nwid, (unsigned)info->config->mtu, info->mtu);
+        port->capped = info->mtu;
+    }
     if (mtu != tap_mtu(port->tap)) {
         int err = tap_set_mtu(port->tap, mtu);
         log_write(err < 0 ? LOG_LEVEL_WARN : LOG_LEVEL_INFO, "port",
