@@ -246,38 +246,54 @@ static void tx_drop(struct vl1 *vl1, struct tx_wait *wait)
 {
     list_remove(&wait->link);
     vl1->tx_count--;
+    vl1->tx_bytes -= wait->len;
     free(wait);
+}
+
+/* Make room for a packet: packets for the same destination go first, the oldest ones, if they have
+ * their share already; else the oldest of all. */
+static void tx_make_room(struct vl1 *vl1, uint64_t dest, size_t len)
+{
+    size_t bytes = len;
+    size_t same = 1;
+    struct list *it;
+    struct list *tmp;
+
+    LIST_EACH(&vl1->tx_queue, it, tmp)
+    {
+        const struct tx_wait *w = CONTAINER_OF(it, struct tx_wait, link);
+
+        same += w->dest == dest;
+        bytes += w->dest == dest ? w->len : 0;
+    }
+    LIST_EACH(&vl1->tx_queue, it, tmp)
+    {
+        struct tx_wait *w = CONTAINER_OF(it, struct tx_wait, link);
+        bool is_over = same > TX_QUEUE_PEER_MAX || bytes > TX_QUEUE_PEER_BYTES;
+        bool is_full = vl1->tx_count >= TX_QUEUE_MAX || vl1->tx_bytes + len > TX_QUEUE_BYTES;
+
+        if (!is_over && !is_full) {
+            return;
+        }
+        if (!is_over || w->dest == dest) {
+            same -= w->dest == dest;
+            bytes -= w->dest == dest ? w->len : 0;
+            tx_drop(vl1, w);
+            vl1_count(vl1, VL1_DROP_TX_QUEUE);
+        }
+    }
 }
 
 static int tx_enqueue(struct vl1 *vl1, const uint8_t *plain, size_t len, uint64_t dest,
                       unsigned flags, int64_t now_ms)
 {
     struct tx_wait *wait = malloc(sizeof(*wait) + len);
-    struct tx_wait *oldest = NULL;
-    unsigned same = 0;
-    struct list *it;
-    struct list *tmp;
 
     if (wait == NULL) {
         vl1_count(vl1, VL1_DROP_MEMORY);
         return -ENOMEM;
     }
-    LIST_EACH(&vl1->tx_queue, it, tmp)
-    {
-        struct tx_wait *w = CONTAINER_OF(it, struct tx_wait, link);
-
-        if (w->dest == dest) {
-            same++;
-            oldest = oldest == NULL ? w : oldest;
-        }
-    }
-    if (same >= TX_QUEUE_PEER_MAX) {
-        tx_drop(vl1, oldest);
-        vl1_count(vl1, VL1_DROP_TX_QUEUE);
-    } else if (vl1->tx_count >= TX_QUEUE_MAX) {
-        tx_drop(vl1, CONTAINER_OF(list_first(&vl1->tx_queue), struct tx_wait, link));
-        vl1_count(vl1, VL1_DROP_TX_QUEUE);
-    }
+    tx_make_room(vl1, dest, len);
     wait->dest = dest;
     wait->expires_ms = now_ms + QUEUE_MS;
     wait->flags = flags;
@@ -285,6 +301,7 @@ static int tx_enqueue(struct vl1 *vl1, const uint8_t *plain, size_t len, uint64_
     memcpy(wait->data, plain, len);
     list_push(&vl1->tx_queue, &wait->link);
     vl1->tx_count++;
+    vl1->tx_bytes += len;
     queues_schedule(vl1, now_ms);
     return 0;
 }

@@ -76,6 +76,8 @@ enum {
     MAPPED_MAX = 16,
     TX_QUEUE_MAX = 512,
     TX_QUEUE_PEER_MAX = 32,
+    TX_QUEUE_BYTES = 1 << 20, /* waiting to leave, in all */
+    TX_QUEUE_PEER_BYTES = 65536,
     RX_QUEUE_MAX = 64,
     RX_QUEUE_SOURCE_MAX = 16,
     WHOIS_MAX = 1024,           /* lookups under way */
@@ -354,6 +356,7 @@ struct vl1 {
 
     struct list tx_queue;
     size_t tx_count;
+    size_t tx_bytes;
     struct list rx_queue;
     size_t rx_count;
     bool rx_due; /* some entry has due set */

@@ -94,6 +94,34 @@ static void test_send_queue_is_bounded(void **state)
     assert_int_equal(h->vl1->tx_count, TX_QUEUE_MAX);
     host_run(h, 6000);
     assert_int_equal(h->vl1->tx_count, 0);
+    assert_int_equal(h->vl1->tx_bytes, 0);
+    actor_free(root);
+    actor_free(bob);
+    host_free(h);
+}
+
+/* D-30: bounds in bytes, per destination and in all. */
+static void test_send_queue_is_bounded_in_bytes(void **state)
+{
+    static uint8_t frame[8000];
+    struct actor *root;
+    struct actor *bob;
+    struct host *h = alice_up(&root, &bob);
+
+    (void)state;
+    for (uint8_t i = 0; i < 30; i++) {
+        frame[0] = i;
+        host_frame(h, bob->identity.address, frame, sizeof(frame));
+        assert_true(h->vl1->tx_bytes <= TX_QUEUE_PEER_BYTES);
+    }
+    assert_int_equal(h->vl1->tx_count, TX_QUEUE_PEER_BYTES / (sizeof(frame) + 28));
+    for (uint64_t i = 0; i < 300; i++) {
+        host_frame(h, 0x1000000000 + i, frame, sizeof(frame));
+        assert_true(h->vl1->tx_bytes <= TX_QUEUE_BYTES);
+    }
+    assert_int_equal(h->vl1->tx_count, TX_QUEUE_BYTES / (sizeof(frame) + 28));
+    host_run(h, 6000);
+    assert_int_equal(h->vl1->tx_bytes, 0);
     actor_free(root);
     actor_free(bob);
     host_free(h);
@@ -349,6 +377,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_packets_wait_for_identity_and_path),
         cmocka_unit_test(test_send_queue_is_bounded),
+        cmocka_unit_test(test_send_queue_is_bounded_in_bytes),
         cmocka_unit_test(test_whois_is_repeated_every_500_ms),
         cmocka_unit_test(test_choice_of_route),
         cmocka_unit_test(test_fragmented_flag),
