@@ -1,6 +1,7 @@
 /* Generator and sink of UDP datagrams for the benchmarks: one datagram is one message of sendmmsg,
- * without UDP_SEGMENT, so that a tunnel sees what an application with small packets makes. Both
- * ends are bounded in time. With --packet the datagrams carry the header of a ZeroTier packet
+ * without UDP_SEGMENT, so that a tunnel sees what an application with small packets makes; with
+ * --run so many leave in one piece, as from a sender with segmentation offload. Both ends are
+ * bounded in time. With --packet the datagrams carry the header of a ZeroTier packet
  * between two other nodes, which is all a root looks at when it forwards (spec 01 section 7.1, 02
  * section 4.2). For use inside namespaces of the benchmark alone. Each end prints one line of JSON.
  */
@@ -9,6 +10,7 @@
 #include <getopt.h>
 #include <inttypes.h>
 #include <netdb.h>
+#include <netinet/udp.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -41,6 +43,7 @@ struct options {
     double rate;          /* datagrams a second of all threads, 0: as fast as possible */
     uint64_t count;       /* datagrams of all threads, 0: until the time is over */
     size_t size;          /* of one datagram */
+    unsigned run;         /* datagrams that leave in one piece */
     unsigned threads;     /* each with a socket of its own */
     bool packet;          /* with the header of a packet */
     uint64_t destination; /* node address in that header */
@@ -60,7 +63,8 @@ struct sender {
     uint8_t header[BATCH][HEADER];
     uint8_t *payload; /* what follows the header, the same in all */
     struct iovec pieces[BATCH][2];
-    struct mmsghdr messages[BATCH];
+    struct mmsghdr messages[BATCH]; /* each of `run` datagrams, header and payload in turn */
+    unsigned message_count;
 };
 
 static double now(void)
@@ -122,6 +126,16 @@ static int open_socket(const struct options *o, bool sink)
 
 /* ---- generator ---- */
 
+/* Have the kernel cut messages of several datagrams. */
+static void cut_messages(int fd, const struct options *o)
+{
+    int size = (int)o->size;
+
+    if (o->run > 1 && setsockopt(fd, SOL_UDP, UDP_SEGMENT, &size, sizeof(size)) != 0) {
+        fail("UDP_SEGMENT");
+    }
+}
+
 static void make_messages(struct sender *s)
 {
     const struct options *o = s->options;
@@ -140,15 +154,19 @@ static void make_messages(struct sender *s)
         }
         s->pieces[i][0] = (struct iovec){s->header[i], head};
         s->pieces[i][1] = (struct iovec){s->payload, o->size - head};
-        s->messages[i].msg_hdr.msg_iov = s->pieces[i];
-        s->messages[i].msg_hdr.msg_iovlen = o->size > head ? 2 : 1;
+    }
+    s->message_count = BATCH / o->run;
+    for (size_t i = 0; i < s->message_count; i++) {
+        s->messages[i].msg_hdr.msg_iov = s->pieces[i * o->run];
+        s->messages[i].msg_hdr.msg_iovlen = (size_t)2 * o->run;
     }
 }
 
-/* How many may leave now; waits for the rate's sake. 0: that was all. */
+/* How many messages may leave now; waits for the rate's sake. 0: that was all. */
 static unsigned due(const struct sender *s, double begin, double rate)
 {
-    uint64_t want = BATCH;
+    uint64_t run = s->options->run;
+    uint64_t want = s->message_count * run;
 
     if (s->count != 0 && s->count - s->sent < want) {
         want = s->count - s->sent;
@@ -162,7 +180,7 @@ static unsigned due(const struct sender *s, double begin, double rate)
         }
         want = want < smooth ? want : smooth;
     }
-    return (unsigned)want;
+    return want == 0 ? 0 : want < run ? 1 : (unsigned)(want / run);
 }
 
 static void *send_all(void *ctx)
@@ -179,7 +197,7 @@ static void *send_all(void *ctx)
         if (want == 0) {
             break;
         }
-        for (unsigned i = 0; i < want; i++) {
+        for (unsigned i = 0; i < want * s->options->run; i++) {
             put(s->header[i], s->next_id + i, 8);
         }
         took = sendmmsg(s->fd, s->messages, want, 0);
@@ -187,8 +205,8 @@ static void *send_all(void *ctx)
             s->refused++; /* full, or an ICMP error of an earlier one: the next may pass */
             continue;
         }
-        s->next_id += (unsigned)took;
-        s->sent += (unsigned)took;
+        s->next_id += (unsigned)took * s->options->run;
+        s->sent += (unsigned)took * s->options->run;
     }
     s->took = now() - begin;
     return NULL;
@@ -209,6 +227,7 @@ static int run_send(const struct options *o)
 
         s->options = o;
         s->fd = open_socket(o, false);
+        cut_messages(s->fd, o);
         s->count = o->count / o->threads + (i < o->count % o->threads ? 1 : 0);
         s->next_id = (uint64_t)i << 48 | 1;
         make_messages(s);
@@ -301,23 +320,22 @@ static int run_sink(const struct options *o)
 
 static int usage(void)
 {
-    (void)fputs("Usage: bench-flood send ADDRESS PORT [--seconds S] [--count N] [--size BYTES]\n"
-                "                   [--rate PER_SECOND] [--threads N] [--packet TO:FROM]\n"
-                "       bench-flood sink ADDRESS PORT [--seconds S] [--size BYTES]\n"
-                "TO and FROM are node addresses of 10 hex digits. SIGTERM ends either early.\n",
-                stderr);
+    (void)fputs(
+        "Usage: bench-flood send ADDRESS PORT [--seconds S] [--count N] [--size BYTES]\n"
+        "                   [--rate PER_SECOND] [--threads N] [--run N] [--packet TO:FROM]\n"
+        "       bench-flood sink ADDRESS PORT [--seconds S] [--size BYTES]\n"
+        "TO and FROM are node addresses of 10 hex digits. SIGTERM ends either early.\n",
+        stderr);
     return 2;
 }
 
 static bool parse(struct options *o, int argc, char **argv)
 {
-    static const struct option names[] = {{"seconds", required_argument, NULL, 's'},
-                                          {"count", required_argument, NULL, 'c'},
-                                          {"size", required_argument, NULL, 'l'},
-                                          {"rate", required_argument, NULL, 'r'},
-                                          {"threads", required_argument, NULL, 't'},
-                                          {"packet", required_argument, NULL, 'p'},
-                                          {NULL, 0, NULL, 0}};
+    static const struct option names[] = {
+        {"seconds", required_argument, NULL, 's'}, {"count", required_argument, NULL, 'c'},
+        {"size", required_argument, NULL, 'l'},    {"rate", required_argument, NULL, 'r'},
+        {"threads", required_argument, NULL, 't'}, {"run", required_argument, NULL, 'g'},
+        {"packet", required_argument, NULL, 'p'},  {NULL, 0, NULL, 0}};
     int letter;
 
     while ((letter = getopt_long(argc, argv, "", names, NULL)) != -1) {
@@ -337,6 +355,9 @@ static bool parse(struct options *o, int argc, char **argv)
         case 't':
             o->threads = (unsigned)strtoul(optarg, NULL, 10);
             break;
+        case 'g':
+            o->run = (unsigned)strtoul(optarg, NULL, 10);
+            break;
         case 'p':
             o->packet =
                 sscanf(optarg, "%10" SCNx64 ":%10" SCNx64, &o->destination, &o->source) == 2;
@@ -355,7 +376,8 @@ static bool parse(struct options *o, int argc, char **argv)
     o->port = argv[optind + 2];
     return o->seconds > 0 && o->seconds <= SECONDS_MAX && o->rate >= 0 && o->threads > 0 &&
            o->threads <= THREADS_MAX && o->size > 0 && o->size <= SIZE_MAX_UDP &&
-           (!o->packet || o->size >= HEADER);
+           (!o->packet || o->size >= HEADER) && o->run > 0 && o->run <= BATCH &&
+           o->run * o->size <= SIZE_MAX_UDP;
 }
 
 static void on_signal(int number)
@@ -366,7 +388,7 @@ static void on_signal(int number)
 
 int main(int argc, char **argv)
 {
-    struct options o = {.seconds = 5, .size = 64, .threads = 1};
+    struct options o = {.seconds = 5, .size = 64, .threads = 1, .run = 1};
     struct sigaction action = {.sa_handler = on_signal};
 
     if (!parse(&o, argc, argv)) {
