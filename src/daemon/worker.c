@@ -18,7 +18,7 @@
 
 enum {
     EVENTS_MAX = 16,      /* lanes served in a turn */
-    BUFFERS = 16,         /* messages of one receive, each of up to 64 KiB of merged datagrams */
+    BUFFERS = 64,         /* messages of one receive, each of up to 64 KiB of merged datagrams */
     QUANTUM = 512 * 1024, /* bytes a lane may give in a turn */
     FRAME_COST = 2048,    /* a frame counts at least as so many */
     DATAGRAM_COST = 256,  /* a datagram as so many more than it has */
@@ -271,7 +271,7 @@ static int64_t serve_socket(struct worker *w, struct source *source, unsigned la
     dp_add(&w->rx_bytes, bytes);
     dp_receive(w->dp, (uint32_t)source->by_number.key, messages, (size_t)count, w->now_ms);
     w->bulk_ms = bytes >= BULK_LEN ? w->now_ms : w->bulk_ms;
-    return count < BUFFERS ? QUANTUM : (int64_t)(bytes + datagrams * DATAGRAM_COST);
+    return udp_bulk_was_full(w->bulk) ? (int64_t)(bytes + datagrams * DATAGRAM_COST) : QUANTUM;
 }
 
 /* The device is gone: control makes it anew. If it cannot be told now, it is in the next turn. */

@@ -15,7 +15,9 @@
 
 enum {
     STRIDE = UDP_BULK_BUFFER + UDP_BULK_SLACK,
-    RECEIVE_RETRIES = 3, /* errors left behind by sent datagrams, taken before giving up */
+    FEW_BUFFERS = 16,     /* offered at first: long messages shall not fill the caches */
+    SMALL_MESSAGE = 4096, /* if so many come and are no longer than this, all are offered */
+    RECEIVE_RETRIES = 3,  /* errors left behind by sent datagrams, taken before giving up */
 };
 
 /* Control message of one message: the size of its datagrams. */
@@ -32,7 +34,9 @@ struct sent_part {
 
 struct udp_bulk {
     unsigned buffers;
-    uint8_t *memory; /* the receive buffers */
+    unsigned offered; /* for the next receive */
+    bool was_full;    /* the last receive took as many messages as were offered */
+    uint8_t *memory;  /* the receive buffers */
     struct mmsghdr msgs[UDP_BULK_BUFFERS_MAX];
     struct iovec iovs[UDP_BULK_BUFFERS_MAX];
     union udp_sockaddr addrs[UDP_BULK_BUFFERS_MAX];
@@ -58,6 +62,7 @@ int udp_bulk_new(unsigned buffers, struct udp_bulk **ret)
     }
     b->memory = memory;
     b->buffers = buffers;
+    b->offered = buffers < FEW_BUFFERS ? buffers : FEW_BUFFERS;
     *ret = b;
     return 0;
 }
@@ -131,6 +136,23 @@ static int take_messages(struct udp_socket *s, struct udp_bulk *b, size_t receiv
     return (int)out;
 }
 
+/* How many buffers to offer after so many messages came: a call for many costs less for each, but
+ * that matters for short ones only. */
+static void choose_offer(struct udp_bulk *b, size_t received)
+{
+    size_t bytes = 0;
+
+    b->was_full = received == b->offered;
+    for (size_t i = 0; i < received; i++) {
+        bytes += b->msgs[i].msg_len;
+    }
+    b->offered = FEW_BUFFERS;
+    if (b->buffers < FEW_BUFFERS ||
+        (received >= FEW_BUFFERS && bytes <= received * SMALL_MESSAGE)) {
+        b->offered = b->buffers;
+    }
+}
+
 static bool has_offload(const struct udp_socket *s, unsigned bit)
 {
     return (atomic_load_explicit(&s->offloads, memory_order_relaxed) & bit) != 0;
@@ -147,13 +169,13 @@ static int receive_vector(struct udp_socket *s, struct udp_bulk *b)
     unsigned n = 0;
 
     if (has_offload(s, UDP_OFFLOAD_BATCH)) {
-        int received = recvmmsg(s->fd, b->msgs, b->buffers, MSG_DONTWAIT, NULL);
+        int received = recvmmsg(s->fd, b->msgs, b->offered, MSG_DONTWAIT, NULL);
         if (received >= 0 || errno != ENOSYS) {
             return received;
         }
         give_up(s, UDP_OFFLOAD_BATCH);
     }
-    while (n < b->buffers) {
+    while (n < b->offered) {
         ssize_t len = recvmsg(s->fd, &b->msgs[n].msg_hdr, MSG_DONTWAIT);
         if (len < 0) {
             break;
@@ -185,13 +207,15 @@ int udp_receive_bulk(struct udp_socket *s, struct udp_bulk *bulk, const struct u
 {
     int error = 0;
 
+    bulk->was_full = false;
     *ret = bulk->messages;
-    for (unsigned i = 0; i < bulk->buffers; i++) {
+    for (unsigned i = 0; i < bulk->offered; i++) {
         (void)prepare(bulk, i, bulk->memory + (size_t)i * STRIDE, UDP_BULK_BUFFER);
     }
     for (int tries = 0; tries < RECEIVE_RETRIES; tries++) {
         int received = receive_vector(s, bulk);
         if (received >= 0) {
+            choose_offer(bulk, (size_t)received);
             return take_messages(s, bulk, (size_t)received);
         }
         if (errno == EAGAIN || errno == EWOULDBLOCK) {
@@ -200,6 +224,11 @@ int udp_receive_bulk(struct udp_socket *s, struct udp_bulk *bulk, const struct u
         error = -errno;
     }
     return error == -EINTR ? 0 : error;
+}
+
+bool udp_bulk_was_full(const struct udp_bulk *bulk)
+{
+    return bulk->was_full;
 }
 
 /* How much of a run the next message takes: as many datagrams as the kernel may cut, or one. */
