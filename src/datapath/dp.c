@@ -40,9 +40,10 @@ struct dp *dp_new(struct published *pub, unsigned index, const struct dp_env *en
     dp->parts = malloc(DP_PARTS_MAX * sizeof(*dp->parts));
     dp->part_message = malloc(DP_PARTS_MAX * sizeof(*dp->part_message));
     dp->pairs = calloc(DP_PAIRS, sizeof(*dp->pairs));
-    dp->relay_runs = malloc(DP_RELAY_RUNS * sizeof(*dp->relay_runs));
+    dp->buckets = calloc(DP_BUCKETS, sizeof(*dp->buckets));
+    dp->relayed = malloc(DP_RELAY_MAX * sizeof(*dp->relayed));
     if (dp->slab_memory == NULL || dp->parts == NULL || dp->part_message == NULL ||
-        dp->pairs == NULL || dp->relay_runs == NULL) {
+        dp->pairs == NULL || dp->buckets == NULL || dp->relayed == NULL) {
         dp_free(dp);
         return NULL;
     }
@@ -60,7 +61,8 @@ void dp_free(struct dp *dp)
     free(dp->parts);
     free(dp->part_message);
     free(dp->pairs);
-    free(dp->relay_runs);
+    free(dp->buckets);
+    free(dp->relayed);
     free(dp);
 }
 
@@ -74,12 +76,11 @@ void dp_give(struct dp *dp, enum dp_gift_kind kind, const struct dp_arrival *at,
     dp->env.give(dp->env.ctx, &gift);
 }
 
-void dp_flush(struct dp *dp)
+void dp_send_slab(struct dp *dp)
 {
     struct dp_run runs[SEAL_RUNS_MAX];
     uint64_t datagrams = 0;
 
-    dp_relay_flush(dp);
     for (size_t i = 0; i < dp->slab.run_count; i++) {
         const struct seal_run *run = &dp->slab.runs[i];
 
@@ -93,6 +94,12 @@ void dp_flush(struct dp *dp)
     }
     seal_slab_clear(&dp->slab);
     dp->target_count = 0;
+}
+
+void dp_flush(struct dp *dp)
+{
+    dp_send_slab(dp);
+    dp_relay_flush(dp);
     dp->memo = (struct dp_memo){0};
 }
 

@@ -9,7 +9,11 @@
 
 enum {
     DP_PARTS_MAX = DP_MESSAGES_MAX * 64, /* datagrams of one dp_receive */
-    DP_RELAY_RUNS = 256,                 /* forwarded before they are sent */
+    DP_RELAY_MAX = 1024,                 /* datagrams forwarded before they are sent */
+    DP_RELAY_GROUPS = 128,               /* their destinations */
+    DP_RELAY_SLOTS = 256,                /* places to look for a destination */
+    DP_RELAY_BURST_MS = 100,             /* what an address may send at once */
+    DP_BUCKETS = 4096,                   /* of addresses */
     DP_PAIRS = 4096,                     /* pairs that were introduced lately */
     DP_PAIR_MS = 10000,                  /* of the 30 s that the engine counts */
 };
@@ -33,11 +37,34 @@ struct dp_memo {
     const struct dp_member *judged_member;
     uint16_t judged_type;
     enum filter_verdict verdict;
+    const struct inetaddr *payer; /* for which the bucket was found */
+    struct dp_bucket *bucket;
 };
 
 struct dp_pair {
     uint64_t key;
     int64_t at_ms;
+};
+
+/* What addresses with the same hash may still have done for others; 0: all. */
+struct dp_bucket {
+    int64_t due_ns;   /* datagrams forwarded */
+    int64_t gifts_ns; /* given to the engine */
+};
+
+/* A datagram to be forwarded. */
+struct dp_relayed {
+    const uint8_t *data;
+    uint32_t len;
+    uint32_t next; /* for the same destination */
+};
+
+/* Those for one node, in order. */
+struct dp_relay_group {
+    uint64_t dest;
+    struct dp_path to;
+    uint32_t first;
+    uint32_t last;
 };
 
 struct dp {
@@ -57,11 +84,16 @@ struct dp {
     struct dp_path targets[SEAL_RUNS_MAX]; /* of the runs in the slab, by number */
     uint32_t target_count;
 
-    struct part *parts;        /* DP_PARTS_MAX */
-    uint16_t *part_message;    /* for each part the message it came in */
-    struct dp_pair *pairs;     /* DP_PAIRS, at roots */
-    struct dp_run *relay_runs; /* DP_RELAY_RUNS, at roots */
-    size_t relay_count;
+    struct part *parts;         /* DP_PARTS_MAX */
+    uint16_t *part_message;     /* for each part the message it came in */
+    struct dp_pair *pairs;      /* DP_PAIRS, at roots */
+    struct dp_bucket *buckets;  /* DP_BUCKETS */
+    int64_t gifts_ns;           /* bucket of all datagrams for others that are given */
+    struct dp_relayed *relayed; /* DP_RELAY_MAX */
+    uint32_t relay_count;
+    uint32_t relay_group_count;
+    uint8_t relay_slots[DP_RELAY_SLOTS]; /* numbers of groups, right or not */
+    struct dp_relay_group relay_groups[DP_RELAY_GROUPS];
     uint8_t joined[PACKET_MAX]; /* a packet whose parts did not lie together */
 };
 
@@ -94,5 +126,8 @@ void dp_give(struct dp *dp, enum dp_gift_kind kind, const struct dp_arrival *at,
 void dp_relay(struct dp *dp, const struct dp_arrival *at, uint8_t *data, size_t len,
               bool is_fragment);
 
-/* Send what was relayed and not sent yet. */
+/* Send what is in the slab. */
+void dp_send_slab(struct dp *dp);
+
+/* Send what was relayed and not sent yet, own traffic before it. */
 void dp_relay_flush(struct dp *dp);

@@ -1,6 +1,9 @@
-/* Packets of others, forwarded by a root without being opened or copied: runs that arrive together
- * leave together. Of the first packet of a pair the engine is told, which introduces the two.
- * Source: spec 02 sections 4.2 and 7.4, data path contract section 3 (RX 2). */
+/* Packets of others, forwarded by a root without being opened. What one batch brought is sorted by
+ * where it goes and leaves in runs: as it lies, if it came merged, else moved together, for a copy
+ * costs far less than another way through the system. One address gets so much forwarded and no
+ * more, and the engine is given so much. Of the first packet of a pair it is told, and introduces
+ * the two.
+ * Source: spec 02 sections 4.2 and 7.4, 09 section 6.9, data path contract section 3 (RX 2, 3). */
 #include "datapath/dp_priv.h"
 
 #include "base/cursor.h"
@@ -8,44 +11,83 @@
 
 #include <string.h>
 
-/* True if the two ends were introduced lately; remembers that they are now. */
-static bool is_introduced(struct dp *dp, const uint8_t *pkt, int64_t now_ms)
+#define NO_DATAGRAM UINT32_MAX
+
+enum {
+    RUNS_MAX = 128,       /* sent by one call */
+    MOVE_MAX = 16 * 1024, /* a run so long is not moved to go on with it */
+    GIFTS_RATE = 1000,    /* of a worker, in a second */
+    GIFTS_BURST_MS = 200,
+    SOURCE_GIFTS_RATE = 250, /* of these, for one address */
+    SOURCE_GIFTS_BURST_MS = 400,
+    NS_PER_MS = 1000000,
+    NS_PER_S = 1000000000,
+};
+
+/* ---- rates ---- */
+
+/* A token bucket: *due_ns is when all that was taken is paid off, so that 0 is a full one. Take
+ * something that costs so much time; false: there is not enough. */
+static bool afford(int64_t *due_ns, int64_t now_ms, int64_t cost_ns, int64_t burst_ms)
+{
+    int64_t now_ns = now_ms * NS_PER_MS;
+    int64_t from_ns = *due_ns > now_ns ? *due_ns : now_ns;
+
+    if (from_ns + cost_ns - now_ns > burst_ms * NS_PER_MS) {
+        return false;
+    }
+    *due_ns = from_ns + cost_ns;
+    return true;
+}
+
+/* The bucket of an address: its IP (of IPv6 the network), since ports cost nothing. Addresses may
+ * share one; which do, nobody outside can know. */
+static struct dp_bucket *bucket_of(struct dp *dp, const struct inetaddr *from)
+{
+    if (dp->memo.payer != from) {
+        uint64_t key;
+
+        memcpy(&key, from->ip, sizeof(key)); /* unused bytes are 0 */
+        dp->memo.payer = from;
+        dp->memo.bucket = &dp->buckets[hash_mix(key ^ from->family, ~dp->pub->seed) % DP_BUCKETS];
+    }
+    return dp->memo.bucket;
+}
+
+/* True if something may be given to the engine for what came from an address. */
+static bool may_give(struct dp *dp, const struct dp_arrival *at)
+{
+    return afford(&bucket_of(dp, at->from)->gifts_ns, at->now_ms, NS_PER_S / SOURCE_GIFTS_RATE,
+                  SOURCE_GIFTS_BURST_MS) &&
+           afford(&dp->gifts_ns, at->now_ms, NS_PER_S / GIFTS_RATE, GIFTS_BURST_MS);
+}
+
+/* Give a datagram that only the engine can tell what to do with. */
+static void give(struct dp *dp, const struct dp_arrival *at, uint8_t *data, size_t len)
+{
+    if (may_give(dp, at)) {
+        dp_give(dp, DP_GIFT_DATAGRAM, at, data, len);
+    } else {
+        dp_count(dp, DP_DROP_NO_ROUTE, 1);
+    }
+}
+
+/* ---- introductions ---- */
+
+/* If the two ends were not introduced lately, tell the engine, now or with a later packet. The
+ * packet itself does not wait: those behind it would overtake it. */
+static void tell_pair(struct dp *dp, const struct dp_arrival *at, const uint8_t *pkt)
 {
     uint64_t a = packet_dest(pkt);
     uint64_t b = packet_source(pkt);
     uint64_t key = hash_mix(a ^ b, dp->pub->seed) ^ hash_mix(a + b, ~dp->pub->seed);
     struct dp_pair *pair = &dp->pairs[key % DP_PAIRS];
-
-    if (pair->key == key && now_ms - pair->at_ms < DP_PAIR_MS) {
-        return true;
-    }
-    *pair = (struct dp_pair){.key = key, .at_ms = now_ms};
-    return false;
-}
-
-/* Append a datagram to the last run if it lies right behind it and goes the same way. */
-static bool extend(struct dp *dp, const struct dp_path *to, const uint8_t *data, size_t len)
-{
-    struct dp_run *run;
-
-    if (dp->relay_count == 0) {
-        return false;
-    }
-    run = &dp->relay_runs[dp->relay_count - 1];
-    if (run->data + run->len != data || run->len % run->size != 0 || len > run->size ||
-        run->len + len > SEAL_RUN_BYTES || run->len / run->size >= SEAL_RUN_DATAGRAMS ||
-        run->to.socket != to->socket || !inetaddr_equal(&run->to.remote, &to->remote)) {
-        return false;
-    }
-    run->len += len;
-    return true;
-}
-
-/* The packet itself does not wait: those behind it would overtake it. */
-static void tell_pair(struct dp *dp, const struct dp_arrival *at, const uint8_t *pkt)
-{
     uint8_t header[PACKET_MIN];
 
+    if ((pair->key == key && at->now_ms - pair->at_ms < DP_PAIR_MS) || !may_give(dp, at)) {
+        return;
+    }
+    *pair = (struct dp_pair){.key = key, .at_ms = at->now_ms};
     memcpy(header, pkt, sizeof(header));
     dp->env.give(dp->env.ctx, &(struct dp_gift){.kind = DP_GIFT_PAIR,
                                                 .socket = at->socket,
@@ -54,20 +96,67 @@ static void tell_pair(struct dp *dp, const struct dp_arrival *at, const uint8_t 
                                                 .len = sizeof(header)});
 }
 
-void dp_relay(struct dp *dp, const struct dp_arrival *at, uint8_t *data, size_t len,
-              bool is_fragment)
-{
-    unsigned hops = is_fragment ? data[FRAGMENT_AT_HOPS] : packet_hops(data);
-    const struct dp_route *route;
+/* ---- gathering ---- */
 
-    route = atomic_load_explicit(&dp->pub->is_root, memory_order_relaxed)
-                ? dp_route_find(dp->pub, packet_dest(data))
-                : NULL;
-    if (route == NULL || hops >= PACKET_HOPS_MAX) {
-        dp_give(dp, DP_GIFT_DATAGRAM, at, data, len);
+/* Where datagrams for a node go, with those that go there already; NULL: the engine knows. */
+static struct dp_relay_group *group_of(struct dp *dp, uint64_t dest, int64_t now_ms)
+{
+    uint8_t *slot = &dp->relay_slots[(dest ^ dest >> 8 ^ dest >> 16) % DP_RELAY_SLOTS];
+    struct dp_relay_group *group = &dp->relay_groups[*slot];
+    struct dp_route *route;
+
+    if (*slot < dp->relay_group_count && group->dest == dest) {
+        return group;
+    }
+    route = dp_route_find(dp->pub, dest);
+    if (route == NULL) {
+        return NULL;
+    }
+    if (dp->relay_group_count == DP_RELAY_GROUPS) {
+        dp_relay_flush(dp);
+    }
+    dp_time(&route->used_ms[dp->index], now_ms);
+    *slot = (uint8_t)dp->relay_group_count++;
+    group = &dp->relay_groups[*slot];
+    *group = (struct dp_relay_group){
+        .dest = dest, .to = route->to, .first = NO_DATAGRAM, .last = NO_DATAGRAM};
+    return group;
+}
+
+static void gather(struct dp *dp, struct dp_relay_group *group, uint8_t *data, size_t len)
+{
+    uint32_t i = dp->relay_count++;
+
+    dp->relayed[i] = (struct dp_relayed){.data = data, .len = (uint32_t)len, .next = NO_DATAGRAM};
+    if (group->first == NO_DATAGRAM) {
+        group->first = i;
+    } else {
+        dp->relayed[group->last].next = i;
+    }
+    group->last = i;
+}
+
+/* A datagram with a way to go and hops left. */
+static void forward(struct dp *dp, const struct dp_arrival *at, uint8_t *data, size_t len,
+                    bool is_fragment)
+{
+    struct dp_relay_group *group = group_of(dp, packet_dest(data), at->now_ms);
+    int64_t cost_ns = atomic_load_explicit(&dp->pub->relay_cost_ns, memory_order_relaxed);
+
+    if (group == NULL) {
+        give(dp, at, data, len);
         return;
     }
-    if (!is_fragment && !is_introduced(dp, data, at->now_ms)) {
+    if (inetaddr_equal(&group->to.remote, at->from)) { /* never back to where it came from */
+        dp_count(dp, DP_DROP_NO_ROUTE, 1);
+        return;
+    }
+    if (cost_ns > 0 &&
+        !afford(&bucket_of(dp, at->from)->due_ns, at->now_ms, cost_ns, DP_RELAY_BURST_MS)) {
+        dp_count(dp, DP_DROP_RELAY_RATE, 1);
+        return;
+    }
+    if (!is_fragment) {
         tell_pair(dp, at, data);
     }
     if (is_fragment) {
@@ -77,19 +166,117 @@ void dp_relay(struct dp *dp, const struct dp_arrival *at, uint8_t *data, size_t 
     }
     dp_count(dp, DP_RELAYED, 1);
     dp_count(dp, DP_TX_DATAGRAMS, 1);
-    if (!extend(dp, &route->to, data, len)) {
-        if (dp->relay_count == DP_RELAY_RUNS) {
-            dp_relay_flush(dp);
+    gather(dp, group, data, len);
+    if (dp->relay_count == DP_RELAY_MAX) {
+        dp_relay_flush(dp);
+    }
+}
+
+void dp_relay(struct dp *dp, const struct dp_arrival *at, uint8_t *data, size_t len,
+              bool is_fragment)
+{
+    unsigned hops = is_fragment ? data[FRAGMENT_AT_HOPS] : packet_hops(data);
+
+    if (!atomic_load_explicit(&dp->pub->is_root, memory_order_relaxed)) {
+        give(dp, at, data, len);
+    } else if (hops >= PACKET_HOPS_MAX) {
+        dp_count(dp, DP_DROP_HOPS, 1);
+    } else {
+        forward(dp, at, data, len, is_fragment);
+    }
+}
+
+/* ---- sending ---- */
+
+/* Runs being laid out; what is moved together goes into the slab, whose own runs were sent. */
+struct layout {
+    struct dp *dp;
+    size_t used; /* bytes of the slab */
+    size_t count;
+    unsigned datagrams; /* of the last run */
+    bool is_moved;      /* it lies at the end of what is used */
+    struct dp_run runs[RUNS_MAX];
+};
+
+static void send_layout(struct layout *l)
+{
+    if (l->count > 0) {
+        l->dp->env.send(l->dp->env.ctx, l->runs, l->count);
+    }
+    l->used = l->count = 0;
+}
+
+/* Move bytes to the end of the slab; there is room. */
+static const uint8_t *move(struct layout *l, const uint8_t *data, size_t len)
+{
+    uint8_t *to = l->dp->slab_memory + l->used;
+
+    memcpy(to, data, len);
+    l->used += len;
+    return to;
+}
+
+/* Append a datagram to the last run if it fits there. */
+static bool extend(struct layout *l, const struct dp_relayed *d)
+{
+    struct dp_run *run = &l->runs[l->count - 1];
+
+    if (run->len < l->datagrams * run->size || d->len > run->size ||
+        run->len + d->len > SEAL_RUN_BYTES || l->datagrams == SEAL_RUN_DATAGRAMS) {
+        return false;
+    }
+    if (!l->is_moved && run->data + run->len != d->data) {
+        if (run->len > MOVE_MAX || SEAL_SLAB_LEN - l->used < run->len + d->len) {
+            return false;
         }
-        dp->relay_runs[dp->relay_count++] =
-            (struct dp_run){.data = data, .len = len, .size = len, .to = route->to};
+        run->data = move(l, run->data, run->len);
+        l->is_moved = true;
+    }
+    if (l->is_moved) {
+        if (SEAL_SLAB_LEN - l->used < d->len) {
+            return false;
+        }
+        (void)move(l, d->data, d->len);
+    }
+    run->len += d->len;
+    l->datagrams++;
+    return true;
+}
+
+static void lay_out(struct layout *l, const struct dp_relay_group *group)
+{
+    const struct dp_relayed *d;
+    bool is_first = true;
+
+    for (uint32_t i = group->first; i != NO_DATAGRAM; i = d->next, is_first = false) {
+        d = &l->dp->relayed[i];
+        if (!is_first && extend(l, d)) {
+            continue;
+        }
+        if (l->count == RUNS_MAX || SEAL_SLAB_LEN - l->used < SEAL_RUN_BYTES) {
+            send_layout(l);
+        }
+        l->is_moved = false;
+        l->datagrams = 1;
+        l->runs[l->count++] =
+            (struct dp_run){.data = d->data, .len = d->len, .size = d->len, .to = group->to};
     }
 }
 
 void dp_relay_flush(struct dp *dp)
 {
-    if (dp->relay_count > 0) {
-        dp->env.send(dp->env.ctx, dp->relay_runs, dp->relay_count);
-        dp->relay_count = 0;
+    struct layout l;
+
+    if (dp->relay_group_count == 0) {
+        return;
     }
+    dp_send_slab(dp); /* own traffic comes first */
+    l.dp = dp;
+    l.used = l.count = 0;
+    for (size_t i = 0; i < dp->relay_group_count; i++) {
+        lay_out(&l, &dp->relay_groups[i]);
+    }
+    send_layout(&l);
+    dp->relay_count = 0;
+    dp->relay_group_count = 0;
 }

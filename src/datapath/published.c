@@ -144,7 +144,10 @@ struct dp_member *dp_member_new(struct published *pub, const struct dp_port *por
 
 struct dp_route *dp_route_new(struct published *pub, uint64_t address)
 {
-    return object_new(pub, DP_ROUTE, address, sizeof(struct dp_route));
+    const struct dp_route *route;
+
+    return object_new(pub, DP_ROUTE, address,
+                      sizeof(*route) + pub->workers * sizeof(route->used_ms[0]));
 }
 
 /* ---- publishing ---- */
@@ -289,6 +292,7 @@ struct published *published_new(uint64_t self, unsigned workers, const struct pa
     pub->ids = *ids;
     pub->visit = visit;
     pub->visit_ctx = visit_ctx;
+    atomic_init(&pub->relay_cost_ns, INT64_C(1000000000) / DP_RELAY_RATE);
     limbo_init(&pub->limbo);
     table_init(&pub->sessions, seed, &pub->limbo);
     table_init(&pub->ports, seed, &pub->limbo);
@@ -435,6 +439,8 @@ const char *dp_count_name(size_t index)
         [DP_DROP_BEACON] = "drop_beacon",
         [DP_DROP_OWN_SOURCE] = "drop_own_source",
         [DP_DROP_HOPS] = "drop_hops",
+        [DP_DROP_NO_ROUTE] = "drop_no_route",
+        [DP_DROP_RELAY_RATE] = "drop_relay_rate",
         [DP_DROP_FRAGMENT] = "drop_fragment",
         [DP_DROP_MAC] = "drop_mac",
         [DP_DROP_DUPLICATE] = "drop_duplicate",

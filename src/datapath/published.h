@@ -34,6 +34,7 @@ enum {
     DP_MEMBERS_MAX = 131072, /* members with traffic, of all networks */
     DP_SLOTS = 262144,       /* objects with cells to harvest; a power of two */
     DP_RETIRED_MAX = 65536,  /* waiting for workers: above, nothing new is published */
+    DP_RELAY_RATE = 500000,  /* datagrams a second that a worker forwards for one address */
     DP_HARVEST_MS = 50,      /* between two harvests while there is traffic */
 };
 
@@ -53,6 +54,8 @@ enum dp_count {
     DP_DROP_BEACON,
     DP_DROP_OWN_SOURCE,
     DP_DROP_HOPS,
+    DP_DROP_NO_ROUTE,   /* for a node that is not known, or was where it came from */
+    DP_DROP_RELAY_RATE, /* for another node, and its sender had its share */
     DP_DROP_FRAGMENT,
     DP_DROP_MAC,
     DP_DROP_DUPLICATE,
@@ -166,6 +169,7 @@ struct dp_member {
 struct dp_route {
     struct dp_object object;
     struct dp_path to;
+    _Atomic int64_t used_ms[]; /* by worker: when it forwarded last, 0 never */
 };
 
 /* ---- all of it ---- */
@@ -175,9 +179,11 @@ struct dp_route {
 typedef void (*harvest_fn)(void *ctx, struct dp_object *object);
 
 struct published {
-    uint64_t self;        /* own address */
-    unsigned workers;     /* fixed */
-    _Atomic bool is_root; /* packets of others may be relayed by routes */
+    uint64_t self;                 /* own address */
+    unsigned workers;              /* fixed */
+    _Atomic bool is_root;          /* packets of others may be relayed by routes */
+    _Atomic int64_t relay_cost_ns; /* in place: time that forwarding one takes of its sender's
+                                      share in a worker, 0: no limit */
     uint64_t seed;
     struct packet_id_source ids; /* lane 0, control's: of its key only */
     struct limbo limbo;
