@@ -113,7 +113,7 @@ static struct peer *forward(struct vl1 *vl1, const struct arrival *at, uint64_t 
     struct path *path = peer != NULL ? path_best(peer, at->now_ms) : NULL;
     struct peer *up;
 
-    if (path != NULL) {
+    if (path != NULL && !inetaddr_equal(&path->remote, &at->from)) {
         vl1_count(vl1, VL1_RELAYED);
         vl1_emit(vl1, path->socket, &path->remote, data, len, 0);
         path_sent(peer, path, at->now_ms);
@@ -121,7 +121,7 @@ static struct peer *forward(struct vl1 *vl1, const struct arrival *at, uint64_t 
         return peer;
     }
     up = vl1->relay != 0 && vl1->relay != source ? peer_in_memory(vl1, vl1->relay) : NULL;
-    path = up != NULL ? path_best(up, at->now_ms) : NULL;
+    path = up != NULL && path == NULL ? path_best(up, at->now_ms) : NULL;
     if (path == NULL || inetaddr_equal(&path->remote, &at->from)) {
         vl1_count(vl1, VL1_DROP_NO_ROUTE);
         return NULL;

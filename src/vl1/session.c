@@ -200,8 +200,8 @@ static bool is_doubtful(const struct peer *peer, const struct path *path, int64_
     return false;
 }
 
-/* Workers do not tell what they relayed: as if it had been something, and nothing had come back. So
- * a path that is dead by now gives way at once to a newer one. */
+/* Workers tell of what they relayed late: as if it had been something, and nothing had come back.
+ * So a path that is dead by now gives way at once to a newer one. */
 static void route_end(struct peer *peer, const struct dp_route *route)
 {
     struct path *path = route != NULL ? path_find(peer, route->to.socket, &route->to.remote) : NULL;
@@ -226,7 +226,8 @@ static void route_check(struct peer *peer, int64_t now_ms)
     }
     peer->route_due = false;
     path = vl1->root ? path_best(peer, now_ms) : NULL;
-    if (path == NULL || path->lost > 0 || is_doubtful(peer, path, now_ms)) {
+    /* One test may be under way while workers tell that they send. */
+    if (path == NULL || path->lost > (old != NULL) || is_doubtful(peer, path, now_ms)) {
         route_end(peer, old); /* while it is tested each packet helps to find out */
         return;
     }
@@ -247,7 +248,27 @@ static void route_check(struct peer *peer, int64_t now_ms)
     }
 }
 
-/* Routes go after a while: the next packet comes to us, and its path is watched (path_sent). */
+/* What workers relayed since the last look was sent over a path that is watched. */
+static void route_harvest(struct peer *peer, const struct dp_route *route, int64_t now_ms)
+{
+    struct path *path = path_find(peer, route->to.socket, &route->to.remote);
+    int64_t used_ms = 0;
+
+    for (unsigned w = 0; w < peer->vl1->pub->workers; w++) {
+        int64_t at_ms = atomic_load_explicit(&route->used_ms[w], memory_order_relaxed);
+
+        used_ms = at_ms > used_ms ? at_ms : used_ms;
+    }
+    if (used_ms > peer->route_ms) {
+        peer->route_ms = used_ms;
+        if (path != NULL) {
+            path_carried(peer, path, used_ms, now_ms);
+        }
+        peer_stale(peer);
+    }
+}
+
+/* Routes that are not used go after a while: the next packet comes to us. */
 static void route_timer(struct timer *timer, int64_t now_ms)
 {
     struct vl1 *vl1 = CONTAINER_OF(timer, struct vl1, route_timer);
@@ -256,11 +277,15 @@ static void route_timer(struct timer *timer, int64_t now_ms)
 
     while ((node = table_each(&vl1->pub->routes, &at)) != NULL) {
         struct peer *peer = peer_in_memory(vl1, node->key);
+        const struct dp_route *route = dp_route_find(vl1->pub, node->key);
 
-        if (peer == NULL) {
+        if (peer == NULL || route == NULL) {
             dp_route_withdraw(vl1->pub, node->key);
-        } else if (now_ms - peer->route_ms >= ROUTE_MS) {
-            route_end(peer, dp_route_find(vl1->pub, node->key));
+            continue;
+        }
+        route_harvest(peer, route, now_ms);
+        if (now_ms - peer->route_ms >= ROUTE_MS) {
+            route_end(peer, route);
         }
     }
     if (vl1->pub->routes.count > 0) {
@@ -545,6 +570,8 @@ static void fold_counts(struct vl1 *vl1, const uint64_t counts[DP_COUNTS])
         {DP_DROP_BEACON, VL1_DROP_BEACON},
         {DP_DROP_OWN_SOURCE, VL1_DROP_OWN_SOURCE},
         {DP_DROP_HOPS, VL1_DROP_HOPS},
+        {DP_DROP_NO_ROUTE, VL1_DROP_NO_ROUTE},
+        {DP_DROP_RELAY_RATE, VL1_DROP_RELAY_RATE},
         {DP_DROP_FRAGMENT, VL1_DROP_FRAGMENT},
         {DP_DROP_MAC, VL1_DROP_MAC},
         {DP_DROP_DUPLICATE, VL1_DROP_DUPLICATE},
@@ -571,12 +598,23 @@ int vl1_publish(struct vl1 *vl1, unsigned workers)
     }
     vl1->route_timer.fire = route_timer;
     published_root(vl1);
+    vl1_set_relay_rate(vl1, vl1->relay_rate);
     return 0;
 }
 
 struct published *vl1_published(const struct vl1 *vl1)
 {
     return vl1->pub;
+}
+
+void vl1_set_relay_rate(struct vl1 *vl1, uint32_t rate)
+{
+    int64_t cost_ns = rate == 0 ? 0 : INT64_C(1000000000) / rate;
+
+    vl1->relay_rate = rate;
+    if (vl1->pub != NULL) {
+        atomic_store_explicit(&vl1->pub->relay_cost_ns, cost_ns, memory_order_relaxed);
+    }
 }
 
 /* We became a root, or are none any more. */

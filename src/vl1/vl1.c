@@ -21,6 +21,7 @@ static const char *const counter_names[VL1_COUNTERS] = {
     [VL1_DROP_NOT_OURS] = "drop_not_ours",
     [VL1_DROP_HOPS] = "drop_hops",
     [VL1_DROP_NO_ROUTE] = "drop_no_route",
+    [VL1_DROP_RELAY_RATE] = "drop_relay_rate",
     [VL1_DROP_FRAGMENT] = "drop_fragment",
     [VL1_DROP_SUITE] = "drop_suite",
     [VL1_DROP_TRUSTED_PATH] = "drop_trusted_path",
@@ -97,6 +98,7 @@ struct vl1 *vl1_new(const struct engine_env *env, const struct identity *identit
     }
     env->random(env->ctx, &vl1->seed, sizeof(vl1->seed));
     packet_id_init(&vl1->ids, env->random, env->ctx);
+    vl1->relay_rate = DP_RELAY_RATE;
     timers_init(&vl1->timers);
     hmap_init(&vl1->peers, vl1->seed);
     hmap_init(&vl1->whois, vl1->seed);

@@ -167,7 +167,7 @@ struct peer {
     bool route_due;         /* we relay to it: the same for its route */
     bool stale;             /* what is published of it may be wrong: in the list of those */
     struct peer *next_stale;
-    int64_t route_ms;  /* when its route was published */
+    int64_t route_ms;  /* when its route was published or last used */
     unsigned keep;     /* vl1_contact_keep calls */
     unsigned attempts; /* HELLO rounds without answer */
     uint32_t endpoint; /* next stable endpoint to try */
@@ -350,7 +350,8 @@ struct vl1 {
     bool online;
     uint64_t upstreams[(MOONS_MAX + 1) * WORLD_ROOTS_MAX];
     size_t upstream_count;
-    uint64_t relay; /* upstream in use, 0 none */
+    uint64_t relay;      /* upstream in use, 0 none */
+    uint32_t relay_rate; /* datagrams a second that a worker relays for one address, 0: no limit */
     struct timer online_timer;
     struct timer seed_timer; /* asks again for seeds of moons */
 

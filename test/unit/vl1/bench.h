@@ -86,11 +86,13 @@ struct worker {
     struct published *pub;
     struct dp *dp;
     struct list gifts;
-    bool holds;         /* nothing is reclaimed: as if it were inside a turn */
-    int64_t harvest_ms; /* when the engine takes what it noted, INT64_MAX: nothing there */
-    unsigned given[4];  /* by enum dp_gift_kind */
-    unsigned written;   /* frames to the device */
-    unsigned relayed;   /* datagrams it sent at once, without a frame of ours */
+    bool holds;             /* nothing is reclaimed: as if it were inside a turn */
+    int64_t harvest_ms;     /* when the engine takes what it noted, INT64_MAX: nothing there */
+    unsigned given[5];      /* by enum dp_gift_kind */
+    uint64_t watched;       /* address of a node */
+    unsigned watched_given; /* datagrams for it */
+    unsigned written;       /* frames to the device */
+    unsigned relayed;       /* datagrams it sent at once, without a frame of ours */
 };
 
 /* Above 0 while the engine runs, 0 inside its calls back: for tests that make allocations fail. */

@@ -30,6 +30,7 @@ static void env_give(void *ctx, const struct dp_gift *gift)
     list_init(&kept->link);
     list_push(&w->gifts, &kept->link);
     w->given[gift->kind]++;
+    w->watched_given += gift->kind == DP_GIFT_DATAGRAM && packet_dest(gift->data) == w->watched;
 }
 
 static void env_send(void *ctx, const struct dp_run *runs, size_t count)

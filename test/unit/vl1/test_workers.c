@@ -766,9 +766,18 @@ static void test_routes_of_a_root(void **state)
     assert_int_equal(host_frames(t.bob, t.alice->identity.address, 0) - frames, 50);
     worker_harvest(t.root);
     assert_true(host_count(t.root, VL1_RELAYED) >= 110);
+    /* In use it stays: nothing takes the slow way. */
+    t.root->worker->watched = t.bob->identity.address;
+    frames = host_frames(t.bob, t.alice->identity.address, 0);
+    one_way(&t, 5 * ROUTE_MS / 20);
+    assert_int_equal(t.root->worker->watched_given, 0);
+    assert_int_equal(host_frames(t.bob, t.alice->identity.address, 0) - frames, 5 * ROUTE_MS / 20);
     /* Without traffic it goes, with its timer. */
     net_run(t.net, ROUTE_MS + 2 * ROUTE_LOOK_MS);
     assert_null(route(&t));
+    one_way(&t, 1);
+    assert_int_equal(t.root->worker->watched_given, 1);
+    net_run(t.net, ROUTE_MS + 2 * ROUTE_LOOK_MS);
     assert_false(timer_is_armed(&t.root->vl1->route_timer));
     net_free(t.net);
 }
