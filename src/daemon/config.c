@@ -4,6 +4,7 @@
 #include "daemon/config.h"
 
 #include "base/hex.h"
+#include "datapath/published.h"
 #include "wire/identity.h"
 
 #include <errno.h>
@@ -11,6 +12,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { RELAY_RATE_MAX = 1000000000 };
 
 static void warn(struct config *c, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
@@ -273,6 +276,21 @@ static unsigned parse_protocol(struct config *c, const json_t *settings)
     return (unsigned)json_integer_value(value);
 }
 
+/* Datagrams a second forwarded for one address. */
+static uint32_t parse_relay_rate(struct config *c, const json_t *settings)
+{
+    const json_t *value = json_object_get(settings, "relayRate");
+    if (value == NULL) {
+        return DP_RELAY_RATE;
+    }
+    if (!json_is_integer(value) || json_integer_value(value) < 0 ||
+        json_integer_value(value) > RELAY_RATE_MAX) {
+        warn(c, "settings: relayRate is not a number from 0 to %d, ignored", RELAY_RATE_MAX);
+        return DP_RELAY_RATE;
+    }
+    return (uint32_t)json_integer_value(value);
+}
+
 /* Keys this program reads but does not act on: one line each tells the operator. */
 static void warn_unused(struct config *c, const json_t *settings)
 {
@@ -310,6 +328,7 @@ static void parse_settings(struct config *c, const json_t *settings)
     parse_relay(c, settings);
     c->low_bandwidth = config_loose_bool(json_object_get(settings, "lowBandwidthMode"), false);
     c->no_default_planet = config_loose_bool(json_object_get(settings, "noDefaultPlanet"), false);
+    c->relay_rate = parse_relay_rate(c, settings);
     c->announce_protocol = (uint8_t)parse_protocol(c, settings);
     c->web_server = config_loose_bool(json_object_get(settings, "enableWebServer"), false);
     (void)snprintf(c->update_channel, sizeof(c->update_channel), "release");

@@ -61,6 +61,7 @@ struct config {
     bool force_tcp_relay;
     struct inetaddr tcp_relay;
     bool low_bandwidth;
+    uint32_t relay_rate;       /* relayRate, 0 = no limit */
     bool no_default_planet;    /* noDefaultPlanet: none instead of the public one */
     uint8_t announce_protocol; /* announceProtocol, 0 = ours */
     bool web_server;

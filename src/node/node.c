@@ -228,6 +228,11 @@ int node_set_sockets(struct node *node, const struct node_socket *sockets, size_
     return err;
 }
 
+void node_set_relay_rate(struct node *node, uint32_t rate)
+{
+    vl1_set_relay_rate(node->vl1, rate);
+}
+
 int node_set_policy(struct node *node, const struct node_physical *physical, size_t physical_count,
                     const struct node_virtual *virt, size_t virt_count, int64_t now_ms)
 {

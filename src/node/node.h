@@ -122,6 +122,10 @@ MUST_CHECK int node_set_policy(struct node *node, const struct node_physical *ph
                                size_t physical_count, const struct node_virtual *virt,
                                size_t virt_count, int64_t now_ms);
 
+/* Datagrams a second that each worker forwards for one address if we are a root, up to
+ * 10^9; 0: no limit. DP_RELAY_RATE until this is called. */
+void node_set_relay_rate(struct node *node, uint32_t rate);
+
 /* External addresses obtained by port mapping, offered to peers (at most 16). */
 void node_set_mapped_addresses(struct node *node, const struct inetaddr *addrs, size_t count);
 
