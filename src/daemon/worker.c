@@ -24,7 +24,7 @@ enum {
     DATAGRAM_COST = 256,  /* a datagram as so many more than it has */
     FRAME_LEN = DP_HEADROOM + TAP_SUPER_BUFFER,
     FULL_WAIT_MS = 1, /* for a socket without room, then its datagrams are dropped */
-    TRIM_MS = 3000,   /* after bulk traffic: memory is given back */
+    TRIM_MS = 3000,   /* memory of bulk traffic is given back so often, to be had anew as needed */
     BULK_LEN = 16384, /* a frame or message of this length is bulk traffic */
     REFUSALS_MAX = 8, /* super-frames a device may refuse in a minute */
     REFUSALS_MS = 60000,
@@ -248,6 +248,14 @@ static void on_wake(void *ctx)
 
 /* ---- turns ---- */
 
+/* Large buffers are in use. */
+static void note_bulk(struct worker *w, size_t len)
+{
+    if (len >= BULK_LEN && w->bulk_ms == 0) {
+        w->bulk_ms = w->now_ms;
+    }
+}
+
 /* Receive one batch. Returns its cost. */
 static int64_t serve_socket(struct worker *w, struct source *source, unsigned lane)
 {
@@ -270,7 +278,7 @@ static int64_t serve_socket(struct worker *w, struct source *source, unsigned la
     }
     dp_add(&w->rx_bytes, bytes);
     dp_receive(w->dp, (uint32_t)source->by_number.key, messages, (size_t)count, w->now_ms);
-    w->bulk_ms = bytes >= BULK_LEN ? w->now_ms : w->bulk_ms;
+    note_bulk(w, bytes);
     return udp_bulk_was_full(w->bulk) ? (int64_t)(bytes + datagrams * DATAGRAM_COST) : QUANTUM;
 }
 
@@ -300,7 +308,7 @@ static int64_t serve_device(struct worker *w, struct source *source, unsigned la
         return QUANTUM; /* nothing more in this turn */
     }
     dp_send(w->dp, source->by_nwid.key, &frame.vnet, frame.data, frame.len, w->now_ms);
-    w->bulk_ms = frame.len >= BULK_LEN ? w->now_ms : w->bulk_ms;
+    note_bulk(w, frame.len);
     return frame.len > FRAME_COST ? (int64_t)frame.len : FRAME_COST;
 }
 

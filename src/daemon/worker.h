@@ -70,7 +70,7 @@ struct worker {
     int64_t now_ms;
     int64_t uncut_ms; /* the latest time below, 0: none */
     struct uncut uncut[WORKER_UNCUT];
-    int64_t bulk_ms; /* last bulk traffic whose memory was not given back, 0 none */
+    int64_t bulk_ms; /* first bulk traffic since its memory was given back, 0 none */
     _Atomic uint64_t rx_bytes;
     _Atomic uint64_t tx_bytes;
     _Atomic uint64_t lost;
