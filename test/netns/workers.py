@@ -1,5 +1,7 @@
 """Several worker threads: order of flows, change under full load, stop, idleness. Checklist: D-17, D-29, T-11;
 data path contract, invariants 14 and 16."""
+import ctypes
+import errno
 import os
 import re
 import socket
@@ -8,13 +10,14 @@ import threading
 import time
 
 from flow import POOL, UDP_SEGMENT, Load, tcp_check, udp_socket
-from net import Failed, ping, sh, wait_for, wait_ping
+from net import LIBC, Failed, Skipped, ping, sh, wait_for, wait_ping
 from offload import traffic
 
 STOP_S = 2.0        # a node stops within this, whatever goes on
 REVOKED_S = 1.0     # frames of a member without rights stop within this
 WAKES_A_SECOND = 4  # of an idle thread, at most
-ORDERED = 3000      # datagrams of a stream whose order is looked at
+QUIET_S = 3         # how long quiet is looked at
+ORDERED = 1500      # datagrams of a stream whose order is looked at
 
 
 def workers(count):
@@ -156,6 +159,12 @@ def in_order(one, two, ip):
     raise Failed("%d of %d datagrams arrived, %d steps back" % (len(set(got)), ORDERED, late))
 
 
+def count_threads(node, workers_wanted):
+    threads = len(os.listdir("/proc/%d/task" % node.process.pid))
+    if threads <= workers_wanted:
+        raise Failed("%s has %d threads with %d workers" % (node.ns, threads, workers_wanted))
+
+
 def pairs_of(first, second):
     """What offload.py tests, between nodes with so many workers; order of a stream of datagrams."""
     def test(net):
@@ -164,16 +173,22 @@ def pairs_of(first, second):
         nwid = only_network(a)
         in_order("a", "b", b.ip(nwid))
         in_order("b", "a", a.ip(nwid))
-        for node, count in ((a, first), (b, second)):
-            threads = len(os.listdir("/proc/%d/task" % node.process.pid))
-            if threads <= count:
-                raise Failed("%s has %d threads with %d workers" % (node.ns, threads, count))
+        count_threads(a, first)
+        count_threads(b, second)
     return test
 
 
 test_two_workers = pairs_of(2, 2)
 test_four_workers_and_one = pairs_of(4, 1)
-test_sixteen_workers_and_three = pairs_of(16, 3)
+
+
+def test_sixteen_workers_and_three(net):
+    """As many as there can be, with one lane each, and a number that leaves a queue over."""
+    _, a, b, (nwid,) = members(net, 16, 3)
+    tcp_check("a", "b", b.ip(nwid), 2000000)
+    in_order("a", "b", b.ip(nwid))
+    count_threads(a, 16)
+    count_threads(b, 3)
 
 
 # ---- change under load ----
@@ -215,8 +230,7 @@ def test_underlay_addresses_come_and_go(net):
         sh("ip addr del 10.9.0.1%d/24 dev eth0" % n, ns="a")
     sh("ip addr add 10.9.0.20/24 dev eth0 && sleep 0.2 && ip addr del 10.9.0.2/24 dev eth0", ns="a")
     sh("ip addr show dev eth0 | grep -q 10.9.0.20 || ip addr add 10.9.0.20/24 dev eth0", ns="a")
-    sent = load.sent
-    wait_for("traffic by the other address", lambda: load.sent > sent + 4 * len(POOL), 10)
+    wait_ping("a", b.ip(nwid), 25)
     load.stop()
     same_descriptors(a, before)
 
@@ -317,6 +331,72 @@ def test_configuration_changes_under_load(net):
         node.stop()
 
 
+# ---- a worker that does not move ----
+
+PTRACE_SEIZE, PTRACE_INTERRUPT, PTRACE_DETACH = 0x4206, 0x4207, 17
+WALL = 0x40000000
+
+
+def trace(request, thread):
+    if LIBC.ptrace(request, thread, None, None) != 0:
+        if ctypes.get_errno() == errno.EPERM:
+            raise Skipped("threads cannot be stopped here")
+        raise Failed("ptrace %#x: %s" % (request, os.strerror(ctypes.get_errno())))
+
+
+class Frozen:
+    """The worker of a node with one of them stands still, in the middle of its work if there is any."""
+
+    def __init__(self, node):
+        base = "/proc/%d/task/" % node.process.pid
+
+        def time_used(task):
+            with open(base + task + "/stat") as handle:
+                return sum(int(n) for n in handle.read().rsplit(")", 1)[1].split()[11:13])
+        tasks = [task for task in os.listdir(base) if int(task) != node.process.pid]
+        self.thread = int(max(tasks, key=time_used))
+        for _ in range(50):
+            trace(PTRACE_SEIZE, self.thread)
+            trace(PTRACE_INTERRUPT, self.thread)
+            os.waitpid(self.thread, WALL)
+            with open(base + "%d/syscall" % self.thread) as handle:
+                call = handle.read().split()[0]
+            if call not in ("232", "281", "22"):  # not in a wait for events
+                return
+            self.thaw()
+            time.sleep(0.01)
+        raise Failed("the worker has nothing to do")
+
+    def thaw(self):
+        trace(PTRACE_DETACH, self.thread)
+
+
+def test_worker_stands_still(net):
+    """Control goes on, says so, and closes nothing that the worker still uses; then all goes on."""
+    _, a, b, (first, second) = members(net, 1, 1, networks=2)
+    target = b.ip(second)
+    floods = [Flood("a", target), Flood("b", a.ip(second))]
+    sh("ip addr add 10.9.0.12/24 dev eth0", ns="a")
+    wait_for("socket", lambda: "10.9.0.12/" in str(a.get("/status")), 5)
+    before = descriptors(a)
+    frozen = Frozen(a)
+    try:
+        sh("ip addr del 10.9.0.12/24 dev eth0", ns="a")
+        a.delete("/network/" + second)
+        wait_for("end of the device", lambda: not a.network(second), 5)
+        a.join(second)
+        wait_for("report", lambda: "a worker is stuck" in open(a.log).read(), 5)
+    finally:
+        frozen.thaw()
+    a.wait_network(second)
+    know(a, b, second)
+    wait_ping("a", target, 20)
+    for flood in floods:
+        flood.stop()
+    same_descriptors(a, before)
+    tcp_check("a", "b", b.ip(first), 2000000)
+
+
 # ---- quiet ----
 
 def switches(node):
@@ -335,10 +415,10 @@ def test_idle_threads_sleep(net):
     tcp_check("a", "b", b.ip(nwid), 4000000)
     time.sleep(4)  # memory of bulk transfers is given back
     before = [switches(node) for node in (a, b)]
-    time.sleep(5)
+    time.sleep(QUIET_S)
     for node, old in zip((a, b), before):
         for task, count in switches(node).items():
-            rate = (count - old.get(task, 0)) / 5
+            rate = (count - old.get(task, 0)) / QUIET_S
             if rate > WAKES_A_SECOND:
                 raise Failed("%s: thread %s woke %.1f times a second" % (node.ns, task, rate))
     if ping("a", b.ip(nwid), 1):
