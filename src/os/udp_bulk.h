@@ -47,9 +47,10 @@ void udp_bulk_trim(struct udp_bulk *bulk);
 /* NULL is allowed. */
 void udp_bulk_free(struct udp_bulk *bulk);
 
-/* Receive up to as many messages as there are buffers, or fewer while they are long ones. Truncated and empty ones are left out.
- * Returns how many were received, *ret pointing to them (until the next call); 0 if there is none
- * to give now (poll level-triggered: more may wait); negative errno of the socket. */
+/* Receive up to as many messages as there are buffers, or fewer while they are long ones. Truncated
+ * and empty ones are left out. Returns how many were received, *ret pointing to them (until the
+ * next call); 0 if there is none to give now (poll level-triggered: more may wait); negative errno
+ * of the socket. */
 MUST_CHECK int udp_receive_bulk(struct udp_socket *s, struct udp_bulk *bulk,
                                 const struct udp_message **ret);
 
