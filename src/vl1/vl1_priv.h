@@ -360,7 +360,8 @@ struct vl1 {
     size_t tx_bytes;
     struct list rx_queue;
     size_t rx_count;
-    bool rx_due; /* some entry has due set */
+    bool rx_due;      /* some entry has due set */
+    int64_t retry_ms; /* when what waits is tried again, INT64_MAX: nothing waits */
     struct timer queue_timer;
     struct hmap whois;
     size_t whois_count[WHOIS_REASONS];

@@ -13,6 +13,7 @@ void queues_init(struct vl1 *vl1)
     list_init(&vl1->tx_queue);
     list_init(&vl1->rx_queue);
     vl1->queue_timer.fire = queue_timer;
+    vl1->retry_ms = INT64_MAX;
 }
 
 static void rx_drop(struct vl1 *vl1, struct rx_wait *wait)
@@ -173,9 +174,12 @@ void queues_schedule(struct vl1 *vl1, int64_t now_ms)
 {
     int64_t at = assembly_deadline(&vl1->assembly);
 
-    if (vl1->rx_count > 0 || vl1->tx_count > 0) {
-        at = now_ms + LATER_RETRY_MS < at ? now_ms + LATER_RETRY_MS : at;
+    if (vl1->rx_count == 0 && vl1->tx_count == 0) {
+        vl1->retry_ms = INT64_MAX;
+    } else if (vl1->retry_ms == INT64_MAX) {
+        vl1->retry_ms = now_ms + LATER_RETRY_MS;
     }
+    at = vl1->retry_ms < at ? vl1->retry_ms : at;
     if (at == INT64_MAX) {
         timers_cancel(&vl1->timers, &vl1->queue_timer);
     } else if (!timer_is_armed(&vl1->queue_timer) || vl1->queue_timer.at_ms > at) {
@@ -183,14 +187,13 @@ void queues_schedule(struct vl1 *vl1, int64_t now_ms)
     }
 }
 
-static void queue_timer(struct timer *timer, int64_t now_ms)
+/* What waits is tried again. */
+static void retry_all(struct vl1 *vl1, int64_t now_ms)
 {
-    struct vl1 *vl1 = CONTAINER_OF(timer, struct vl1, queue_timer);
     struct list *it;
     struct list *tmp;
 
-    vl1_enter(vl1);
-    assembly_expire(&vl1->assembly, now_ms);
+    vl1->retry_ms = INT64_MAX;
     LIST_EACH(&vl1->rx_queue, it, tmp)
     {
         struct rx_wait *w = CONTAINER_OF(it, struct rx_wait, link);
@@ -202,6 +205,17 @@ static void queue_timer(struct timer *timer, int64_t now_ms)
     }
     rx_mark_due(vl1, 0);
     tx_flush(vl1, 0, now_ms);
+}
+
+static void queue_timer(struct timer *timer, int64_t now_ms)
+{
+    struct vl1 *vl1 = CONTAINER_OF(timer, struct vl1, queue_timer);
+
+    vl1_enter(vl1);
+    assembly_expire(&vl1->assembly, now_ms);
+    if (vl1->retry_ms <= now_ms) {
+        retry_all(vl1, now_ms);
+    }
     vl1_leave(vl1, now_ms);
     queues_schedule(vl1, now_ms);
 }
