@@ -167,15 +167,43 @@ static uint64_t path_score(const struct path *path)
     return (2 * latency + 1) * (8 - (uint64_t)inetaddr_scope(&path->remote));
 }
 
-/* The peer has moved: what was sent over this path since some round trips got no answer, and
- * another path was proved since this one was last heard. newest: when the youngest usable one was.
- */
-static bool is_superseded(const struct path *path, int64_t newest_ms, int64_t now_ms)
+/* When a path gives way to one that was proved since it was last heard: the peer has moved if what
+ * is sent over this one gets no answer for some round trips. newest: when the youngest usable one
+ * was proved. INT64_MAX: it does not. */
+static int64_t superseded_ms(const struct path *path, int64_t newest_ms)
 {
     int64_t patience = MOVED_MS + 2 * (int64_t)(path->latency_ms > 0 ? path->latency_ms : 0);
 
-    return newest_ms > path->last_in_ms && path->silent_since_ms != TIME_NEVER &&
-           now_ms - path->silent_since_ms >= patience;
+    return newest_ms > path->last_in_ms && path->silent_since_ms != TIME_NEVER
+               ? path->silent_since_ms + patience
+               : INT64_MAX;
+}
+
+/* When the youngest usable path of a peer was proved. */
+static int64_t newest_path_ms(const struct peer *peer, int64_t now_ms)
+{
+    int64_t newest_ms = TIME_NEVER;
+
+    for (size_t i = 0; i < peer->path_count; i++) {
+        const struct path *p = &peer->paths[i];
+
+        if (path_is_usable(p, now_ms) && p->learned_ms > newest_ms) {
+            newest_ms = p->learned_ms;
+        }
+    }
+    return newest_ms;
+}
+
+/* When silence alone makes the path in use give way to another one, INT64_MAX: never. The engine
+ * looks whenever it sends; workers must be told. */
+int64_t path_gives_way_ms(const struct peer *peer, int64_t now_ms)
+{
+    int64_t at_ms = INT64_MAX;
+
+    if (peer->path_count > 1 && peer->best >= 0 && peer->best < peer->path_count) {
+        at_ms = superseded_ms(&peer->paths[peer->best], newest_path_ms(peer, now_ms));
+    }
+    return at_ms > now_ms ? at_ms : INT64_MAX;
 }
 
 /* The path to use now, or NULL. Another one takes over only if it is better by a tenth and three
@@ -185,22 +213,16 @@ struct path *path_best(struct peer *peer, int64_t now_ms)
     struct path *current =
         peer->best >= 0 && peer->best < peer->path_count ? &peer->paths[peer->best] : NULL;
     struct path *best = NULL;
-    int64_t newest_ms = TIME_NEVER;
+    int64_t newest_ms;
 
     if (current != NULL && path_is_usable(current, now_ms) && peer->path_count == 1) {
         return current;
     }
+    newest_ms = newest_path_ms(peer, now_ms);
     for (size_t i = 0; i < peer->path_count; i++) {
         struct path *p = &peer->paths[i];
 
-        if (path_is_usable(p, now_ms) && p->learned_ms > newest_ms) {
-            newest_ms = p->learned_ms;
-        }
-    }
-    for (size_t i = 0; i < peer->path_count; i++) {
-        struct path *p = &peer->paths[i];
-
-        if (path_is_usable(p, now_ms) && !is_superseded(p, newest_ms, now_ms) &&
+        if (path_is_usable(p, now_ms) && superseded_ms(p, newest_ms) > now_ms &&
             (best == NULL || path_score(p) < path_score(best))) {
             best = p;
         }
@@ -211,7 +233,7 @@ struct path *path_best(struct peer *peer, int64_t now_ms)
     }
     /* One probe without answer yet is a heartbeat under way, not silence. */
     if (current != NULL && current != best && path_is_usable(current, now_ms) &&
-        current->lost < PROBE_LOST_MAX && !is_superseded(current, newest_ms, now_ms)) {
+        current->lost < PROBE_LOST_MAX && superseded_ms(current, newest_ms) > now_ms) {
         uint64_t now_score = path_score(current);
         uint64_t scope = 8 - (uint64_t)inetaddr_scope(&current->remote);
         uint64_t margin = now_score / 10 + 6 * scope;
@@ -466,12 +488,21 @@ static void probe_silent(struct peer *peer, struct path *path, int64_t now_ms)
     }
 }
 
+/* Something left over the path at out_ms and was not answered yet. */
+static void begin_silence(struct peer *peer, struct path *path, int64_t out_ms, int64_t now_ms)
+{
+    path->silent_since_ms = out_ms;
+    if (peer->vl1->pub != NULL && path_gives_way_ms(peer, now_ms) != INT64_MAX) {
+        peer_schedule(peer, now_ms);
+    }
+}
+
 /* A datagram of use leaves over the path. */
 void path_sent(struct peer *peer, struct path *path, int64_t now_ms)
 {
     path->last_out_ms = now_ms;
     if (path->silent_since_ms == TIME_NEVER) {
-        path->silent_since_ms = now_ms;
+        begin_silence(peer, path, now_ms, now_ms);
     } else {
         probe_silent(peer, path, now_ms);
     }
@@ -492,7 +523,7 @@ void path_carried(struct peer *peer, struct path *path, int64_t out_ms, int64_t 
         int64_t first_ms = now_ms - DP_HARVEST_MS;
 
         first_ms = first_ms > path->last_in_ms ? first_ms : path->last_in_ms;
-        path->silent_since_ms = first_ms < out_ms ? first_ms : out_ms;
+        begin_silence(peer, path, first_ms < out_ms ? first_ms : out_ms, now_ms);
     } else {
         probe_silent(peer, path, now_ms);
     }

@@ -367,6 +367,8 @@ void peer_schedule(struct peer *peer, int64_t now_ms)
             at = next;
         }
     }
+    next = peer->vl1->pub != NULL ? path_gives_way_ms(peer, now_ms) : INT64_MAX;
+    at = next < at ? next : at;
     if (peer->confirm_left > 0 && peer->confirm_ms < at) {
         at = peer->confirm_ms;
     }

@@ -444,6 +444,7 @@ void published_done(struct vl1 *vl1);
 struct path *path_find(struct peer *peer, uint32_t socket, const struct inetaddr *remote);
 struct path *path_best(struct peer *peer, int64_t now_ms);
 int64_t path_patience(const struct path *path);
+int64_t path_gives_way_ms(const struct peer *peer, int64_t now_ms);
 bool path_is_usable(const struct path *path, int64_t now_ms);
 bool path_is_expired(const struct path *path, int64_t now_ms);
 bool path_is_allowed(struct vl1 *vl1, const struct peer *peer, const struct inetaddr *remote);

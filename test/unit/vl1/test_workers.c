@@ -221,6 +221,26 @@ static void test_session_follows_dead_paths(void **state)
     net_free(t.net);
 }
 
+/* The peer moved: what one frame of a worker shows by its silence holds for the next, with no
+ * traffic to look at the paths in between. */
+static void test_silence_alone_moves_a_session(void **state)
+{
+    static const char *const next = "192.0.2.3/9993";
+    struct world_of t = talking();
+
+    (void)state;
+    net_run(t.net, 1000);
+    t.bob->now_ms = t.net->now_ms;
+    host_sockets(t.bob, &next, 1);
+    net_run(t.net, 1000);
+    assert_int_equal(session(&t)->path_count, 2);
+    assert_true(leads_to(&session(&t)->out, BOB_AT)); /* heard, and not asked since */
+    host_frame(t.alice, t.bob->identity.address, "ping", 4);
+    net_run(t.net, MOVED_MS + 2 * 20 + 1);
+    assert_true(leads_to(&session(&t)->out, next));
+    net_free(t.net);
+}
+
 /* Sessions of all who are reached by the relay follow what changes on the way to it. */
 static void test_session_follows_the_way_to_the_relay(void **state)
 {
@@ -844,6 +864,7 @@ int main(void)
         cmocka_unit_test(test_session_follows_policy),
         cmocka_unit_test(test_session_follows_sockets_and_version),
         cmocka_unit_test(test_session_follows_dead_paths),
+        cmocka_unit_test(test_silence_alone_moves_a_session),
         cmocka_unit_test(test_session_follows_the_way_to_the_relay),
         cmocka_unit_test(test_nothing_new_without_room),
         cmocka_unit_test(test_keys_of_a_removed_peer),
