@@ -116,6 +116,7 @@ static struct dp_relay_group *group_of(struct dp *dp, uint64_t dest, int64_t now
         dp_relay_flush(dp);
     }
     dp_time(&route->used_ms[dp->index], now_ms);
+    dp_changed(dp, &route->object);
     *slot = (uint8_t)dp->relay_group_count++;
     group = &dp->relay_groups[*slot];
     *group = (struct dp_relay_group){

@@ -99,7 +99,7 @@ static void *object_new(struct published *pub, enum dp_kind kind, uint64_t key, 
     object->pub = pub;
     object->kind = kind;
     object->slot = DP_NO_SLOT;
-    if (kind != DP_ROUTE && !slot_take(pub, object)) {
+    if (!slot_take(pub, object)) {
         free(object);
         return NULL;
     }

@@ -32,7 +32,7 @@ enum {
     DP_PATHS = 8,            /* paths of a session that are told apart */
     DP_SESSIONS_MAX = 65536, /* peers with traffic */
     DP_MEMBERS_MAX = 131072, /* members with traffic, of all networks */
-    DP_SLOTS = 262144,       /* objects with cells to harvest; a power of two */
+    DP_SLOTS = 262144,       /* objects of all kinds; a power of two */
     DP_RETIRED_MAX = 65536,  /* waiting for workers: above, nothing new is published */
     DP_RELAY_RATE = 500000,  /* datagrams a second that a worker forwards for one address */
     DP_HARVEST_MS = 50,      /* between two harvests while there is traffic */

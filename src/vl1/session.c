@@ -186,33 +186,6 @@ static void session_check(struct peer *peer, int64_t now_ms)
 
 /* ---- routes ---- */
 
-/* True if another path was proved since this one was last heard: the peer may have moved. Only what
- * we send ourselves shows whether this path still works. */
-static bool is_doubtful(const struct peer *peer, const struct path *path, int64_t now_ms)
-{
-    for (size_t i = 0; i < peer->path_count; i++) {
-        const struct path *p = &peer->paths[i];
-
-        if (p != path && p->learned_ms > path->last_in_ms && path_is_usable(p, now_ms)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Workers tell of what they relayed late: as if it had been something, and nothing had come back.
- * So a path that is dead by now gives way at once to a newer one. */
-static void route_end(struct peer *peer, const struct dp_route *route)
-{
-    struct path *path = route != NULL ? path_find(peer, route->to.socket, &route->to.remote) : NULL;
-
-    if (path != NULL && path->silent_since_ms == TIME_NEVER) {
-        path->silent_since_ms =
-            path->last_in_ms > peer->route_ms ? path->last_in_ms : peer->route_ms;
-    }
-    dp_route_withdraw(peer->vl1->pub, peer->identity.address);
-}
-
 static void route_check(struct peer *peer, int64_t now_ms)
 {
     struct vl1 *vl1 = peer->vl1;
@@ -226,9 +199,8 @@ static void route_check(struct peer *peer, int64_t now_ms)
     }
     peer->route_due = false;
     path = vl1->root ? path_best(peer, now_ms) : NULL;
-    /* One test may be under way while workers tell that they send. */
-    if (path == NULL || path->lost > (old != NULL) || is_doubtful(peer, path, now_ms)) {
-        route_end(peer, old); /* while it is tested each packet helps to find out */
+    if (path == NULL) {
+        dp_route_withdraw(vl1->pub, peer->identity.address);
         return;
     }
     to = way(path);
@@ -240,57 +212,8 @@ static void route_check(struct peer *peer, int64_t now_ms)
         dp_route_withdraw(vl1->pub, peer->identity.address);
         return;
     }
-    peer->route_ms = old == NULL ? now_ms : peer->route_ms;
     route->to = to;
     dp_route_publish(route);
-    if (!timer_is_armed(&vl1->route_timer)) {
-        (void)!timers_arm(&vl1->timers, &vl1->route_timer, now_ms + ROUTE_LOOK_MS);
-    }
-}
-
-/* What workers relayed since the last look was sent over a path that is watched. */
-static void route_harvest(struct peer *peer, const struct dp_route *route, int64_t now_ms)
-{
-    struct path *path = path_find(peer, route->to.socket, &route->to.remote);
-    int64_t used_ms = 0;
-
-    for (unsigned w = 0; w < peer->vl1->pub->workers; w++) {
-        int64_t at_ms = atomic_load_explicit(&route->used_ms[w], memory_order_relaxed);
-
-        used_ms = at_ms > used_ms ? at_ms : used_ms;
-    }
-    if (used_ms > peer->route_ms) {
-        peer->route_ms = used_ms;
-        if (path != NULL) {
-            path_carried(peer, path, used_ms, now_ms);
-        }
-        peer_stale(peer);
-    }
-}
-
-/* Routes that are not used go after a while: the next packet comes to us. */
-static void route_timer(struct timer *timer, int64_t now_ms)
-{
-    struct vl1 *vl1 = CONTAINER_OF(timer, struct vl1, route_timer);
-    const struct table_node *node;
-    size_t at = 0;
-
-    while ((node = table_each(&vl1->pub->routes, &at)) != NULL) {
-        struct peer *peer = peer_in_memory(vl1, node->key);
-        const struct dp_route *route = dp_route_find(vl1->pub, node->key);
-
-        if (peer == NULL || route == NULL) {
-            dp_route_withdraw(vl1->pub, node->key);
-            continue;
-        }
-        route_harvest(peer, route, now_ms);
-        if (now_ms - peer->route_ms >= ROUTE_MS) {
-            route_end(peer, route);
-        }
-    }
-    if (vl1->pub->routes.count > 0) {
-        (void)!timers_arm(&vl1->timers, &vl1->route_timer, now_ms + ROUTE_LOOK_MS);
-    }
 }
 
 /* ---- what may have changed ---- */
@@ -542,12 +465,31 @@ static void session_harvest(struct vl1 *vl1, struct dp_session *session, int64_t
     peer_stale(peer); /* silence alone may have made another path the better one */
 }
 
+/* What workers relayed since the last look was sent over a path that is watched: what forward does
+ * after sending. */
+static void route_harvest(struct vl1 *vl1, const struct dp_route *route, int64_t now_ms)
+{
+    struct peer *peer = peer_in_memory(vl1, route->object.node.key);
+    struct path *path = peer != NULL ? path_find(peer, route->to.socket, &route->to.remote) : NULL;
+    int64_t used_ms = TIME_NEVER;
+
+    for (unsigned w = 0; w < vl1->pub->workers; w++) {
+        newest(&used_ms, &route->used_ms[w]);
+    }
+    if (path != NULL) {
+        path_carried(peer, path, used_ms, now_ms);
+        peer_stale(peer); /* silence alone may have made another path the better one */
+    }
+}
+
 static void visit(void *ctx, struct dp_object *object)
 {
     struct vl1 *vl1 = ctx;
 
     if (object->kind == DP_SESSION) {
         session_harvest(vl1, CONTAINER_OF(object, struct dp_session, object), vl1->now_ms);
+    } else if (object->kind == DP_ROUTE) {
+        route_harvest(vl1, CONTAINER_OF(object, struct dp_route, object), vl1->now_ms);
     } else if (vl1->upper.harvest != NULL) {
         vl1->upper.harvest(vl1->upper.ctx, object, vl1->now_ms);
     }
@@ -596,7 +538,6 @@ int vl1_publish(struct vl1 *vl1, unsigned workers)
     if (vl1->pub == NULL) {
         return -ENOMEM;
     }
-    vl1->route_timer.fire = route_timer;
     published_root(vl1);
     vl1_set_relay_rate(vl1, vl1->relay_rate);
     return 0;
@@ -628,7 +569,6 @@ void published_root(struct vl1 *vl1)
 /* Everything, when peers are gone. */
 void published_done(struct vl1 *vl1)
 {
-    timers_cancel(&vl1->timers, &vl1->route_timer);
     published_free(vl1->pub);
     vl1->pub = NULL;
 }

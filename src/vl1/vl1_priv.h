@@ -58,8 +58,6 @@ enum {
     STRANGERS_MS = 2,        /* the same over all source blocks */
     HELLO_COPIES_MS = 10000, /* copies of one HELLO arrive within this time */
     HELLO_CLOCK_MS = 600000, /* an older timestamp in a HELLO is believed after this time */
-    ROUTE_MS = 5000,         /* a published route: then one packet shows whether it still works */
-    ROUTE_LOOK_MS = 1000,    /* between two looks for routes that are so old */
     WORLDS_MS = 1000,        /* worlds are sent to one peer at most this often */
 };
 
@@ -167,7 +165,6 @@ struct peer {
     bool route_due;         /* we relay to it: the same for its route */
     bool stale;             /* what is published of it may be wrong: in the list of those */
     struct peer *next_stale;
-    int64_t route_ms;  /* when its route was published or last used */
     unsigned keep;     /* vl1_contact_keep calls */
     unsigned attempts; /* HELLO rounds without answer */
     uint32_t endpoint; /* next stable endpoint to try */
@@ -342,7 +339,6 @@ struct vl1 {
     struct peer *stale;    /* changed during this input: looked at when it ends */
     bool relay_stale;      /* the relay or the way to it changed */
     int64_t now_ms;        /* of the newest input, for what is released */
-    struct timer route_timer;
     struct world *planet;
     struct moon moons[MOONS_MAX];
     size_t moon_count;

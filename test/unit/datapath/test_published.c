@@ -149,20 +149,21 @@ static void test_members_go_with_their_port(void **state)
     assert_int_equal(pub->member_count, 0);
 }
 
-static void test_routes_have_no_cells(void **state)
+static void test_routes_are_harvested(void **state)
 {
     struct dp_route *r = dp_route_new(pub, 9);
 
     (void)state;
     assert_non_null(r);
-    assert_int_equal(r->object.slot, DP_NO_SLOT);
     dp_route_publish(r);
     assert_ptr_equal(dp_route_find(pub, 9), r);
+    (void)dp_touch(pub, 0, &r->object);
+    assert_int_equal(published_harvest(pub), 1);
+    assert_int_equal(visit_count, 1);
     dp_route_withdraw(pub, 9);
     assert_null(dp_route_find(pub, 9));
     limbo_reclaim(&pub->limbo, pub->limbo.number);
-    assert_int_equal(visit_count, 0);
-    assert_int_equal(pub->slot_count, 0);
+    assert_int_equal(visit_count, 2); /* once more when it was released */
 }
 
 static void test_harvest_visits_what_was_touched_once(void **state)
@@ -492,7 +493,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_what_is_replaced_or_withdrawn_is_retired, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_members_go_with_their_port, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_routes_have_no_cells, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_routes_are_harvested, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_harvest_visits_what_was_touched_once, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_last_visit_on_release, set_up, tear_down),
