@@ -140,6 +140,11 @@ void sim_worker_end_input(struct sim_node *node)
     node_reclaim(node->node, node_retired(node->node));
 }
 
+void sim_end_input(struct sim_node *node)
+{
+    sim_worker_end_input(node);
+}
+
 int64_t sim_worker_deadline(const struct sim_node *node)
 {
     const struct sim_worker *worker = node->worker;

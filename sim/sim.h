@@ -95,6 +95,9 @@ void sim_frame(struct sim_node *from, struct sim_node *to, uint64_t nwid);
 void sim_send(struct sim_node *node, uint64_t nwid, const struct vnet_header *vnet,
               const void *frame, size_t len);
 
+/* After a call of sim_engine(node): what it published and withdrew is seen to. */
+void sim_end_input(struct sim_node *node);
+
 /* Take over what a node's worker noted, if it has one: before counters are looked at. */
 void sim_worker_harvest(struct sim_node *node);
 

@@ -26,6 +26,9 @@ enum {
     QUIET_EVERY = 10,
     QUIET_MS = 8000,
     DRAIN_MS = 100,
+    SETTLE_ROUNDS = 4,
+    SETTLE_MS = 1500,
+    SEEDS = 12,
     NODES = MEMBERS + 2,
     FLOW_FRAMES = 16384,
     ETHERTYPE_FLOW = 0x88b6,
@@ -37,8 +40,20 @@ enum {
 struct flow_log {
     uint64_t hashes[FLOW_FRAMES];
     uint64_t flows[FLOW_FRAMES]; /* what keeps its order: both MACs and EtherType */
+    int64_t times[FLOW_FRAMES];  /* to tell where a difference is */
+    uint32_t lens[FLOW_FRAMES];
     size_t count;
 };
+
+/* What is compared of each member in the end. */
+static const char *const counters[] = {
+    "drop_mac",         "drop_malformed",    "vl2_malformed",   "vl2_no_network", "vl2_no_config",
+    "vl2_not_bridge",   "vl2_bridge_source", "vl2_bridge_dest", "vl2_source_mac", "vl2_bad_dest",
+    "vl2_no_bridge",    "vl2_rules_in",      "vl2_rules_out",   "vl2_too_big",    "vl2_headers",
+    "vl2_peer_revoked", "vl2_multicast_bad",
+};
+
+enum { COUNTERS = sizeof(counters) / sizeof(counters[0]) };
 
 /* One of the two worlds. */
 struct lan {
@@ -49,6 +64,7 @@ struct lan {
     uint64_t nwid;
     struct flow_log *logs; /* [receiver][sender] */
     size_t frames;
+    uint64_t counts[MEMBERS * COUNTERS]; /* without those of what is not compared */
 };
 
 static const char settings[] =
@@ -106,6 +122,8 @@ static void on_frame(void *ctx, struct sim_node *node, uint64_t nwid, uint64_t d
     log = &lan->logs[to * (MEMBERS + 1) + index_of(lan, source_mac)];
     assert_true(log->count < FLOW_FRAMES);
     log->hashes[log->count] = hash_mix(len, hash);
+    log->times[log->count] = sim_now(lan->sim);
+    log->lens[log->count] = (uint32_t)len;
     log->flows[log->count++] = hash_mix(dest_mac ^ nwid, source_mac ^ (uint64_t)ethertype << 48);
     lan->frames++;
 }
@@ -266,19 +284,73 @@ static void stream(struct lan *lan, struct script s)
     }
 }
 
-/* Paths changed: let everybody find out, by frames that are not compared (whether one is lost
- * meanwhile depends on which packets of others a root watched). */
+static uint64_t counter(struct sim_node *node, const char *name)
+{
+    const char *is = "";
+    uint64_t value = 0;
+
+    for (size_t i = 0; is != NULL; i++) {
+        value = node_counter(sim_engine(node), i, &is);
+        if (is != NULL && strcmp(is, name) == 0) {
+            return value;
+        }
+    }
+    fail();
+    return 0;
+}
+
+/* Add what is counted now, or take it away. */
+static void count_all(struct lan *lan, int sign)
+{
+    for (size_t i = 0; i < MEMBERS; i++) {
+        sim_worker_harvest(lan->members[i]);
+        for (size_t k = 0; k < COUNTERS; k++) {
+            uint64_t n = counter(lan->members[i], counters[k]);
+
+            lan->counts[i * COUNTERS + k] += sign > 0 ? n : -n;
+        }
+    }
+}
+
+/* Everybody says something to everybody over VL1, member or not. */
+static void speak(struct lan *lan)
+{
+    static const uint8_t text[] = {1, 2, 3};
+    struct sim_node *nodes[NODES] = {lan->root, lan->controller};
+
+    memcpy(nodes + 2, lan->members, sizeof(lan->members));
+    for (size_t i = 0; i < (size_t)NODES * NODES; i++) {
+        struct sim_node *to = nodes[i % NODES];
+        struct sim_node *from = nodes[i / NODES];
+
+        if (from != to && node_user_message(sim_engine(from), sim_address(to), 0, text,
+                                            sizeof(text), sim_now(lan->sim)) < 0) {
+            fail();
+        }
+        sim_end_input(from);
+    }
+}
+
+/* Paths changed: let everybody find out. Of the data path the engine hears up to DP_HARVEST_MS
+ * later than of what it sends itself, so a path may be tested and left that much later, and what
+ * was sent meanwhile is lost. That is the one race between the two networks, so what happens here
+ * is neither compared nor counted, and in the end all have looked at all paths. */
 static void settle(struct lan *lan)
 {
-    for (unsigned round = 0; round < 4; round++) {
+    count_all(lan, 1);
+    for (unsigned round = 0; round < SETTLE_ROUNDS; round++) {
         for (size_t i = 0; i < MEMBERS * MEMBERS; i++) {
             size_t from = i / MEMBERS;
 
             send_frame(lan, from, member_mac(lan, i % MEMBERS), member_mac(lan, from),
                        ETHERTYPE_SETTLE, 0, 20);
         }
-        (void)sim_run(lan->sim, 1500, NULL, NULL);
+        if (round > 0) { /* first by what workers tell alone */
+            speak(lan);
+        }
+        (void)sim_run(lan->sim, SETTLE_MS, NULL, NULL);
     }
+    count_all(lan, -1);
 }
 
 static void set_rules(struct lan *lan, size_t program)
@@ -373,6 +445,9 @@ static bool same_flows(const struct flow_log *la, const struct flow_log *lb)
 
     for (size_t i = 0; i < la->count && i < lb->count; i++) {
         if (la->hashes[oa[i]] != lb->hashes[ob[i]]) {
+            print_message("at %lld ms %u bytes, and at %lld ms %u bytes\n",
+                          (long long)la->times[oa[i]], la->lens[oa[i]], (long long)lb->times[ob[i]],
+                          lb->lens[ob[i]]);
             return false;
         }
     }
@@ -390,37 +465,16 @@ static void compare_flows(const struct lan *a, const struct lan *b, unsigned at)
     }
 }
 
-static uint64_t counter(struct sim_node *node, const char *name)
+static void compare_counters(struct lan *a, struct lan *b)
 {
-    const char *is = "";
-    uint64_t value = 0;
-
-    for (size_t i = 0; is != NULL; i++) {
-        value = node_counter(sim_engine(node), i, &is);
-        if (is != NULL && strcmp(is, name) == 0) {
-            return value;
+    count_all(a, 1);
+    count_all(b, 1);
+    for (size_t i = 0; i < MEMBERS * COUNTERS; i++) {
+        if (a->counts[i] != b->counts[i]) {
+            print_message("member %zu %s: %llu and %llu\n", i / COUNTERS, counters[i % COUNTERS],
+                          (unsigned long long)a->counts[i], (unsigned long long)b->counts[i]);
         }
-    }
-    fail();
-    return 0;
-}
-
-static void compare_counters(struct sim_node *a, struct sim_node *b)
-{
-    static const char *const names[] = {"drop_mac",          "drop_malformed",   "vl2_malformed",
-                                        "vl2_no_network",    "vl2_no_config",    "vl2_not_bridge",
-                                        "vl2_bridge_source", "vl2_bridge_dest",  "vl2_source_mac",
-                                        "vl2_bad_dest",      "vl2_no_bridge",    "vl2_rules_in",
-                                        "vl2_rules_out",     "vl2_too_big",      "vl2_headers",
-                                        "vl2_peer_revoked",  "vl2_multicast_bad"};
-
-    sim_worker_harvest(a);
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        if (counter(a, names[i]) != counter(b, names[i])) {
-            print_message("%s: %llu and %llu\n", names[i], (unsigned long long)counter(a, names[i]),
-                          (unsigned long long)counter(b, names[i]));
-        }
-        assert_int_equal(counter(a, names[i]), counter(b, names[i]));
+        assert_int_equal(a->counts[i], b->counts[i]);
     }
 }
 
@@ -446,28 +500,26 @@ static void run(uint64_t seed)
             compare_flows(&a, &b, i);
         }
     }
-    for (size_t i = 0; i < MEMBERS; i++) {
-        compare_counters(a.members[i], b.members[i]);
-    }
+    compare_counters(&a, &b);
     print_message("seed %llu: %zu frames, %llu of %llu packets given\n", (unsigned long long)seed,
                   a.frames, (unsigned long long)counter(a.members[0], "given_to_engine"),
                   (unsigned long long)counter(a.members[0], "rx_packets"));
-    assert_true(a.frames > 500);
+    assert_true(a.frames > 100);
     lan_stop(&a);
     lan_stop(&b);
 }
 
+/* TEST_SEED=n: that seed alone; TEST_SEEDS=n: 1 to n. */
 static void test_nobody_can_tell_them_apart(void **state)
 {
-    static const uint64_t seeds[] = {1, 2, 3, 5, 6, 7, 9, 12, 14, 20};
     const char *one = getenv("TEST_SEED");
+    const char *many = getenv("TEST_SEEDS");
+    uint64_t first = one != NULL ? strtoull(one, NULL, 10) : 1;
+    uint64_t last = one != NULL ? first : many != NULL ? strtoull(many, NULL, 10) : SEEDS;
 
     (void)state;
-    for (size_t i = 0; i < sizeof(seeds) / sizeof(seeds[0]) && one == NULL; i++) {
-        run(seeds[i]);
-    }
-    if (one != NULL) {
-        run(strtoull(one, NULL, 10));
+    for (uint64_t seed = first; seed <= last; seed++) {
+        run(seed);
     }
 }
 
