@@ -182,16 +182,16 @@ class Flood:
     """Datagrams from one namespace to an address in another, counted on arrival."""
 
     def __init__(self, source, sink, target, seconds, size, *args, rate=0, port=FLOOD_PORT,
-                 sink_address=None, sink_port=None):
+                 sink_address=None, sink_port=None, run=1):
         program = flood_program()
         self.seconds = seconds
         self.sink = spawn(sink, [program, "sink", sink_address or target, sink_port or port,
-                                 "--size", size, "--seconds", seconds + 30],
+                                 "--size", size, "--seconds", seconds + 30, "--run", run],
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         if self.sink.stderr.readline().strip() != "ready":
             raise lab.Failed("bench-flood sink: " + self.sink.stderr.read())
         self.generator = spawn(source, [program, "send", target, port, "--seconds", seconds,
-                                        "--size", size, "--rate", rate, *args],
+                                        "--size", size, "--rate", rate, "--run", run, *args],
                                stdout=subprocess.PIPE, text=True)
 
     def result(self):

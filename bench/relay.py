@@ -46,7 +46,7 @@ def divert(source):
 def forward(root, header, seconds, size, rate, run=1):
     """One flood through the root: (packets a second on arrival, CPU s per million, lost %)."""
     before = bench.cpu_seconds([root.process.pid])
-    got = bench.flood("one", "two", ROOT, seconds, size, "--packet", header, "--run", run,
+    got = bench.flood("one", "two", ROOT, seconds, size, "--packet", header, run=run,
                       rate=rate, port=root.port, sink_address=TWO, sink_port=SINK_PORT)
     used = bench.cpu_seconds([root.process.pid]) - before
     lost = 100 * (1 - got["count"] / got["generated"]) if got["generated"] else NAN
