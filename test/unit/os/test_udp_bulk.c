@@ -281,6 +281,38 @@ static void test_few_buffers(void **state)
     udp_close(b);
 }
 
+/* D-33: many short messages come with one call, fewer long ones: they would fill the caches. */
+static void test_more_messages_while_short(void **state)
+{
+    static const struct {
+        size_t len;
+        int counts[4];
+    } cases[] = {{100, {16, 64, 20, 0}}, {20000, {16, 16, 16, 16}}};
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct udp_socket *a = open_at("127.0.0.1/0", UDP_OFFLOAD_BATCH);
+        struct udp_socket *b = open_at("127.0.0.1/0", UDP_OFFLOAD_BATCH);
+        const struct udp_message *m;
+        struct udp_bulk *fresh;
+
+        assert_int_equal(udp_bulk_new(UDP_BULK_BUFFERS_MAX, &fresh), 0);
+        for (size_t n = 0; n < (i == 0 ? 100 : 64); n++) {
+            struct udp_run run = {.data = data, .len = cases[i].len, .segment = cases[i].len};
+
+            run.to = info_of(b).local;
+            assert_int_equal(udp_send_runs(a, fresh, &run, 1), 1);
+        }
+        for (size_t n = 0; n < COUNT_OF(cases[i].counts); n++) {
+            assert_int_equal(udp_receive_bulk(b, fresh, &m), cases[i].counts[n]);
+            assert_int_equal(udp_bulk_was_full(fresh), n < 2 || i == 1);
+        }
+        udp_bulk_free(fresh);
+        udp_close(a);
+        udp_close(b);
+    }
+}
+
 /* D-20: nothing is lost when the system refuses to cut. */
 static void check_refusal(int code, bool for_socket)
 {
@@ -396,6 +428,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_every_combination, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_old_kernel, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_more_messages_while_short, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_few_buffers, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_refused_runs_are_replayed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_full_sockets, set_up, tear_down),
