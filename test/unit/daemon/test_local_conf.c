@@ -1,6 +1,7 @@
 /* Parsing of local.conf. Checklist: SV-60, SV-61, SV-62, SV-63, SV-64, SV-66, SV-68, SV-69, SV-70,
  * SV-74. */
 #include "daemon/config.h"
+#include "datapath/published.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -200,6 +201,31 @@ static void test_settings(void **state)
     config_free(c);
 }
 
+static void test_relay_rate(void **state)
+{
+    static const struct {
+        const char *text;
+        uint32_t rate;
+        bool warned;
+    } table[] = {
+        {"{}", DP_RELAY_RATE, false},
+        {"{\"settings\":{\"relayRate\":0}}", 0, false},
+        {"{\"settings\":{\"relayRate\":1000000000}}", 1000000000, false},
+        {"{\"settings\":{\"relayRate\":1000000001}}", DP_RELAY_RATE, true},
+        {"{\"settings\":{\"relayRate\":-1}}", DP_RELAY_RATE, true},
+        {"{\"settings\":{\"relayRate\":\"many\"}}", DP_RELAY_RATE, true},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(table); i++) {
+        struct config *c = parse(table[i].text);
+
+        assert_int_equal(c->relay_rate, table[i].rate);
+        assert_int_equal(c->warning_count, table[i].warned);
+        config_free(c);
+    }
+}
+
 static void test_prefix_blacklist_takes_a_single_name(void **state)
 {
     (void)state;
@@ -244,6 +270,7 @@ int main(void)
         cmocka_unit_test(test_physical_table_is_bounded),
         cmocka_unit_test(test_virtual_entries),
         cmocka_unit_test(test_settings),
+        cmocka_unit_test(test_relay_rate),
         cmocka_unit_test(test_prefix_blacklist_takes_a_single_name),
         cmocka_unit_test(test_merge_keeps_what_it_does_not_know),
     };
