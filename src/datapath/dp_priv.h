@@ -89,6 +89,7 @@ struct dp {
     struct dp_pair *pairs;      /* DP_PAIRS, at roots */
     struct dp_bucket *buckets;  /* DP_BUCKETS */
     int64_t gifts_ns;           /* bucket of all datagrams for others that are given */
+    int64_t pairs_ns;           /* of pairs that are told of */
     struct dp_relayed *relayed; /* DP_RELAY_MAX */
     uint32_t relay_count;
     uint32_t relay_group_count;

@@ -16,10 +16,11 @@
 enum {
     RUNS_MAX = 128,       /* sent by one call */
     MOVE_MAX = 16 * 1024, /* a run so long is not moved to go on with it */
-    GIFTS_RATE = 1000,    /* of a worker, in a second */
-    GIFTS_BURST_MS = 200,
-    SOURCE_GIFTS_RATE = 250, /* of these, for one address */
-    SOURCE_GIFTS_BURST_MS = 400,
+    GIFTS_RATE = 20000,   /* datagrams of a worker given to the engine, in a second */
+    PAIRS_RATE = 1000,    /* pairs it is told of */
+    TOTAL_BURST_MS = 200,
+    SOURCE_RATE = 1000, /* both, for one address */
+    SOURCE_BURST_MS = 1000,
     NS_PER_MS = 1000000,
     NS_PER_S = 1000000000,
 };
@@ -54,18 +55,19 @@ static struct dp_bucket *bucket_of(struct dp *dp, const struct inetaddr *from)
     return dp->memo.bucket;
 }
 
-/* True if something may be given to the engine for what came from an address. */
-static bool may_give(struct dp *dp, const struct dp_arrival *at)
+/* True if something may be given to the engine for what came from an address; total_ns: bucket of
+ * all addresses, with this rate. */
+static bool may_give(struct dp *dp, const struct dp_arrival *at, int64_t *total_ns, int rate)
 {
-    return afford(&bucket_of(dp, at->from)->gifts_ns, at->now_ms, NS_PER_S / SOURCE_GIFTS_RATE,
-                  SOURCE_GIFTS_BURST_MS) &&
-           afford(&dp->gifts_ns, at->now_ms, NS_PER_S / GIFTS_RATE, GIFTS_BURST_MS);
+    return afford(&bucket_of(dp, at->from)->gifts_ns, at->now_ms, NS_PER_S / SOURCE_RATE,
+                  SOURCE_BURST_MS) &&
+           afford(total_ns, at->now_ms, NS_PER_S / rate, TOTAL_BURST_MS);
 }
 
 /* Give a datagram that only the engine can tell what to do with. */
 static void give(struct dp *dp, const struct dp_arrival *at, uint8_t *data, size_t len)
 {
-    if (may_give(dp, at)) {
+    if (may_give(dp, at, &dp->gifts_ns, GIFTS_RATE)) {
         dp_give(dp, DP_GIFT_DATAGRAM, at, data, len);
     } else {
         dp_count(dp, DP_DROP_NO_ROUTE, 1);
@@ -84,7 +86,8 @@ static void tell_pair(struct dp *dp, const struct dp_arrival *at, const uint8_t 
     struct dp_pair *pair = &dp->pairs[key % DP_PAIRS];
     uint8_t header[PACKET_MIN];
 
-    if ((pair->key == key && at->now_ms - pair->at_ms < DP_PAIR_MS) || !may_give(dp, at)) {
+    if ((pair->key == key && at->now_ms - pair->at_ms < DP_PAIR_MS) ||
+        !may_give(dp, at, &dp->pairs_ns, PAIRS_RATE)) {
         return;
     }
     *pair = (struct dp_pair){.key = key, .at_ms = at->now_ms};

@@ -384,26 +384,26 @@ static void test_unknown_destinations_are_given_sparingly(void **state)
         atomic_store(&h.pub->is_root, root == 0);
         h.now_ms += 10000;
         given = 0;
-        for (unsigned ms = 0; ms < 1000; ms++, h.now_ms++) { /* one address: 250 a second */
+        for (unsigned ms = 0; ms < 1000; ms++, h.now_ms++) { /* one address: 1000 a second */
             host_clear(&h);
             flood(0x6600000000, SOURCE, &from, 20);
             assert_int_equal(h.sent_count, 0);
             given += (unsigned)h.gift_count;
         }
-        assert_in_range(given, 300, 360);
+        assert_in_range(given, 1900, 2010);
     }
     h.now_ms += 10000;
     given = 0;
-    for (unsigned ms = 0; ms < 1000; ms++, h.now_ms++) { /* 4000 addresses: 1000 a second */
+    for (unsigned ms = 0; ms < 1000; ms++, h.now_ms++) { /* 40000 addresses: 20000 a second */
         host_clear(&h);
-        for (unsigned i = 0; i < 4; i++) {
-            const struct inetaddr many = sender(ms * 4 + i, 9993);
+        for (unsigned i = 0; i < 40; i++) {
+            const struct inetaddr many = sender(ms * 40 + i, 9993);
 
-            flood(0x6600000000, SOURCE, &many, 3);
+            flood(0x6600000000, SOURCE, &many, 1);
         }
         given += (unsigned)h.gift_count;
     }
-    assert_in_range(given, 1100, 1210);
+    assert_in_range(given, 23000, 24100);
     assert_int_equal(host_count(&h, DP_GIVEN) + host_count(&h, DP_DROP_NO_ROUTE),
                      host_count(&h, DP_RX_DATAGRAMS));
 }
@@ -433,8 +433,9 @@ static void test_made_up_pairs(void **state)
         flood(dest_of(5), SOURCE, &honest, 1);
         again += (unsigned)h.gift_count;
     }
-    assert_in_range(told, 300, 360);
-    assert_in_range(again, 0, 3);
+    assert_in_range(told, 1000, 1210);
+    assert_in_range(again, 0, 10);
+    h.now_ms += 10;
     host_clear(&h);
     flood(dest_of(6), SOURCE, &honest, 1); /* others are told of at once */
     assert_int_equal(h.gift_count, 1);
