@@ -413,7 +413,8 @@ static void test_tampered_packet_is_dropped(void **state)
         test_rng_fill(&rng, bad.data, 100);
         be40_put(bad.data + PACKET_AT_DEST, HOST_SELF);
         be40_put(bad.data + PACKET_AT_SOURCE, alice.address);
-        bad.data[PACKET_AT_FLAGS] = (i % 2 == 0 ? SUITE_AES_GMAC_SIV : SUITE_SALSA_POLY1305) << 3;
+        bad.data[PACKET_AT_FLAGS] =
+            (uint8_t)((i % 2 == 0 ? SUITE_AES_GMAC_SIV : SUITE_SALSA_POLY1305) << 3);
         check_drop(DP_DROP_MAC, bad.data, 100);
     }
     packet_frame(&alice, HOST_NWID, ETHERTYPE_TEST, "still", 5, &p);
@@ -814,7 +815,7 @@ static void test_sums_agree(void **state)
 
             test_rng_fill(&rng, text, len);
             if (test_rng_below(&rng, 3) == 0) {
-                packet_make(r, test_rng_below(&rng, 32), text, len, &p);
+                packet_make(r, (enum verb)test_rng_below(&rng, 32), text, len, &p);
             } else {
                 packet_frame(r, HOST_NWID + test_rng_below(&rng, 8) / 7, ETHERTYPE_TEST, text, len,
                              &p);

@@ -19,7 +19,7 @@ enum {
     WINDOW_MS = 10000, /* a copy within is refused */
     WINDOW_END_MS = WINDOW_MS + 1,
     REUSE_MS = 40000, /* from then on another packet: copies so late may be refused or not */
-    FEW = 100,        /* packets in the window that any filter holds */
+    FEW = 12, /* packets in the window: five in one set of four would take ten thousand runs */
 };
 
 /* A packet with a wire ID and a MAC of its own. */
