@@ -97,20 +97,12 @@ static void on_retry(uv_timer_t *timer)
 /* The device refuses a super-frame: cut it again. */
 static void write_cut(struct ports *ports, struct port *port, const struct merge_output *out)
 {
-    struct offload_split split;
-    struct offload_frame frame;
     uint8_t *block = malloc(out->len);
     port->refused++;
-    if (block == NULL) {
-        return;
+    if (block != NULL) {
+        tap_write_segments(port->tap, 0, out, block, ports->checksum);
+        free(block);
     }
-    merge_output_copy(out, block);
-    if (offload_split_begin(&split, &out->vnet, block, out->len, ports->checksum) > 0) {
-        while (offload_split_next(&split, &frame)) {
-            (void)tap_write(port->tap, 0, frame.data, frame.len);
-        }
-    }
-    free(block);
 }
 
 static void write_merged(void *ctx, const struct merge_output *out)
@@ -138,14 +130,6 @@ void ports_trim(struct ports *ports)
     memory_release(ports->arena, ARENA_LEN);
 }
 
-/* Kinds of flows whose frames may reach a device as super-frames. */
-static unsigned merge_kinds(const struct tap *tap)
-{
-    unsigned offloads = tap_offloads(tap);
-    unsigned kinds = (offloads & TAP_OFFLOAD_CSUM) != 0 ? MERGE_TCP4 | MERGE_TCP6 : 0;
-    return (offloads & TAP_OFFLOAD_USO) != 0 ? kinds | MERGE_UDP : kinds;
-}
-
 void ports_deliver(struct ports *ports, uint64_t nwid, uint64_t dest_mac, uint64_t source_mac,
                    uint16_t ethertype, const void *payload, size_t len)
 {
@@ -153,7 +137,7 @@ void ports_deliver(struct ports *ports, uint64_t nwid, uint64_t dest_mac, uint64
     if (port == NULL || port->tap == NULL) {
         return;
     }
-    unsigned kinds = merge_kinds(port->tap);
+    unsigned kinds = tap_merge_kinds(port->tap);
     if (kinds == 0 || len > tap_mtu(port->tap)) {
         (void)tap_write_parts(port->tap, 0, dest_mac, source_mac, ethertype, payload, len);
         return;

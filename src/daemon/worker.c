@@ -174,17 +174,9 @@ static void on_send(void *ctx, const struct dp_run *runs, size_t count)
 static void write_cut(struct worker *w, struct source *device, unsigned queue,
                       const struct merge_output *out)
 {
-    struct offload_split split;
-    struct offload_frame frame;
-
     dp_add(&w->device_cut, 1);
     dp_add(&device->refused, 1);
-    merge_output_copy(out, w->scratch);
-    if (offload_split_begin(&split, &out->vnet, w->scratch, out->len, w->checksum) > 0) {
-        while (offload_split_next(&split, &frame)) {
-            (void)tap_write(device->tap, queue, frame.data, frame.len);
-        }
-    }
+    tap_write_segments(device->tap, queue, out, w->scratch, w->checksum);
     if (w->now_ms - device->refused_ms > REFUSALS_MS) {
         device->refused_ms = w->now_ms;
         device->refusals = 0;

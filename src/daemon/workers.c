@@ -301,15 +301,6 @@ int workers_add_socket(struct workers *workers, uint32_t id, struct udp_socket *
     return err;
 }
 
-/* Kinds of flows whose frames may reach a device as super-frames. */
-static unsigned merge_kinds(const struct tap *tap)
-{
-    unsigned offloads = tap_offloads(tap);
-    unsigned kinds = (offloads & TAP_OFFLOAD_CSUM) != 0 ? MERGE_TCP4 | MERGE_TCP6 : 0;
-
-    return (offloads & TAP_OFFLOAD_USO) != 0 ? kinds | MERGE_UDP : kinds;
-}
-
 int workers_add_device(struct workers *workers, uint64_t nwid, struct tap *tap)
 {
     uint64_t number = FIRST_DEVICE + workers->next_device++;
@@ -322,7 +313,7 @@ int workers_add_device(struct workers *workers, uint64_t nwid, struct tap *tap)
             source->by_number.key = number;
             source->by_nwid.key = nwid;
             source->tap = tap;
-            source->kinds = merge_kinds(tap);
+            source->kinds = tap_merge_kinds(tap);
         }
         err = add_source(workers, workers->list[i], source);
     }

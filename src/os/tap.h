@@ -5,7 +5,7 @@
 #pragma once
 
 #include "base/attr.h"
-#include "datapath/offload.h"
+#include "datapath/merge.h"
 #include "wire/inetaddr.h"
 
 #include <stdbool.h>
@@ -122,6 +122,13 @@ MUST_CHECK int tap_read_super(struct tap *tap, unsigned queue, struct tap_super 
  * this super-frame; -EOPNOTSUPP one for a device without TAP_OFFLOAD_VNET. */
 int tap_write_super(struct tap *tap, unsigned queue, const struct vnet_header *vnet,
                     const struct offload_piece *pieces, size_t count);
+
+/* What may be merged for the device: enum merge_kind bits (datapath/merge.h). */
+unsigned tap_merge_kinds(const struct tap *tap);
+
+/* Write a super-frame that the device refused as its segments. block: room for out->len bytes. */
+void tap_write_segments(struct tap *tap, unsigned queue, const struct merge_output *out,
+                        uint8_t *block, checksum_fn *checksum);
 
 /* Write one whole frame. Returns 0; -EMSGSIZE payload longer than the MTU (or no payload), nothing
  * written; -EAGAIN full; -EIO device is down; negative errno. */

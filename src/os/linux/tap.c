@@ -560,6 +560,28 @@ int tap_write_super(struct tap *tap, unsigned queue, const struct vnet_header *v
     return write_result(writev(tap->fds[queue], parts, n));
 }
 
+unsigned tap_merge_kinds(const struct tap *tap)
+{
+    unsigned offloads = tap_offloads(tap);
+    unsigned kinds = (offloads & TAP_OFFLOAD_CSUM) != 0 ? MERGE_TCP4 | MERGE_TCP6 : 0;
+
+    return (offloads & TAP_OFFLOAD_USO) != 0 ? kinds | MERGE_UDP : kinds;
+}
+
+void tap_write_segments(struct tap *tap, unsigned queue, const struct merge_output *out,
+                        uint8_t *block, checksum_fn *checksum)
+{
+    struct offload_split split;
+    struct offload_frame frame;
+
+    merge_output_copy(out, block);
+    if (offload_split_begin(&split, &out->vnet, block, out->len, checksum) > 0) {
+        while (offload_split_next(&split, &frame)) {
+            (void)tap_write(tap, queue, frame.data, frame.len);
+        }
+    }
+}
+
 ssize_t tap_multicast_macs(const struct tap *tap, uint64_t *out, size_t cap)
 {
     char *text;
