@@ -122,7 +122,9 @@ def resolve(one, two, nwid):
     """Forget the neighbours, and find them again."""
     device = one.device(nwid)
     for ip in (two.ip(nwid), two.ip(nwid, 6)):
-        sh("ip neigh flush dev %s; ip -6 neigh flush dev %s" % (device, device), ns=one.ns)
+        # Under load neighbours come back while they are flushed, until ip gives up: only that of
+        # the address itself has to be gone.
+        sh("ip neigh del %s dev %s 2>/dev/null || true" % (ip, device), ns=one.ns)
         wait_ping(one.ns, ip, 5)
         if two.network(nwid)["mac"] not in sh("ip neigh show dev %s to %s" % (device, ip), ns=one.ns):
             raise Failed("%s has no neighbour %s" % (one.ns, ip))
