@@ -94,6 +94,7 @@ if ! builds $san gcc -Db_sanitize=address,undefined -Db_lundef=false -Dbuildtype
     echo "0 passed, 1 failed, 0 skipped"
     exit 1
 fi
+rm -f "$san"/*.log build-tsan/netns.log
 export PANLAN=$PWD/$san/src/panlan
 
 for part in $parts; do
@@ -142,5 +143,6 @@ for part in $parts; do
         ;;
     esac
 done
+cat "$san"/*.log build-tsan/netns.log 2>/dev/null | grep '^unstable: '
 printf '\n%d passed, %d failed, %d skipped\n' $passed $failed $skipped
 [ $failed -eq 0 ]
