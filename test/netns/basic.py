@@ -173,26 +173,6 @@ def test_leave_removes_everything(net):
     wait_ping("a", b.ip(nwid))
 
 
-def test_port_restricted_nats_become_direct(net):
-    root = net.node(net.host("root", "10.9.0.1/24"))
-    for i in (1, 2):
-        net.nat("r%d" % i, "10.9.0.1%d/24" % i, "192.168.%d.1/24" % i)
-        net.behind("r%d" % i, "n%d" % i, "192.168.%d.2/24" % i, "192.168.%d.1" % i)
-    one, two = net.node("n1"), net.node("n2")
-    net.make_planet([(root, "10.9.0.1/9993")])
-    for node in (root, one, two):
-        node.start()
-    nwid = root.create_network(private=False)
-    for node in (one, two):
-        node.join(nwid)
-        node.wait_network(nwid)
-    wait_ping("n1", two.ip(nwid))
-    one.wait_direct(two)
-    two.wait_direct(one)
-    if ping("n1", two.ip(nwid), 20):
-        raise Failed("pings lost")
-
-
 def test_home_address_change_is_followed(net):
     root, a, b, nwid = trio(net)
     target = b.ip(nwid)

@@ -114,21 +114,31 @@ class Net:
         self.plug(name, *addresses, bridge=bridge)
         return name
 
-    def nat(self, name, outside, inside, kind="port-restricted"):
-        """A router with NAT; inside is its own address on a switch of its own (bridge lan0)."""
+    def nat(self, name, outside, inside, kind="port-restricted", host=None):
+        """A router with NAT; inside is its own address on a switch of its own (bridge lan0). kind:
+        port-restricted (ports kept if free), moved (every port moved by a constant), full-cone (all
+        UDP from outside goes to host), symmetric (a random port for each destination)."""
         self.namespace(name)
         self.plug(name, outside)
         sh("ip link add lan0 type bridge && ip addr add %s dev lan0 && ip link set lan0 up && "
            "sysctl -qw net.ipv4.ip_forward=1" % inside, ns=name)
-        flags = {"port-restricted": "persistent", "symmetric": "fully-random"}[kind]
+        own = outside.split("/")[0]
+        source = {"symmetric": "masquerade fully-random",
+                  "moved": "udp sport 9993 snat to %s:31993\noifname eth0 udp sport 9994 snat to "
+                           "%s:31994\noifname eth0 masquerade" % (own, own)}
+        dest = through = ""
+        if kind == "full-cone":
+            dest = ("chain pre {\n type nat hook prerouting priority -100;\n"
+                    "iifname eth0 meta l4proto udp dnat to %s\n }\n" % host)
+            through = "ip daddr %s meta l4proto udp accept\n" % host
         sh("nft -f - <<'END'\n"
            "table ip nat {\n chain post {\n type nat hook postrouting priority 100;\n"
-           "oifname eth0 masquerade %s\n }\n }\n"
+           "oifname eth0 %s\n }\n%s }\n"
            "table ip guard {\n chain through {\n type filter hook forward priority 0; policy drop;\n"
-           "iifname lan0 accept\n ct state established,related accept\n }\n"
+           "iifname lan0 accept\n ct state established,related accept\n %s }\n"
            "chain local {\n type filter hook input priority 0; policy accept;\n"
            "iifname eth0 ct state new drop\n }\n }\n"
-           "END" % flags, ns=name)
+           "END" % (source.get(kind, "masquerade persistent"), dest, through), ns=name)
         return name
 
     def behind(self, router, name, address, gateway):
