@@ -395,6 +395,11 @@ size_t node_surface_addresses(const struct node *node, struct inetaddr *out, siz
     return vl1_surfaces(node->vl1, out, cap);
 }
 
+enum nat_kind node_nat_kind(const struct node *node, uint8_t family)
+{
+    return vl1_nat_kind(node->vl1, family);
+}
+
 static int peer_info_compare(const void *a, const void *b)
 {
     const struct node_peer_info *pa = a;
@@ -420,6 +425,8 @@ static int fill_peer(const struct peer *peer, int64_t now_ms, struct node_peer_i
         .last_receive_ms = view.last_receive_ms,
         .packets = {view.packets[0], view.packets[1]},
         .packet_errors = view.packet_errors,
+        .relay_reason = view.relay_reason,
+        .nat = {view.nat[0], view.nat[1]},
     };
     if (view.path_count == 0) {
         return 0;

@@ -7,6 +7,7 @@
 #include "crypto/identity.h"
 #include "vl1/counters.h"
 #include "vl1/env.h"
+#include "vl1/nat.h"
 #include "vl2/network_info.h"
 #include "wire/inetaddr.h"
 #include "wire/netconf.h"
@@ -202,6 +203,10 @@ const struct identity *node_identity(const struct node *node);
  */
 size_t node_surface_addresses(const struct node *node, struct inetaddr *out, size_t cap);
 
+/* The NAT in front of the sockets of a family (INETADDR_V4, INETADDR_V6), as far as it shows: two
+ * nodes must have told our address, of which one at least may be a root. */
+enum nat_kind node_nat_kind(const struct node *node, uint8_t family);
+
 enum peer_role { PEER_LEAF = 0, PEER_MOON = 1, PEER_PLANET = 2 };
 
 struct node_path_info {
@@ -225,6 +230,8 @@ struct node_peer_info {
     uint64_t packet_errors;       /* received, not authentic */
     struct node_path_info *paths; /* unexpired direct paths; none = relayed */
     size_t path_count;
+    enum relay_reason relay_reason; /* why there is no direct path */
+    enum nat_kind nat[2];           /* what the peer says of its own NAT: IPv4, IPv6 */
 };
 
 /* Snapshot of all peers, ascending by address; free with node_peers_free. Returns the count;

@@ -4,6 +4,7 @@
 #include "base/attr.h"
 #include "datapath/published.h"
 #include "vl1/counters.h"
+#include "vl1/nat.h"
 #include "vl1/vl1.h"
 #include "wire/world.h"
 
@@ -96,6 +97,8 @@ uint64_t vl1_counter_value(const struct vl1 *vl1, enum vl1_counter counter);
 /* Packets by verb and error code since the start, borrowed. */
 const struct packet_tally *vl1_tally(const struct vl1 *vl1, bool sent);
 size_t vl1_surfaces(const struct vl1 *vl1, struct inetaddr *out, size_t cap);
+/* The NAT in front of our sockets of a family (INETADDR_V4, INETADDR_V6). */
+enum nat_kind vl1_nat_kind(const struct vl1 *vl1, uint8_t family);
 size_t vl1_peer_count(const struct vl1 *vl1);
 
 /* All peers, in no order: first with NULL. */
@@ -121,7 +124,9 @@ struct peer_view {
     int64_t last_receive_ms;
     uint64_t packets[2]; /* received, sent */
     uint64_t packet_errors;
-    size_t path_count; /* unexpired */
+    size_t path_count;              /* unexpired */
+    enum relay_reason relay_reason; /* why there is none */
+    enum nat_kind nat[2];           /* what the peer says of its own NAT: IPv4, IPv6 */
 };
 
 /* Fill a view of a peer. */

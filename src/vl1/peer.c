@@ -625,6 +625,7 @@ void peer_look(const struct peer *peer, int64_t now_ms, struct peer_view *ret)
         .last_receive_ms = peer->last_receive_ms,
         .packets = {peer->packets[0], peer->packets[1]},
         .packet_errors = peer->packet_errors,
+        .relay_reason = peer_relay_reason(peer, now_ms),
     };
     for (size_t i = 0; i < peer->path_count; i++) {
         ret->path_count += path_is_usable(&peer->paths[i], now_ms);

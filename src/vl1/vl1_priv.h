@@ -516,6 +516,9 @@ void rendezvous_peer_known(struct vl1 *vl1, struct peer *peer, int64_t now_ms);
 bool probe_allowance(struct vl1 *vl1, int64_t now_ms);
 void surface_report(struct peer *reporter, const struct arrival *at, const struct inetaddr *mine);
 
+/* ---- nat.c ---- */
+enum relay_reason peer_relay_reason(const struct peer *peer, int64_t now_ms);
+
 /* ---- relay.c ---- */
 void relay_packet(struct vl1 *vl1, const struct arrival *at, uint8_t *pkt, size_t len);
 void relay_fragment(struct vl1 *vl1, const struct arrival *at, uint8_t *frag, size_t len);
