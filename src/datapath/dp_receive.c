@@ -168,6 +168,7 @@ static void note_received(struct dp *dp, const struct inbound *in, int64_t now_m
     dp_time(&cell->trust_ms, now_ms);
     dp_time(in->path >= 0 ? &cell->path_ms[in->path] : &cell->relayed_ms, now_ms);
     dp_add(&cell->packets[0], 1);
+    dp_add(&cell->relayed, in->path < 0);
     dp_time(&member->in_ms, now_ms);
     dp_changed(dp, &in->session->object);
     dp_changed(dp, &in->member->object);

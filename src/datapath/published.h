@@ -102,6 +102,7 @@ struct session_cell {
     _Atomic int64_t out_ms;             /* sent */
     _Atomic int64_t path_ms[DP_PATHS];  /* came directly, by path */
     _Atomic uint64_t packets[2];        /* received, sent */
+    _Atomic uint64_t relayed;           /* received through a relay */
     _Atomic uint64_t errors;            /* not authentic */
 };
 
@@ -116,7 +117,7 @@ struct dp_session {
     struct dp_path paths[DP_PATHS]; /* direct ones by which it may send to us */
     const struct armor_keys *keys;  /* borrowed: released after the session */
     struct replay *replay;          /* the same */
-    uint64_t folded[3];             /* of control: received, sent, errors taken already */
+    uint64_t folded[4];             /* of control: received, sent, errors, relayed taken already */
     struct session_cell cells[];    /* one for a worker */
 };
 

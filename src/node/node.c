@@ -424,6 +424,8 @@ static int fill_peer(const struct peer *peer, int64_t now_ms, struct node_peer_i
                                  : PEER_LEAF,
         .last_receive_ms = view.last_receive_ms,
         .packets = {view.packets[0], view.packets[1]},
+        .relayed = {view.relayed[0], view.relayed[1]},
+        .relay = view.relay,
         .packet_errors = view.packet_errors,
         .relay_reason = view.relay_reason,
         .nat = {view.nat[0], view.nat[1]},
@@ -445,6 +447,9 @@ static int fill_peer(const struct peer *peer, int64_t now_ms, struct node_peer_i
             .latency_ms = path.latency_ms,
             .trusted_path_id = path.trusted_path_id,
             .preferred = path.preferred,
+            .mtu = path.mtu,
+            .learned_ms = path.learned_ms,
+            .origin = path_origin_name(path.origin),
         };
     }
     return 0;

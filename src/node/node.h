@@ -217,6 +217,10 @@ struct node_path_info {
     int latency_ms;          /* -1 unknown */
     uint64_t trusted_path_id;
     bool preferred;
+    unsigned mtu;       /* UDP payload */
+    int64_t learned_ms; /* when it was proved, monotonic */
+    const char *origin; /* how its address became known: contact, world, cache, local.conf,
+                           rendezvous, push */
 };
 
 struct node_peer_info {
@@ -227,6 +231,8 @@ struct node_peer_info {
     enum peer_role role;
     int64_t last_receive_ms;
     uint64_t packets[2];          /* received and authenticated, sent */
+    uint64_t relayed[2];          /* of these, through other nodes */
+    uint64_t relay;               /* without path: root that carries packets to it, 0 none */
     uint64_t packet_errors;       /* received, not authentic */
     struct node_path_info *paths; /* unexpired direct paths; none = relayed */
     size_t path_count;

@@ -94,6 +94,7 @@ void hello_send_relayed(struct peer *peer, int64_t now_ms)
     peer->last_relayed_hello_ms = now_ms;
     len = hello_build(peer, &nil, now_ms);
     if (len > 0) {
+        peer->relayed[1]++;
         vl1_emit(vl1, path->socket, &path->remote, vl1->wire, len, 0);
     }
 }

@@ -104,6 +104,19 @@ size_t vl1_peer_count(const struct vl1 *vl1);
 /* All peers, in no order: first with NULL. */
 const struct peer *vl1_peer_each(const struct vl1 *vl1, const struct peer *after);
 
+/* How the address of a path became known. */
+enum path_origin {
+    ORIGIN_CONTACT, /* the peer sent from there */
+    ORIGIN_WORLD,   /* listed in the planet or a moon */
+    ORIGIN_CACHE,   /* remembered from an earlier run */
+    ORIGIN_SETTING, /* "try" in local.conf */
+    ORIGIN_RENDEZVOUS,
+    ORIGIN_PUSH, /* the peer told it: PUSH_DIRECT_PATHS */
+};
+
+/* Its name for the API, constant text. */
+const char *path_origin_name(enum path_origin origin);
+
 struct path_view {
     struct inetaddr remote;
     uint32_t socket;
@@ -112,6 +125,9 @@ struct path_view {
     int latency_ms;
     uint64_t trusted_path_id;
     bool preferred;
+    unsigned mtu;            /* UDP payload */
+    int64_t learned_ms;      /* when it was proved */
+    enum path_origin origin; /* how its address became known */
 };
 
 struct peer_view {
@@ -123,6 +139,8 @@ struct peer_view {
     int latency_ms;
     int64_t last_receive_ms;
     uint64_t packets[2]; /* received, sent */
+    uint64_t relayed[2]; /* of these, through other nodes */
+    uint64_t relay;      /* no path: root that packets to it go through, 0 none */
     uint64_t packet_errors;
     size_t path_count;              /* unexpired */
     enum relay_reason relay_reason; /* why there is none */

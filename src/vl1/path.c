@@ -326,6 +326,7 @@ static void path_add(struct peer *peer, const struct opened *packet)
         .silent_since_ms = TIME_NEVER,
         .last_probe_ms = TIME_NEVER,
         .last_echo_ms = TIME_NEVER,
+        .origin = origin_of(peer, &packet->at.from),
     };
     apply_policy(vl1, path);
     peer_stale(peer);

@@ -238,6 +238,7 @@ static void contact_round(struct peer *peer, int64_t now_ms)
 
         if (!*sent) {
             *sent = true;
+            origin_note(peer, to, ORIGIN_WORLD);
             hello_send(peer, 0, to, now_ms);
         }
     }
@@ -435,6 +436,7 @@ void peer_contact_now(struct peer *peer, int64_t now_ms)
         }
         if (!there) {
             path_remove(peer, path);
+            origin_note(peer, &gone.remote, gone.origin);
             peer_probe_address(peer, 0, &gone.remote, true, now_ms);
         }
     }
@@ -538,6 +540,7 @@ static struct peer *peer_from_cache(struct vl1 *vl1, uint64_t address, int64_t n
         peer->version = (struct node_version){(uint8_t)rec->protocol, (uint8_t)rec->major,
                                               (uint8_t)rec->minor, rec->revision};
         for (size_t i = 0; i < rec->path_count && i < PUSH_PER_CLASS; i++) {
+            origin_note(peer, &rec->paths[i], ORIGIN_CACHE);
             peer_probe_address(peer, 0, &rec->paths[i], true, now_ms);
         }
     }
@@ -624,11 +627,15 @@ void peer_look(const struct peer *peer, int64_t now_ms, struct peer_view *ret)
         .latency_ms = peer_latency(peer, now_ms),
         .last_receive_ms = peer->last_receive_ms,
         .packets = {peer->packets[0], peer->packets[1]},
+        .relayed = {peer->relayed[0], peer->relayed[1]},
         .packet_errors = peer->packet_errors,
         .relay_reason = peer_relay_reason(peer, now_ms),
     };
     for (size_t i = 0; i < peer->path_count; i++) {
         ret->path_count += path_is_usable(&peer->paths[i], now_ms);
+    }
+    if (ret->path_count == 0 && peer->vl1->relay != peer->identity.address) {
+        ret->relay = peer->vl1->relay;
     }
 }
 
@@ -646,7 +653,10 @@ bool peer_look_path(const struct peer *peer, size_t index, int64_t now_ms, struc
                                       .last_receive_ms = p->last_in_ms,
                                       .latency_ms = p->latency_ms,
                                       .trusted_path_id = p->trusted_id,
-                                      .preferred = p == best};
+                                      .preferred = p == best,
+                                      .mtu = p->mtu,
+                                      .learned_ms = p->learned_ms,
+                                      .origin = p->origin};
             return true;
         }
     }

@@ -165,6 +165,7 @@ static void try_hint(struct peer *peer, int64_t now_ms)
     if (e->try_count > 0) {
         peer->last_hint_ms = now_ms;
         vl1->env.random(vl1->env.ctx, &pick, sizeof(pick));
+        origin_note(peer, &e->try_paths[pick % e->try_count], ORIGIN_SETTING);
         hello_send(peer, 0, &e->try_paths[pick % e->try_count], now_ms);
     }
 }
@@ -230,6 +231,7 @@ static bool send_now(struct vl1 *vl1, uint8_t *plain, size_t len, uint64_t dest,
     relayed = route.via != peer;
     *ret_err = transmit(vl1, peer, plain, len, route.path->socket, &route.path->remote,
                         route.path->mtu, relayed ? 0 : route.path->trusted_id, flags, now_ms);
+    peer->relayed[1] += relayed;
     path_sent(route.via, route.path, now_ms);
     if (verb == VERB_FRAME || verb == VERB_EXT_FRAME) {
         peer_has_frames(peer);
@@ -374,6 +376,7 @@ int out_reply(struct vl1 *vl1, struct out_packet *out, const struct in_packet *r
     struct path *path;
     int err = out_straight(vl1, out, re->peer, re->socket, &re->from, flags, now_ms);
 
+    re->peer->relayed[1] += re->hops > 0;
     path = re->hops == 0 ? path_find(re->peer, re->socket, &re->from) : NULL;
     if (path != NULL) {
         path->last_out_ms = now_ms;

@@ -304,6 +304,7 @@ struct noted {
     uint64_t received; /* since the last time, like the next two */
     uint64_t sent;
     uint64_t errors;
+    uint64_t relayed; /* of received */
 };
 
 static void newest(int64_t *time, const _Atomic int64_t *cell)
@@ -326,9 +327,9 @@ static uint64_t grown(uint64_t *folded, uint64_t sum)
 
 static void note_cells(struct dp_session *session, struct noted *ret)
 {
-    uint64_t sums[3] = {0};
+    uint64_t sums[4] = {0};
 
-    *ret = (struct noted){TIME_NEVER, TIME_NEVER, TIME_NEVER, TIME_NEVER, {0}, 0, 0, 0};
+    *ret = (struct noted){TIME_NEVER, TIME_NEVER, TIME_NEVER, TIME_NEVER, {0}, 0, 0, 0, 0};
     for (unsigned i = 0; i < DP_PATHS; i++) {
         ret->path_ms[i] = TIME_NEVER;
     }
@@ -345,10 +346,12 @@ static void note_cells(struct dp_session *session, struct noted *ret)
         sums[0] += atomic_load_explicit(&cell->packets[0], memory_order_relaxed);
         sums[1] += atomic_load_explicit(&cell->packets[1], memory_order_relaxed);
         sums[2] += atomic_load_explicit(&cell->errors, memory_order_relaxed);
+        sums[3] += atomic_load_explicit(&cell->relayed, memory_order_relaxed);
     }
     ret->received = grown(&session->folded[0], sums[0]);
     ret->sent = grown(&session->folded[1], sums[1]);
     ret->errors = grown(&session->folded[2], sums[2]);
+    ret->relayed = grown(&session->folded[3], sums[3]);
 }
 
 /* The peer of a session, if it is still the same one. */
@@ -404,6 +407,7 @@ static void fold_received(struct peer *peer, const struct dp_session *session,
     struct vl1 *vl1 = peer->vl1;
 
     peer->packets[0] += noted->received;
+    peer->relayed[0] += noted->relayed;
     if (peer->live != NULL) {
         replay_count(peer, noted->received, now_ms);
     }
@@ -437,6 +441,7 @@ static void fold_sent(struct peer *peer, const struct dp_session *session,
 
     peer->packets[1] += noted->sent;
     if (session->is_relayed) {
+        peer->relayed[1] += noted->sent;
         via = vl1->relay != 0 ? peer_in_memory(vl1, vl1->relay) : NULL;
     }
     path = via != NULL ? path_find(via, session->out.socket, &session->out.remote) : NULL;

@@ -33,6 +33,7 @@ static void rendezvous_act(struct peer *peer, uint32_t socket, const struct inet
     /* Opens our own NAT without reaching the other side. */
     vl1->env.random(vl1->env.ctx, junk, sizeof(junk));
     vl1_emit(vl1, socket, to, junk, sizeof(junk), to->family == INETADDR_V4 ? 2 : 0);
+    origin_note(peer, to, ORIGIN_RENDEZVOUS);
     path_confirm(peer, socket, to, now_ms);
 }
 
@@ -127,6 +128,7 @@ static void push_act(struct peer *peer, struct push_paths paths, int64_t now_ms)
             continue;
         }
         left--;
+        origin_note(peer, &rec.at, ORIGIN_PUSH);
         peer_probe_address(peer, 0, &rec.at, redirect, now_ms);
     }
 }

@@ -570,6 +570,7 @@ void vl1_dispatch(struct vl1 *vl1, struct peer *peer, const struct arrival *at, 
     if (!retry) {
         vl1_tally_packet(vl1, false, pkt, len);
         peer->packets[0]++;
+        peer->relayed[0] += packet_hops(pkt) > 0;
     }
     verdict = handle_verb(peer, &packet);
     if (verdict == VL1_LATER) {

@@ -66,6 +66,7 @@ enum {
     PEERS_MAX = 65536,
     PEER_PATHS_MAX = 64,
     CONFIRM_TRIES = 4, /* repetitions of the HELLO that should prove a path */
+    PEER_ORIGINS = 8,  /* addresses tried of which is known who told them */
     PEER_PROBES = 16,  /* gates for unknown paths: as many are answered and probed in a second */
     SOCKETS_MAX = 256,
     MOONS_MAX = 64,
@@ -120,6 +121,13 @@ struct path {
     int64_t silent_since_ms; /* first datagram sent after the last one received, or TIME_NEVER */
     int64_t last_probe_ms;   /* last ECHO or HELLO sent to test it */
     int64_t last_echo_ms;    /* last ECHO answered over it */
+    enum path_origin origin; /* how its address became known */
+};
+
+/* Who told an address of a peer. */
+struct origin {
+    uint64_t key; /* of the address */
+    enum path_origin origin;
 };
 
 /* Keys and duplicate filter: only peers with traffic have them. Workers use them by the published
@@ -184,9 +192,12 @@ struct peer {
     uint64_t hello_stamp;   /* newest timestamp in a HELLO of the peer */
     int64_t hello_stamp_ms; /* when it came first */
     uint64_t packets[2];    /* received and authenticated, sent */
+    uint64_t relayed[2];    /* of these, through other nodes */
     uint64_t packet_errors; /* received, not authentic */
     int64_t last_worlds_ms; /* worlds given in an OK(HELLO) */
     struct probe_gate probes[PEER_PROBES];
+    struct origin origins[PEER_ORIGINS];
+    unsigned origin_next;
     struct inetaddr confirm_to; /* address that is tried while there is no path */
     uint32_t confirm_socket;
     unsigned confirm_left; /* tries left, 0 = none */
@@ -435,6 +446,10 @@ void peer_withdraw(struct peer *peer);
 void published_settle(struct vl1 *vl1, int64_t now_ms);
 void published_root(struct vl1 *vl1);
 void published_done(struct vl1 *vl1);
+
+/* ---- origin.c ---- */
+void origin_note(struct peer *peer, const struct inetaddr *to, enum path_origin origin);
+enum path_origin origin_of(const struct peer *peer, const struct inetaddr *remote);
 
 /* ---- path.c ---- */
 struct path *path_find(struct peer *peer, uint32_t socket, const struct inetaddr *remote);

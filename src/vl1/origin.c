@@ -1,0 +1,44 @@
+/* How the addresses of a peer became known: kept for the last few that were tried, so that a path
+ * can tell. Only shown to people, nothing is decided by it. Source: spec 05 section 12. */
+#include "vl1/vl1_priv.h"
+
+const char *path_origin_name(enum path_origin origin)
+{
+    static const char *const names[] = {
+        [ORIGIN_CONTACT] = "contact",       [ORIGIN_WORLD] = "world",
+        [ORIGIN_CACHE] = "cache",           [ORIGIN_SETTING] = "local.conf",
+        [ORIGIN_RENDEZVOUS] = "rendezvous", [ORIGIN_PUSH] = "push",
+    };
+
+    return (size_t)origin < COUNT_OF(names) ? names[origin] : "contact";
+}
+
+/* An address is about to be tried. */
+void origin_note(struct peer *peer, const struct inetaddr *to, enum path_origin origin)
+{
+    uint64_t key = arrival_key(0, to);
+    struct origin *slot = NULL;
+
+    for (size_t i = 0; i < PEER_ORIGINS && slot == NULL; i++) {
+        if (peer->origins[i].key == key) {
+            slot = &peer->origins[i];
+        }
+    }
+    if (slot == NULL) {
+        slot = &peer->origins[peer->origin_next++ % PEER_ORIGINS];
+    }
+    *slot = (struct origin){.key = key, .origin = origin};
+}
+
+/* Where a path comes from that was just proved. */
+enum path_origin origin_of(const struct peer *peer, const struct inetaddr *remote)
+{
+    uint64_t key = arrival_key(0, remote);
+
+    for (size_t i = 0; i < PEER_ORIGINS; i++) {
+        if (peer->origins[i].key == key) {
+            return peer->origins[i].origin;
+        }
+    }
+    return peer_is_upstream(peer) ? ORIGIN_WORLD : ORIGIN_CONTACT;
+}
