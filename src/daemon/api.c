@@ -101,7 +101,7 @@ bool api_admit(void *ctx, const struct http_request *request)
     return auth_allowed(&rules, &auth);
 }
 
-static void reply_status(struct api_call *call, json_t *(*build)(const struct api_status *in))
+static void reply_status(struct api_call *call, bool full)
 {
     struct service *svc = call->svc;
     int64_t now_ms = service_now();
@@ -123,7 +123,11 @@ static void reply_status(struct api_call *call, json_t *(*build)(const struct ap
         .surface = surface,
         .surface_count = node_surface_addresses(svc->node, surface, SURFACE_MAX),
     };
-    api_reply_json(call, 200, build(&in));
+    json_t *o = full ? api_json_status(&in) : api_json_health(&in);
+    if (full) {
+        api_reach_add(o, svc);
+    }
+    api_reply_json(call, 200, o);
 }
 
 static json_t *peer_array(struct service *svc)
@@ -144,19 +148,14 @@ static json_t *peer_array(struct service *svc)
 
 static json_t *peer_object(struct service *svc, uint64_t address)
 {
-    struct node_peer_info *peers = NULL;
-    ssize_t count = node_peers(svc->node, service_now(), &peers);
-    if (count < 0) {
-        return NULL;
+    struct node_peer_info peer;
+    int err = node_peer(svc->node, address, service_now(), &peer);
+    if (err < 0) {
+        return err == -ENOENT ? json_object() : NULL;
     }
-    json_t *found = NULL;
-    for (ssize_t i = 0; i < count && found == NULL; i++) {
-        if (peers[i].address == address) {
-            found = api_json_peer(&peers[i], svc->wall_offset_ms, svc->relay.connected);
-        }
-    }
-    node_peers_free(peers, (size_t)count);
-    return found == NULL ? json_object() : found;
+    json_t *o = api_json_peer(&peer, svc->wall_offset_ms, svc->relay.connected);
+    free(peer.paths);
+    return o;
 }
 
 static bool handle_peer(struct api_call *call, const char *path)
@@ -260,9 +259,9 @@ static bool handle_simple(struct api_call *call, const char *path)
         return false;
     }
     if (strcmp(path, "/status") == 0) {
-        reply_status(call, api_json_status);
+        reply_status(call, true);
     } else if (strcmp(path, "/health") == 0) {
-        reply_status(call, api_json_health);
+        reply_status(call, false);
     } else if (strcmp(path, "/datapath") == 0) {
         reply_datapath(call);
     } else if (strcmp(path, "/metrics") == 0) {

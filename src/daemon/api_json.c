@@ -259,7 +259,32 @@ static json_t *path_object(const struct node_path_info *path, int64_t wall_offse
     set(o, "preferred", json_boolean(path->preferred));
     set(o, "localSocket", json_integer(path->socket));
     set(o, "localPort", json_integer(0));
+    set(o, "latency", json_integer(path->latency_ms));
+    set(o, "mtu", json_integer(path->mtu));
+    set(o, "learnedAt", wall_time(path->learned_ms, wall_offset_ms));
+    set(o, "learnedBy", json_string(path->origin));
     return o;
+}
+
+/* Packets since the peer became known; all of them, and those through other nodes. */
+static json_t *peer_counters(const struct node_peer_info *peer)
+{
+    json_t *o = json_object();
+    set(o, "received", json_integer((json_int_t)peer->packets[0]));
+    set(o, "sent", json_integer((json_int_t)peer->packets[1]));
+    set(o, "receivedRelayed", json_integer((json_int_t)peer->relayed[0]));
+    set(o, "sentRelayed", json_integer((json_int_t)peer->relayed[1]));
+    set(o, "errors", json_integer((json_int_t)peer->packet_errors));
+    return o;
+}
+
+/* Null: there is a direct path, nothing is relayed. */
+static void set_relay(json_t *o, const struct node_peer_info *peer)
+{
+    bool relayed = peer->path_count == 0;
+    set(o, "relayReason",
+        relayed ? json_string(relay_reason_text(peer->relay_reason)) : json_null());
+    set(o, "relay", relayed && peer->relay != 0 ? hex_text(peer->relay, 10) : json_null());
 }
 
 json_t *api_json_peer(const struct node_peer_info *peer, int64_t wall_offset_ms, bool tunneled)
@@ -283,6 +308,12 @@ json_t *api_json_peer(const struct node_peer_info *peer, int64_t wall_offset_ms,
     set(o, "isBonded", json_false());
     set(o, "tunneled", json_boolean(tunneled));
     set(o, "paths", paths);
+    set(o, "protocol", json_integer(peer->protocol));
+    set(o, "lastReceive", wall_time(peer->last_receive_ms, wall_offset_ms));
+    set(o, "natIpv4", json_string(nat_kind_text(peer->nat[0])));
+    set(o, "natIpv6", json_string(nat_kind_text(peer->nat[1])));
+    set(o, "counters", peer_counters(peer));
+    set_relay(o, peer);
     return o;
 }
 

@@ -36,7 +36,9 @@ json_t *api_json_health(const struct api_status *in);
 /* One network; port tells about its device. */
 json_t *api_json_network(const struct node_network_info *info, const struct port_info *port);
 
-/* One peer; wall_offset_ms: wall clock minus monotonic clock; tunneled: the TCP relay is in use. */
+/* One peer, with more than the reference tells: why and by which root it is relayed to, counters,
+ * and of each path how and when it was learned, its MTU and round trip. wall_offset_ms: wall clock
+ * minus monotonic clock; tunneled: the TCP relay is in use. */
 json_t *api_json_peer(const struct node_peer_info *peer, int64_t wall_offset_ms, bool tunneled);
 
 /* One moon, waiting or installed. */

@@ -26,6 +26,9 @@ void api_reply_empty(struct api_call *call, unsigned status);
 /* The 500 answer of a failed handler. */
 void api_reply_error(struct api_call *call, const char *description);
 
+/* Add to the object of GET /status how this node reaches others. */
+void api_reach_add(json_t *status, const struct service *svc);
+
 /* Handlers of the parts. Each returns false if the path or method is not its own. */
 bool api_network_handle(struct api_call *call, const char *path);
 bool api_moon_handle(struct api_call *call, const char *path);

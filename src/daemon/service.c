@@ -633,6 +633,7 @@ int service_run(const struct service_options *options)
         return fatal("out of memory");
     }
     svc->options = *options;
+    svc->started_ms = service_now();
     svc->clockwatch.fd = -1;
     svc->random = random_source_new();
     int status = svc->random == NULL ? fatal("out of memory") : start_state(svc);

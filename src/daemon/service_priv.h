@@ -35,6 +35,7 @@ struct service {
     uv_timer_t renew;         /* of the secondary port, while offline */
     bool net_poll_open;       /* net_poll is initialised */
     int64_t deadline_ms;      /* what the deadline timer is set for, -1 = not running */
+    int64_t started_ms;       /* when the process started, monotonic */
     int64_t wall_offset_ms;   /* wall clock minus monotonic clock, as told to the engine */
     bool stopping;            /* the loop is about to end */
     bool collided;            /* stop because our address belongs to another identity */

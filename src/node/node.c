@@ -477,6 +477,13 @@ ssize_t node_peers(const struct node *node, int64_t now_ms, struct node_peer_inf
     return (ssize_t)n;
 }
 
+int node_peer(const struct node *node, uint64_t address, int64_t now_ms, struct node_peer_info *ret)
+{
+    const struct peer *peer = vl1_peer_known(node->vl1, address);
+
+    return peer != NULL ? fill_peer(peer, now_ms, ret) : -ENOENT;
+}
+
 void node_peers_free(struct node_peer_info *peers, size_t count)
 {
     for (size_t i = 0; peers != NULL && i < count; i++) {

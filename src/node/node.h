@@ -245,6 +245,10 @@ struct node_peer_info {
 MUST_CHECK ssize_t node_peers(const struct node *node, int64_t now_ms, struct node_peer_info **ret);
 void node_peers_free(struct node_peer_info *peers, size_t count);
 
+/* One peer in memory; free(ret->paths). Returns 0; -ENOENT; -ENOMEM. */
+MUST_CHECK int node_peer(const struct node *node, uint64_t address, int64_t now_ms,
+                         struct node_peer_info *ret);
+
 /* Counters with names: index from 0; name is NULL past the end. */
 uint64_t node_counter(const struct node *node, size_t index, const char **ret_name);
 

@@ -117,6 +117,9 @@ enum path_origin {
 /* Its name for the API, constant text. */
 const char *path_origin_name(enum path_origin origin);
 
+/* A peer in memory, or NULL. */
+const struct peer *vl1_peer_known(const struct vl1 *vl1, uint64_t address);
+
 struct path_view {
     struct inetaddr remote;
     uint32_t socket;

@@ -23,6 +23,11 @@ struct peer *peer_in_memory(const struct vl1 *vl1, uint64_t address)
     return n != NULL ? CONTAINER_OF(n, struct peer, by_address) : NULL;
 }
 
+const struct peer *vl1_peer_known(const struct vl1 *vl1, uint64_t address)
+{
+    return peer_in_memory(vl1, address);
+}
+
 bool peer_is_upstream(const struct peer *peer)
 {
     return peer->planet_root || peer->moon_root;

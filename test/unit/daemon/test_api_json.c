@@ -160,24 +160,45 @@ static void test_peer(void **state)
                                   .last_send_ms = 100,
                                   .last_receive_ms = INT64_MIN,
                                   .latency_ms = 4,
-                                  .preferred = true};
+                                  .preferred = true,
+                                  .mtu = 1432,
+                                  .learned_ms = 50,
+                                  .origin = "push"};
     struct node_peer_info peer = {.address = UINT64_C(0x77aa01bc20),
                                   .version = {1, 14, 1},
                                   .latency_ms = 23,
                                   .role = PEER_MOON,
                                   .paths = &path,
-                                  .path_count = 1};
-    assert_json(api_json_peer(&peer, 1000, false),
-                "{\"address\":\"77aa01bc20\",\"versionMajor\":1,\"versionMinor\":14,"
-                "\"versionRev\":1,\"version\":\"1.14.1\",\"latency\":23,\"role\":\"MOON\","
-                "\"isBonded\":false,\"tunneled\":false,\"paths\":[{\"address\":\"192.0.2.1/9993\","
-                "\"lastSend\":1100,\"lastReceive\":0,\"trustedPathId\":0,\"active\":true,"
-                "\"expired\":false,\"preferred\":true,\"localSocket\":3,\"localPort\":0}]}");
-    struct node_peer_info unknown = {.address = 1, .version = {-1, -1, -1}, .latency_ms = -1};
+                                  .path_count = 1,
+                                  .protocol = 12,
+                                  .last_receive_ms = 7,
+                                  .packets = {9, 8},
+                                  .relayed = {2, 1},
+                                  .packet_errors = 3,
+                                  .nat = {NAT_CONE, NAT_UNKNOWN}};
+    assert_json(
+        api_json_peer(&peer, 1000, false),
+        "{\"address\":\"77aa01bc20\",\"versionMajor\":1,\"versionMinor\":14,"
+        "\"versionRev\":1,\"version\":\"1.14.1\",\"latency\":23,\"role\":\"MOON\","
+        "\"isBonded\":false,\"tunneled\":false,\"paths\":[{\"address\":\"192.0.2.1/9993\","
+        "\"lastSend\":1100,\"lastReceive\":0,\"trustedPathId\":0,\"active\":true,"
+        "\"expired\":false,\"preferred\":true,\"localSocket\":3,\"localPort\":0,\"latency\":4,"
+        "\"mtu\":1432,\"learnedAt\":1050,\"learnedBy\":\"push\"}],\"protocol\":12,"
+        "\"lastReceive\":1007,\"natIpv4\":\"cone\",\"natIpv6\":\"unknown\","
+        "\"relay\":null,\"relayReason\":null,\"counters\":{\"received\":9,\"sent\":8,"
+        "\"receivedRelayed\":2,\"sentRelayed\":1,\"errors\":3}}");
+    struct node_peer_info unknown = {.address = 1,
+                                     .version = {-1, -1, -1},
+                                     .latency_ms = -1,
+                                     .relay = UINT64_C(0x77aa01bc20),
+                                     .relay_reason = RELAY_REASON_NO_ANSWER};
     json_t *o = api_json_peer(&unknown, 0, true);
     assert_string_equal(json_string_value(json_object_get(o, "version")), "-1.-1.-1");
     assert_string_equal(json_string_value(json_object_get(o, "address")), "0000000001");
     assert_true(json_is_true(json_object_get(o, "tunneled")));
+    assert_string_equal(json_string_value(json_object_get(o, "relay")), "77aa01bc20");
+    assert_string_equal(json_string_value(json_object_get(o, "relayReason")),
+                        relay_reason_text(RELAY_REASON_NO_ANSWER));
     json_decref(o);
 }
 

@@ -1,0 +1,131 @@
+/* What GET /status tells about how this node reaches others, beyond what the reference tells: NAT,
+ * roots, port mapping, TCP relay. Source: spec 05 sections 3.5, 12 ("stuck on relay, no reason
+ * shown") and 13.13. */
+#include "daemon/api_json.h"
+#include "daemon/api_priv.h"
+#include "daemon/service_priv.h"
+
+#include "base/hex.h"
+#include "wire/world.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+static void set(json_t *object, const char *key, json_t *value)
+{
+    (void)json_object_set_new(object, key, value); /* out of memory: the member is missing */
+}
+
+static json_t *address_text(const struct inetaddr *a)
+{
+    char text[INETADDR_TEXT_LEN];
+    inetaddr_print(a, text);
+    return json_string(text);
+}
+
+static json_t *nat_object(const struct service *svc)
+{
+    json_t *o = json_object();
+    set(o, "ipv4", json_string(nat_kind_text(node_nat_kind(svc->node, INETADDR_V4))));
+    set(o, "ipv6", json_string(nat_kind_text(node_nat_kind(svc->node, INETADDR_V6))));
+    return o;
+}
+
+static json_t *mapping_object(const struct service *svc)
+{
+    const struct portmap *map = &svc->portmap;
+    json_t *o = json_object();
+    set(o, "enabled", json_boolean(svc->config->port_mapping));
+    set(o, "gateway",
+        map->gateway.family == INETADDR_NIL ? json_null() : address_text(&map->gateway));
+    set(o, "external",
+        map->mapped.family == INETADDR_NIL ? json_null() : address_text(&map->mapped));
+    return o;
+}
+
+static json_t *tcp_relay_object(const struct service *svc)
+{
+    json_t *o = json_object();
+    set(o, "allowed", json_boolean(svc->config->allow_tcp_relay || svc->config->force_tcp_relay));
+    set(o, "forced", json_boolean(svc->config->force_tcp_relay));
+    set(o, "state",
+        json_string(svc->relay.connected     ? "connected"
+                    : svc->relay.tcp != NULL ? "connecting"
+                                             : "idle"));
+    return o;
+}
+
+/* Endpoints of a root, each with what its newest path over any of our sockets knows. */
+static json_t *endpoint_array(const struct service *svc, const struct world_root *root,
+                              const struct node_peer_info *peer)
+{
+    json_t *array = json_array();
+    for (size_t i = 0; i < root->endpoint_count; i++) {
+        const struct node_path_info *best = NULL;
+        for (size_t k = 0; k < peer->path_count; k++) {
+            const struct node_path_info *path = &peer->paths[k];
+            if (inetaddr_equal(&path->remote, &root->endpoints[i]) &&
+                (best == NULL || path->last_receive_ms > best->last_receive_ms)) {
+                best = path;
+            }
+        }
+        json_t *o = json_object();
+        set(o, "address", address_text(&root->endpoints[i]));
+        set(o, "latency", json_integer(best == NULL ? -1 : best->latency_ms));
+        set(o, "lastReceive",
+            json_integer(best == NULL ? 0 : best->last_receive_ms + svc->wall_offset_ms));
+        (void)json_array_append_new(array, o);
+    }
+    return array;
+}
+
+static json_t *root_object(const struct service *svc, const struct world_root *root,
+                           const char *role)
+{
+    struct node_peer_info peer;
+    json_t *o = json_object();
+    char digits[17];
+    if (node_peer(svc->node, root->identity.address, service_now(), &peer) < 0) {
+        peer = (struct node_peer_info){.latency_ms = -1, .last_receive_ms = INT64_MIN};
+    }
+    hex_from_u64(root->identity.address, 10, digits);
+    set(o, "address", json_string(digits));
+    set(o, "role", json_string(role));
+    set(o, "self", json_boolean(root->identity.address == svc->identity.address));
+    set(o, "online", json_boolean(peer.path_count > 0));
+    set(o, "latency", json_integer(peer.latency_ms));
+    set(o, "lastReceive",
+        json_integer(
+            peer.last_receive_ms == INT64_MIN ? 0 : peer.last_receive_ms + svc->wall_offset_ms));
+    set(o, "endpoints", endpoint_array(svc, root, &peer));
+    free(peer.paths);
+    return o;
+}
+
+static json_t *root_array(const struct service *svc)
+{
+    const struct world *planet = node_planet(svc->node);
+    struct node_moon_info moon;
+    json_t *array = json_array();
+    for (size_t i = 0; planet != NULL && i < planet->root_count; i++) {
+        (void)json_array_append_new(array, root_object(svc, &planet->roots[i], "PLANET"));
+    }
+    for (size_t m = 0; node_moon(svc->node, m, &moon); m++) {
+        for (size_t i = 0; moon.world != NULL && i < moon.world->root_count; i++) {
+            (void)json_array_append_new(array, root_object(svc, &moon.world->roots[i], "MOON"));
+        }
+    }
+    return array;
+}
+
+void api_reach_add(json_t *status, const struct service *svc)
+{
+    const json_t *settings = json_object_get(json_object_get(status, "config"), "settings");
+    set(status, "nat", nat_object(svc));
+    set(status, "surfaceAddresses", json_copy(json_object_get(settings, "surfaceAddresses")));
+    set(status, "portMapping", mapping_object(svc));
+    set(status, "tcpRelay", tcp_relay_object(svc));
+    set(status, "roots", root_array(svc));
+    set(status, "uptime", json_integer(service_now() - svc->started_ms));
+    set(status, "pid", json_integer(getpid()));
+}
