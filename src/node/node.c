@@ -229,6 +229,16 @@ int node_set_sockets(struct node *node, const struct node_socket *sockets, size_
     return err;
 }
 
+bool node_upstream_without_detour(const struct node *node, int64_t now_ms)
+{
+    return vl1_upstream_without_detour(node->vl1, now_ms);
+}
+
+bool node_upstream_by_detour(const struct node *node, int64_t now_ms)
+{
+    return vl1_upstream_by_detour(node->vl1, now_ms);
+}
+
 void node_set_relay_rate(struct node *node, uint32_t rate)
 {
     vl1_set_relay_rate(node->vl1, rate);

@@ -90,6 +90,11 @@ const struct world *vl1_planet(const struct vl1 *vl1);
 const struct world *vl1_moon(const struct vl1 *vl1, size_t index, uint64_t *ret_id,
                              uint64_t *ret_seed, bool *ret_verified);
 
+/* Does an upstream answer by a socket that is no detour (true if there is no upstream)? By one that
+ * is? */
+bool vl1_upstream_without_detour(const struct vl1 *vl1, int64_t now_ms);
+bool vl1_upstream_by_detour(const struct vl1 *vl1, int64_t now_ms);
+
 /* Looking in. */
 bool vl1_online(const struct vl1 *vl1);
 uint64_t vl1_counter_value(const struct vl1 *vl1, enum vl1_counter counter);

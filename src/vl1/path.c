@@ -164,7 +164,8 @@ static uint64_t path_score(const struct path *path)
 {
     uint64_t latency = path->latency_ms < 0 ? 1000 : (uint64_t)path->latency_ms;
 
-    return (2 * latency + 1) * (8 - (uint64_t)inetaddr_scope(&path->remote));
+    return (2 * latency + 1) * (8 - (uint64_t)inetaddr_scope(&path->remote)) +
+           detour_penalty(path->socket);
 }
 
 /* When a path gives way to one that was proved since it was last heard: the peer has moved if what
@@ -187,7 +188,8 @@ static int64_t newest_path_ms(const struct peer *peer, int64_t now_ms)
     for (size_t i = 0; i < peer->path_count; i++) {
         const struct path *p = &peer->paths[i];
 
-        if (path_is_usable(p, now_ms) && p->learned_ms > newest_ms) {
+        if (path_is_usable(p, now_ms) && p->learned_ms > newest_ms &&
+            detour_penalty(p->socket) == 0) {
             newest_ms = p->learned_ms;
         }
     }

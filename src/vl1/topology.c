@@ -148,7 +148,8 @@ static int64_t relay_score(const struct peer *peer, int64_t now_ms)
     }
     /* One probe without answer yet is the regular heartbeat, not a loss. */
     return (path->latency_ms < 0 ? 1000 : path->latency_ms) +
-           (path->lost > 1 ? 1000 * (int64_t)path->lost : 0);
+           (path->lost > 1 ? 1000 * (int64_t)path->lost : 0) +
+           (int64_t)detour_penalty(path->socket);
 }
 
 void topology_choose_relay(struct vl1 *vl1, int64_t now_ms)
@@ -407,6 +408,7 @@ int topology_offer(struct vl1 *vl1, const struct world *world, uint64_t from, bo
     if (was_root || vl1->root) {
         spread_tell(vl1, now_ms);
     }
+    vl1->env.event(vl1->env.ctx, EVENT_WORLD, world->id, NULL, 0);
     return 0;
 }
 
@@ -530,6 +532,7 @@ int vl1_deorbit(struct vl1 *vl1, uint64_t world_id, int64_t now_ms)
     vl1->env.state_erase(vl1->env.ctx, STATE_MOON, world_id);
     orbits_store(vl1);
     rebuild(vl1, now_ms);
+    vl1->env.event(vl1->env.ctx, EVENT_WORLD, world_id, NULL, 0);
     return 0;
 }
 

@@ -206,6 +206,7 @@ struct peer {
     uint32_t confirm_socket;
     unsigned confirm_left; /* tries left, 0 = none */
     int64_t confirm_ms;    /* next try */
+    int64_t detour_ms;     /* last try of the ordinary sockets while there are only detours */
     struct timer timer;
 };
 
@@ -442,6 +443,12 @@ void peer_save(struct peer *peer, int64_t now_ms);
 void peer_set_version(struct peer *peer, const struct node_version *version);
 bool peer_can_echo(const struct peer *peer);
 void peer_contact_now(struct peer *peer, int64_t now_ms);
+size_t peer_greet_endpoints(struct peer *peer, int64_t now_ms);
+
+/* ---- detour.c ---- */
+uint64_t detour_penalty(uint32_t socket);
+int64_t detour_due(const struct peer *peer, int64_t now_ms);
+void detour_retry(struct peer *peer, int64_t now_ms);
 
 /* ---- session.c ---- */
 struct armor_keys *peer_keys(struct peer *peer);
