@@ -15,8 +15,14 @@ struct timer {
     size_t slot;                                       /* place in the heap + 1, 0 = not armed */
 };
 
+/* A place in the heap: the deadline stands here, too, so that comparing touches no timer. */
+struct timer_place {
+    int64_t at_ms;
+    struct timer *timer;
+};
+
 struct timers {
-    struct timer **heap;
+    struct timer_place *heap;
     size_t count;
     size_t cap;
     bool running;      /* inside timers_run */

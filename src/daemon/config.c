@@ -13,7 +13,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { RELAY_RATE_MAX = 1000000000 };
+enum {
+    RELAY_RATE_MAX = 1000000000,
+    PEERS_LEAST = 256,
+    PEERS_MOST = 16000000,
+};
 
 static void warn(struct config *c, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
@@ -262,31 +266,18 @@ static void parse_relay(struct config *c, const json_t *settings)
 }
 
 /* Protocol version told to peers: ours, or an older one (4 to 11) for tests with the old cipher. */
-static unsigned parse_protocol(struct config *c, const json_t *settings)
+/* A whole number from least to most. */
+static uint32_t parse_number(struct config *c, const json_t *settings, const char *key,
+                             uint32_t usual, int least, int most)
 {
-    const json_t *value = json_object_get(settings, "announceProtocol");
+    const json_t *value = json_object_get(settings, key);
     if (value == NULL) {
-        return 0;
+        return usual;
     }
-    if (!json_is_integer(value) || json_integer_value(value) < 4 ||
-        json_integer_value(value) > 12) {
-        warn(c, "settings: announceProtocol is not a number from 4 to 12, ignored");
-        return 0;
-    }
-    return (unsigned)json_integer_value(value);
-}
-
-/* Datagrams a second forwarded for one address. */
-static uint32_t parse_relay_rate(struct config *c, const json_t *settings)
-{
-    const json_t *value = json_object_get(settings, "relayRate");
-    if (value == NULL) {
-        return DP_RELAY_RATE;
-    }
-    if (!json_is_integer(value) || json_integer_value(value) < 0 ||
-        json_integer_value(value) > RELAY_RATE_MAX) {
-        warn(c, "settings: relayRate is not a number from 0 to %d, ignored", RELAY_RATE_MAX);
-        return DP_RELAY_RATE;
+    if (!json_is_integer(value) || json_integer_value(value) < least ||
+        json_integer_value(value) > most) {
+        warn(c, "settings: %s is not a number from %d to %d, ignored", key, least, most);
+        return usual;
     }
     return (uint32_t)json_integer_value(value);
 }
@@ -328,8 +319,9 @@ static void parse_settings(struct config *c, const json_t *settings)
     parse_relay(c, settings);
     c->low_bandwidth = config_loose_bool(json_object_get(settings, "lowBandwidthMode"), false);
     c->no_default_planet = config_loose_bool(json_object_get(settings, "noDefaultPlanet"), false);
-    c->relay_rate = parse_relay_rate(c, settings);
-    c->announce_protocol = (uint8_t)parse_protocol(c, settings);
+    c->relay_rate = parse_number(c, settings, "relayRate", DP_RELAY_RATE, 0, RELAY_RATE_MAX);
+    c->max_peers = parse_number(c, settings, "maxPeers", 0, PEERS_LEAST, PEERS_MOST);
+    c->announce_protocol = (uint8_t)parse_number(c, settings, "announceProtocol", 0, 4, 12);
     c->web_server = config_loose_bool(json_object_get(settings, "enableWebServer"), false);
     (void)snprintf(c->update_channel, sizeof(c->update_channel), "release");
     (void)config_loose_text(json_object_get(settings, "softwareUpdateChannel"), c->update_channel,

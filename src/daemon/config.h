@@ -62,6 +62,7 @@ struct config {
     struct inetaddr tcp_relay;
     bool low_bandwidth;
     uint32_t relay_rate;       /* relayRate, 0 = no limit */
+    uint32_t max_peers;        /* maxPeers, 0 = by role */
     bool no_default_planet;    /* noDefaultPlanet: none instead of the public one */
     uint8_t announce_protocol; /* announceProtocol, 0 = ours */
     bool web_server;

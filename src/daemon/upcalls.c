@@ -91,7 +91,6 @@ static void env_event(void *ctx, enum event_kind kind, uint64_t id, const void *
     case EVENT_USER_MESSAGE:
     case EVENT_REMOTE_TRACE:
     case EVENT_SURFACE_ADDRESS:
-    case EVENT_WORLD:
         break;
     }
 }

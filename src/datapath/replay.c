@@ -8,7 +8,6 @@
 #include <stdlib.h>
 
 enum {
-    AGE_MS = 10000,  /* a packet is remembered */
     AHEAD_MS = 1000, /* the turn of another worker may be ahead of ours */
     ATTEMPTS = 4     /* lost races until a packet counts as new */
 };
@@ -44,7 +43,7 @@ static bool look(_Atomic uint64_t *set, uint64_t word, uint16_t now, _Atomic uin
         uint64_t w = atomic_load_explicit(&set[i], memory_order_relaxed);
         unsigned age = w == 0 ? UINT16_MAX + 1u : age_of(w, now);
 
-        if ((w ^ word) >> 16 == 0 && w != 0 && age <= AGE_MS + AHEAD_MS) {
+        if ((w ^ word) >> 16 == 0 && w != 0 && age <= REPLAY_MS + AHEAD_MS) {
             return true;
         }
         if (i == 0 || age > oldest) {
@@ -86,7 +85,7 @@ struct replay *replay_new(size_t sets, uint64_t seed, const struct replay *old, 
     for (size_t i = 0; old != NULL && i < old->sets * REPLAY_WAYS; i++) {
         uint64_t word = atomic_load_explicit(&old->words[i], memory_order_relaxed);
 
-        if (word != 0 && age_of(word, now) <= AGE_MS + AHEAD_MS) {
+        if (word != 0 && age_of(word, now) <= REPLAY_MS + AHEAD_MS) {
             (void)note(replay, word, now);
         }
     }

@@ -15,6 +15,7 @@ enum {
     REPLAY_WAYS = 4,
     REPLAY_SETS_SMALL = 128,  /* 4 KiB */
     REPLAY_SETS_LARGE = 1024, /* 32 KiB: above 50 packets a second */
+    REPLAY_MS = 10000,        /* a packet is remembered for so long */
 };
 
 struct replay {

@@ -8,7 +8,6 @@
 #include "wire/vl1msg.h"
 
 #include <errno.h>
-#include <sodium.h>
 #include <stdlib.h>
 
 enum { NODE_RECALL_MAX = 256 };
@@ -229,19 +228,14 @@ int node_set_sockets(struct node *node, const struct node_socket *sockets, size_
     return err;
 }
 
-bool node_upstream_without_detour(const struct node *node, int64_t now_ms)
-{
-    return vl1_upstream_without_detour(node->vl1, now_ms);
-}
-
-bool node_upstream_by_detour(const struct node *node, int64_t now_ms)
-{
-    return vl1_upstream_by_detour(node->vl1, now_ms);
-}
-
 void node_set_relay_rate(struct node *node, uint32_t rate)
 {
     vl1_set_relay_rate(node->vl1, rate);
+}
+
+void node_set_max_peers(struct node *node, uint32_t count)
+{
+    vl1_set_max_peers(node->vl1, count);
 }
 
 int node_set_policy(struct node *node, const struct node_physical *physical, size_t physical_count,
@@ -380,37 +374,6 @@ int node_world_offer(struct node *node, const struct world *world, int64_t now_m
     return err;
 }
 
-int node_world_check(const struct node *node, const struct world *world)
-{
-    const struct world *held = world->type == WORLD_PLANET ? vl1_planet(node->vl1) : NULL;
-    struct node_moon_info moon;
-
-    for (size_t i = 0; world->type == WORLD_MOON && node_moon(node, i, &moon); i++) {
-        held = moon.id == world->id ? moon.world : held;
-    }
-    return world_update_check(held, world);
-}
-
-int node_identity_of(struct node *node, uint64_t address, struct identity *ret, int64_t now_ms)
-{
-    const struct peer *peer;
-    int err = -ENOENT;
-
-    vl1_enter(node->vl1);
-    peer = vl1_peer_find(node->vl1, address, now_ms);
-    if (address == vl1_identity(node->vl1)->address) {
-        *ret = *vl1_identity(node->vl1);
-        sodium_memzero(ret->priv, sizeof(ret->priv));
-        ret->has_private = false;
-        err = 0;
-    } else if (peer != NULL) {
-        *ret = *peer_identity(peer);
-        err = 0;
-    }
-    vl1_leave(node->vl1, now_ms);
-    return err;
-}
-
 /* ---- looking in ---- */
 
 void node_get_status(const struct node *node, int64_t now_ms, struct node_status *ret)
@@ -464,7 +427,6 @@ static int fill_peer(const struct peer *peer, int64_t now_ms, struct node_peer_i
         .role = view.planet_root ? PEER_PLANET
                 : view.moon_root ? PEER_MOON
                                  : PEER_LEAF,
-        .planet_timestamp = view.planet_stamp,
         .last_receive_ms = view.last_receive_ms,
         .packets = {view.packets[0], view.packets[1]},
         .relayed = {view.relayed[0], view.relayed[1]},

@@ -88,8 +88,7 @@ void node_reclaim(struct node *node, uint64_t number);
 /* ---- physical side ---- */
 
 struct node_socket {
-    uint32_t id;           /* host's number, not 0; appears in send and receive; from
-                              SOCKET_DETOUR_FIRST on it is a detour */
+    uint32_t id;           /* host's number, not 0; appears in send and receive */
     struct inetaddr local; /* address and port it is bound to; zero IP = wildcard */
 };
 
@@ -98,11 +97,6 @@ struct node_socket {
  */
 MUST_CHECK int node_set_sockets(struct node *node, const struct node_socket *sockets, size_t count,
                                 int64_t now_ms);
-
-/* Does an upstream answer by a socket that is no detour (true if there is no upstream)? By one that
- * is? */
-bool node_upstream_without_detour(const struct node *node, int64_t now_ms);
-bool node_upstream_by_detour(const struct node *node, int64_t now_ms);
 
 enum { NODE_PHYSICAL_MAX = 32 };
 
@@ -132,6 +126,10 @@ MUST_CHECK int node_set_policy(struct node *node, const struct node_physical *ph
 /* Datagrams a second that each worker forwards for one address if we are a root, up to
  * 10^9; 0: no limit. DP_RELAY_RATE until this is called. */
 void node_set_relay_rate(struct node *node, uint32_t rate);
+
+/* Peers kept in memory; 0 (the default): 1000000 if we are a root, else 65536. Nobody is let go
+ * when it is lowered: the next newcomer takes the place of one. */
+void node_set_max_peers(struct node *node, uint32_t count);
 
 /* External addresses obtained by port mapping, offered to peers (at most 16). */
 void node_set_mapped_addresses(struct node *node, const struct inetaddr *addrs, size_t count);
@@ -187,17 +185,8 @@ struct node_moon_info {
 bool node_moon(const struct node *node, size_t index, struct node_moon_info *ret);
 
 /* Offer a world (from a local file): 0 accepted and stored; -EACCES refused by the update rule;
- * -ENOSPC more than 64 moons; -ENOMEM. */
+ * -ENOMEM. */
 MUST_CHECK int node_world_offer(struct node *node, const struct world *world, int64_t now_ms);
-
-/* May a node replace what it holds by this world? The same rule, without doing it: 0; -EPROTO no
- * world of this ID may take the place of the planet; -ESTALE not newer; -EACCES not signed by the
- * key of the version held. */
-MUST_CHECK int node_world_check(const struct node *node, const struct world *world);
-
-/* Identity of a node that is known here, from memory or from the cache. Returns 0; -ENOENT. */
-MUST_CHECK int node_identity_of(struct node *node, uint64_t address, struct identity *ret,
-                                int64_t now_ms);
 
 /* ---- looking in ---- */
 
@@ -244,7 +233,6 @@ struct node_peer_info {
     unsigned protocol;
     int latency_ms; /* -1 unknown */
     enum peer_role role;
-    uint64_t planet_timestamp; /* version of our planet it named last, 0 unknown */
     int64_t last_receive_ms;
     uint64_t packets[2];          /* received and authenticated, sent */
     uint64_t relayed[2];          /* of these, through other nodes */

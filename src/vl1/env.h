@@ -19,17 +19,12 @@ enum log_level {
     LOG_LEVEL_TRACE,
 };
 
-/* Sockets with numbers from here on are a detour: by them datagrams travel where the others do not
- * work, and no longer than that. */
-#define SOCKET_DETOUR_FIRST UINT32_C(0xfffffff0)
-
 /* Objects the host keeps for the engine; contents are opaque to the host. id is 0 where not named.
  */
 enum state_kind {
     STATE_PLANET,      /* serialized world */
     STATE_MOON,        /* serialized world, id = world ID */
     STATE_ORBITS,      /* orbits that wait for their world */
-    STATE_WORLD_LINKS, /* versions of a world that changed its key, id = world ID */
     STATE_NETWORK,     /* configuration dictionary, id = network ID; one LF before the first one */
     STATE_REVOCATIONS, /* revocations kept across restarts, id = network ID */
     STATE_PEER,        /* identity and last paths, id = address */
@@ -45,7 +40,6 @@ enum event_kind {
     EVENT_USER_MESSAGE,       /* id = address of the sender, data = 8-byte type and message */
     EVENT_REMOTE_TRACE,       /* id = address of the sender, data = one dictionary */
     EVENT_SURFACE_ADDRESS,    /* set of external addresses changed */
-    EVENT_WORLD,              /* roots changed; id = world ID */
 };
 
 enum port_change {

@@ -66,6 +66,7 @@ void vl1_leave(struct vl1 *vl1, int64_t now_ms);
  * here. vl1_publish: 0; -ENOMEM. */
 MUST_CHECK int vl1_publish(struct vl1 *vl1, unsigned workers);
 void vl1_set_relay_rate(struct vl1 *vl1, uint32_t rate); /* up to 10^9, as in node.h */
+void vl1_set_max_peers(struct vl1 *vl1, uint32_t count); /* as in node.h */
 void vl1_take(struct vl1 *vl1, const struct dp_gift *gift, int64_t now_ms);
 bool vl1_harvest(struct vl1 *vl1, uint64_t ret_counts[DP_COUNTS], int64_t now_ms);
 void vl1_reclaim(struct vl1 *vl1, uint64_t number);
@@ -89,11 +90,6 @@ MUST_CHECK int vl1_world_offer(struct vl1 *vl1, const struct world *world, int64
 const struct world *vl1_planet(const struct vl1 *vl1);
 const struct world *vl1_moon(const struct vl1 *vl1, size_t index, uint64_t *ret_id,
                              uint64_t *ret_seed, bool *ret_verified);
-
-/* Does an upstream answer by a socket that is no detour (true if there is no upstream)? By one that
- * is? */
-bool vl1_upstream_without_detour(const struct vl1 *vl1, int64_t now_ms);
-bool vl1_upstream_by_detour(const struct vl1 *vl1, int64_t now_ms);
 
 /* Looking in. */
 bool vl1_online(const struct vl1 *vl1);
@@ -144,7 +140,6 @@ struct peer_view {
     unsigned protocol;
     bool planet_root;
     bool moon_root;
-    uint64_t planet_stamp; /* version of our planet it named last, 0 unknown */
     int latency_ms;
     int64_t last_receive_ms;
     uint64_t packets[2]; /* received, sent */

@@ -83,10 +83,6 @@ enum relay_reason peer_relay_reason(const struct peer *peer, int64_t now_ms)
     if (peer->last_receive_ms == TIME_NEVER || now_ms - peer->last_receive_ms >= PATH_EXPIRY_MS) {
         return RELAY_REASON_SILENT;
     }
-    for (size_t i = 0; i < PEER_PROBES; i++) {
-        if (peer->probes[i].used_ms != TIME_NEVER) {
-            return RELAY_REASON_NO_ANSWER;
-        }
-    }
-    return peer->confirm_socket != 0 ? RELAY_REASON_NO_ANSWER : RELAY_REASON_NOT_TRIED;
+    return peer->tried || peer->confirm_socket != 0 ? RELAY_REASON_NO_ANSWER
+                                                    : RELAY_REASON_NOT_TRIED;
 }

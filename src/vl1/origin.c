@@ -17,15 +17,19 @@ const char *path_origin_name(enum path_origin origin)
 void origin_note(struct peer *peer, const struct inetaddr *to, enum path_origin origin)
 {
     uint64_t key = arrival_key(0, to);
+    struct peer_search *search = peer_search(peer);
     struct origin *slot = NULL;
 
+    if (search == NULL) {
+        return;
+    }
     for (size_t i = 0; i < PEER_ORIGINS && slot == NULL; i++) {
-        if (peer->origins[i].key == key) {
-            slot = &peer->origins[i];
+        if (search->origins[i].key == key) {
+            slot = &search->origins[i];
         }
     }
     if (slot == NULL) {
-        slot = &peer->origins[peer->origin_next++ % PEER_ORIGINS];
+        slot = &search->origins[search->origin_next++ % PEER_ORIGINS];
     }
     *slot = (struct origin){.key = key, .origin = origin};
 }
@@ -35,9 +39,9 @@ enum path_origin origin_of(const struct peer *peer, const struct inetaddr *remot
 {
     uint64_t key = arrival_key(0, remote);
 
-    for (size_t i = 0; i < PEER_ORIGINS; i++) {
-        if (peer->origins[i].key == key) {
-            return peer->origins[i].origin;
+    for (size_t i = 0; peer->search != NULL && i < PEER_ORIGINS; i++) {
+        if (peer->search->origins[i].key == key) {
+            return peer->search->origins[i].origin;
         }
     }
     return peer_is_upstream(peer) ? ORIGIN_WORLD : ORIGIN_CONTACT;

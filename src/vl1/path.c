@@ -164,8 +164,7 @@ static uint64_t path_score(const struct path *path)
 {
     uint64_t latency = path->latency_ms < 0 ? 1000 : (uint64_t)path->latency_ms;
 
-    return (2 * latency + 1) * (8 - (uint64_t)inetaddr_scope(&path->remote)) +
-           detour_penalty(path->socket);
+    return (2 * latency + 1) * (8 - (uint64_t)inetaddr_scope(&path->remote));
 }
 
 /* When a path gives way to one that was proved since it was last heard: the peer has moved if what
@@ -188,8 +187,7 @@ static int64_t newest_path_ms(const struct peer *peer, int64_t now_ms)
     for (size_t i = 0; i < peer->path_count; i++) {
         const struct path *p = &peer->paths[i];
 
-        if (path_is_usable(p, now_ms) && p->learned_ms > newest_ms &&
-            detour_penalty(p->socket) == 0) {
+        if (path_is_usable(p, now_ms) && p->learned_ms > newest_ms) {
             newest_ms = p->learned_ms;
         }
     }
@@ -296,7 +294,7 @@ static struct path *path_slot(struct peer *peer, uint32_t socket, const struct i
         return oldest;
     }
     if (peer->path_count == peer->path_cap) {
-        uint8_t cap = peer->path_cap == 0 ? 2 : (uint8_t)(2 * peer->path_cap);
+        uint8_t cap = peer->path_cap == 0 ? 1 : (uint8_t)(2 * peer->path_cap);
         struct path *paths = realloc(peer->paths, cap * sizeof(*paths));
 
         if (paths == NULL) {
@@ -431,14 +429,20 @@ struct probe_gate *peer_probe_gate(struct peer *peer, uint32_t socket, const str
                                    int64_t now_ms)
 {
     uint64_t key = arrival_key(socket, to);
-    struct probe_gate *oldest = &peer->probes[0];
+    struct peer_search *search = peer_search(peer);
+    struct probe_gate *oldest;
 
+    if (search == NULL) {
+        return NULL;
+    }
+    peer->tried = true;
+    oldest = &search->gates[0];
     for (size_t i = 0; i < PEER_PROBES; i++) {
-        if (peer->probes[i].key == key) {
-            return &peer->probes[i];
+        if (search->gates[i].key == key) {
+            return &search->gates[i];
         }
-        if (peer->probes[i].used_ms < oldest->used_ms) {
-            oldest = &peer->probes[i];
+        if (search->gates[i].used_ms < oldest->used_ms) {
+            oldest = &search->gates[i];
         }
     }
     if (oldest->used_ms != TIME_NEVER && now_ms - oldest->used_ms < PROBE_GATE_MS) {
@@ -446,6 +450,29 @@ struct probe_gate *peer_probe_gate(struct peer *peer, uint32_t socket, const str
     }
     *oldest = (struct probe_gate){key, now_ms, TIME_NEVER, TIME_NEVER};
     return oldest;
+}
+
+/* What is known of addresses tried for a peer, made if there is nothing yet; NULL: no memory. */
+struct peer_search *peer_search(struct peer *peer)
+{
+    if (peer->search == NULL) {
+        peer->search = calloc(1, sizeof(*peer->search));
+        for (size_t i = 0; peer->search != NULL && i < PEER_PROBES; i++) {
+            peer->search->gates[i] = (struct probe_gate){0, TIME_NEVER, TIME_NEVER, TIME_NEVER};
+        }
+    }
+    if (peer->search != NULL) {
+        peer->search->used_ms = peer->vl1->now_ms;
+    }
+    return peer->search;
+}
+
+void peer_search_trim(struct peer *peer, int64_t now_ms)
+{
+    if (peer->search != NULL && now_ms - peer->search->used_ms >= SEARCH_MS) {
+        free(peer->search);
+        peer->search = NULL;
+    }
 }
 
 static void echo_send(struct peer *peer, uint32_t socket, const struct inetaddr *to, int64_t now_ms)

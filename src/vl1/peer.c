@@ -67,11 +67,21 @@ static void make_room(struct vl1 *vl1, int64_t now_ms)
     }
 }
 
+static size_t peers_max(const struct vl1 *vl1)
+{
+    return vl1->max_peers > 0 ? vl1->max_peers : vl1->root ? PEERS_ROOT_MAX : PEERS_MAX;
+}
+
+void vl1_set_max_peers(struct vl1 *vl1, uint32_t count)
+{
+    vl1->max_peers = count;
+}
+
 struct peer *peer_new(struct vl1 *vl1, const struct identity *id, int64_t now_ms)
 {
     struct peer *peer;
 
-    if (vl1->peers.count >= PEERS_MAX) {
+    if (vl1->peers.count >= peers_max(vl1)) {
         make_room(vl1, now_ms);
     }
     peer = calloc(1, sizeof(*peer));
@@ -90,9 +100,6 @@ struct peer *peer_new(struct vl1 *vl1, const struct identity *id, int64_t now_ms
     peer->last_save_ms = peer->last_worlds_ms = TIME_NEVER;
     peer->created_ms = now_ms;
     peer->timer.fire = peer_timer;
-    for (size_t i = 0; i < PEER_PROBES; i++) {
-        peer->probes[i] = (struct probe_gate){0, TIME_NEVER, TIME_NEVER, TIME_NEVER};
-    }
     if (identity_agree(&vl1->identity, id, peer->secret) < 0 ||
         hmap_insert(&vl1->peers, &peer->by_address, id->address) < 0) {
         sodium_memzero(peer, sizeof(*peer));
@@ -107,6 +114,7 @@ struct peer *peer_new(struct vl1 *vl1, const struct identity *id, int64_t now_ms
 static void peer_release(struct peer *peer)
 {
     peer_live_free(peer);
+    free(peer->search);
     free(peer->paths);
     sodium_memzero(peer, sizeof(*peer));
     free(peer);
@@ -228,9 +236,8 @@ bool peer_can_echo(const struct peer *peer)
 
 /* ---- keepalive ---- */
 
-/* HELLO to one stable endpoint of each family, to others at the next call. Returns how many there
- * are. */
-size_t peer_greet_endpoints(struct peer *peer, int64_t now_ms)
+/* HELLO to a peer that must be reached and has no path: one stable endpoint of each family. */
+static void contact_round(struct peer *peer, int64_t now_ms)
 {
     struct vl1 *vl1 = peer->vl1;
     struct inetaddr at[WORLD_ENDPOINTS_MAX];
@@ -249,14 +256,6 @@ size_t peer_greet_endpoints(struct peer *peer, int64_t now_ms)
         }
     }
     peer->endpoint++;
-    return count;
-}
-
-/* To a peer that must be reached and has no path. */
-static void contact_round(struct peer *peer, int64_t now_ms)
-{
-    size_t count = peer_greet_endpoints(peer, now_ms);
-
     if (count == 0 || peer->attempts >= 4) {
         hello_send_relayed(peer, now_ms);
     }
@@ -384,8 +383,6 @@ void peer_schedule(struct peer *peer, int64_t now_ms)
     }
     next = peer->vl1->pub != NULL ? path_gives_way_ms(peer, now_ms) : INT64_MAX;
     at = next < at ? next : at;
-    next = detour_due(peer, now_ms);
-    at = next < at ? next : at;
     if (peer->confirm_left > 0 && peer->confirm_ms < at) {
         at = peer->confirm_ms;
     }
@@ -415,6 +412,7 @@ static void peer_timer(struct timer *timer, int64_t now_ms)
         peer->last_receive_ms == TIME_NEVER || now_ms - peer->last_receive_ms >= PEER_KEYS_IDLE_MS;
 
     peer_stale(peer);
+    peer_search_trim(peer, now_ms);
     expire_paths(peer, now_ms);
     if (!is_kept(peer) && !peer->validating && peer_expiry(peer) <= now_ms) {
         peer_save(peer, now_ms);
@@ -430,7 +428,6 @@ static void peer_timer(struct timer *timer, int64_t now_ms)
     } else if (silent && !is_active(peer, now_ms)) {
         peer_live_free(peer);
     }
-    detour_retry(peer, now_ms);
     path_settle(peer, now_ms);
     if (peer_is_upstream(peer)) {
         topology_choose_relay(vl1, now_ms);
@@ -641,7 +638,6 @@ void peer_look(const struct peer *peer, int64_t now_ms, struct peer_view *ret)
         .protocol = peer->version.protocol,
         .planet_root = peer->planet_root,
         .moon_root = peer->moon_root,
-        .planet_stamp = peer->planet_stamp,
         .latency_ms = peer_latency(peer, now_ms),
         .last_receive_ms = peer->last_receive_ms,
         .packets = {peer->packets[0], peer->packets[1]},

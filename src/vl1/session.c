@@ -1,106 +1,14 @@
-/* Keys and duplicate filters of peers with traffic, and what workers of the data path are told of
- * peers: how to reach one with frames and how to open what it sends (a session), where its packets
- * go on (a route, at roots). Whatever may change one of them makes its peer stale; at the end of
- * the input everything stale is compared with what is published. What workers note comes back here.
- * Source: data path contract sections 1, 2 and 6, spec 01 section 11, spec 02 sections 4.5 and 6.
+/* What workers of the data path are told of peers: how to reach one with frames and how to open
+ * what it sends (a session), where its packets go on (a route, at roots). Whatever may change one
+ * of them makes its peer stale; at the end of the input everything stale is compared with what is
+ * published. What workers note comes back here. Source: data path contract sections 1, 2 and 6,
+ * spec 01 section 11, spec 02 sections 4.5 and 6.
  */
 #include "vl1/vl1_priv.h"
 
 #include <errno.h>
 #include <sodium.h>
 #include <stdlib.h>
-
-/* ---- keys and duplicate filter ---- */
-
-struct armor_keys *peer_keys(struct peer *peer)
-{
-    if (peer->live == NULL) {
-        peer->live = calloc(1, sizeof(*peer->live));
-        if (peer->live == NULL) {
-            return NULL;
-        }
-        armor_keys_init(&peer->live->keys, peer->secret);
-    }
-    return &peer->live->keys;
-}
-
-static void live_release(struct retired *r)
-{
-    struct peer_live *live = CONTAINER_OF(r, struct peer_live, retired);
-
-    armor_keys_done(&live->keys);
-    free(live->replay);
-    free(live->outgrown);
-    free(live);
-}
-
-/* Wipe keys and filter: at once, or when no worker can hold them. */
-void peer_live_free(struct peer *peer)
-{
-    struct published *pub = peer->vl1->pub;
-    struct peer_live *live = peer->live;
-
-    if (live == NULL) {
-        return;
-    }
-    peer->live = NULL;
-    if (pub == NULL) {
-        live_release(&live->retired);
-        return;
-    }
-    if (!peer->gone) { /* else that was done, and its address may be another peer's */
-        dp_session_withdraw(pub, peer->identity.address);
-    }
-    limbo_retire(&pub->limbo, &live->retired, live_release);
-}
-
-static struct replay *peer_replay(struct peer *peer, int64_t now_ms)
-{
-    struct peer_live *live = peer->live;
-
-    if (live->replay == NULL) {
-        live->replay = replay_new(REPLAY_SETS_SMALL, peer->vl1->seed, NULL, now_ms);
-    }
-    return live->replay;
-}
-
-/* Packets came: above 50 in a second the filter grows, once. */
-static void replay_count(struct peer *peer, uint64_t count, int64_t now_ms)
-{
-    struct peer_live *live = peer->live;
-    bool was_busy;
-    struct replay *large;
-
-    if (now_ms / 1000 != live->replay_second) {
-        live->replay_second = now_ms / 1000;
-        live->replay_count = 0;
-    }
-    was_busy = live->replay_count >= REPLAY_BUSY;
-    live->replay_count += count;
-    if (was_busy || live->replay_count < REPLAY_BUSY || live->replay == NULL ||
-        live->outgrown != NULL) {
-        return;
-    }
-    large = replay_new(REPLAY_SETS_LARGE, peer->vl1->seed, live->replay, now_ms);
-    if (large != NULL) { /* else the smaller one goes on */
-        live->outgrown = live->replay;
-        live->replay = large;
-        peer_stale(peer);
-    }
-}
-
-/* True if this very packet (wire ID and MAC) was accepted in the last ten seconds; notes it. */
-bool peer_is_replay(struct peer *peer, const uint8_t *pkt, int64_t now_ms)
-{
-    struct replay *replay;
-
-    if (peer->live == NULL) {
-        return false; /* trusted path only: nothing authenticates the copy anyway */
-    }
-    replay_count(peer, 1, now_ms);
-    replay = peer_replay(peer, now_ms);
-    return replay != NULL && replay_seen(replay, pkt, now_ms);
-}
 
 /* ---- sessions ---- */
 
@@ -409,7 +317,8 @@ static void fold_received(struct peer *peer, const struct dp_session *session,
     peer->packets[0] += noted->received;
     peer->relayed[0] += noted->relayed;
     if (peer->live != NULL) {
-        replay_count(peer, noted->received, now_ms);
+        peer_replay_count(peer, noted->received, now_ms);
+        peer_live_used(peer);
     }
     for (unsigned i = 0; i < session->path_count; i++) {
         const struct dp_path *from = &session->paths[i];

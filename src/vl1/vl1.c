@@ -104,7 +104,7 @@ struct vl1 *vl1_new(const struct engine_env *env, const struct identity *identit
     hmap_init(&vl1->whois, vl1->seed);
     hmap_init(&vl1->virtuals, vl1->seed);
     list_init(&vl1->validations);
-    list_init(&vl1->world_links);
+    list_init(&vl1->lives);
     assembly_init(&vl1->assembly, vl1->seed);
     queues_init(vl1);
     for (size_t i = 0; i < TRUSTED_REMOTES; i++) {
@@ -357,13 +357,13 @@ void vl1_packet_in(struct vl1 *vl1, const struct arrival *at, uint8_t *pkt, size
         return;
     }
     if (!trusted) {
-        struct armor_keys *keys = peer_keys(peer);
+        int err = peer_open(peer, pkt, len);
 
-        if (keys == NULL) {
+        if (err == -ENOMEM) {
             vl1_count(vl1, VL1_DROP_MEMORY);
             return;
         }
-        if (armor_open(pkt, len, keys) < 0) {
+        if (err < 0) {
             vl1_count(vl1, VL1_DROP_MAC);
             peer->packet_errors++;
             return;
@@ -652,6 +652,7 @@ void vl1_receive(struct vl1 *vl1, uint32_t socket, const struct inetaddr *from, 
     struct arrival at = {.socket = socket, .from = *from, .now_ms = now_ms};
 
     vl1_count(vl1, VL1_RX_DATAGRAMS);
+    vl1->now_ms = now_ms;
     vl1_enter(vl1);
     datagram_in(vl1, &at, data, len);
     vl1_leave(vl1, now_ms);
@@ -663,6 +664,7 @@ void vl1_take(struct vl1 *vl1, const struct dp_gift *gift, int64_t now_ms)
     struct arrival at = {.socket = gift->socket, .from = gift->from, .now_ms = now_ms};
     struct peer *peer;
 
+    vl1->now_ms = now_ms;
     vl1_enter(vl1);
     switch (gift->kind) {
     case DP_GIFT_DATAGRAM:

@@ -43,6 +43,7 @@ enum {
     ECHO_GATE_MS = 166,         /* answers to ECHO over one path */
     WHOIS_RETRY_MS = 500,       /* per wanted address (TX-3) */
     WHOIS_GIVE_UP_MS = 5000,
+    SEARCH_MS = 10000,       /* what is known of addresses tried is kept for so long */
     WHOIS_GATE_MS = 100,     /* answers to one peer, not at roots */
     QUEUE_MS = 5000,         /* waiting packets, both directions */
     LATER_RETRY_MS = 500,    /* retry of packets answered VL1_LATER */
@@ -59,12 +60,13 @@ enum {
     HELLO_COPIES_MS = 10000, /* copies of one HELLO arrive within this time */
     HELLO_CLOCK_MS = 600000, /* an older timestamp in a HELLO is believed after this time */
     WORLDS_MS = 1000,        /* worlds are sent to one peer at most this often */
-    TELL_MS = 10,            /* a root tells TELL_BURST peers of a new world, then the next */
 };
 
 /* Bounds of everything a stranger can make us keep. */
 enum {
-    PEERS_MAX = 65536,
+    PEERS_MAX = 65536,        /* unless settings say otherwise */
+    PEERS_ROOT_MAX = 1000000, /* the same of a root */
+    LIVES_MAX = 65536,        /* peers with keys and duplicate filter */
     PEER_PATHS_MAX = 64,
     CONFIRM_TRIES = 4, /* repetitions of the HELLO that should prove a path */
     PEER_ORIGINS = 8,  /* addresses tried of which is known who told them */
@@ -104,8 +106,6 @@ enum {
     INTRODUCTIONS_PER_SECOND = 512,
     PROBES_PER_SECOND = 256, /* to addresses chosen by others */
     PUSH_UNTRUSTED_MAX = 4,  /* addresses tried of a push without shared membership */
-    TELL_BURST = 16,         /* HELLOs in one go that tell of a new world */
-    WORLD_LINKS_MAX = 16,    /* changes of key remembered of one world */
 };
 
 #define TIME_NEVER INT64_MIN
@@ -133,23 +133,34 @@ struct origin {
     enum path_origin origin;
 };
 
-/* Keys and duplicate filter: only peers with traffic have them. Workers use them by the published
- * session, so they are released after it. */
-struct peer_live {
-    struct armor_keys keys;
-    struct replay *replay;   /* NULL before the first packet */
-    struct replay *outgrown; /* the small one, which workers may still hold; NULL before */
-    int64_t replay_second;   /* counting packets per second to choose the size */
-    uint64_t replay_count;
-    struct retired retired;
-};
-
 /* Gate for an address that is not a path (yet). */
 struct probe_gate {
     uint64_t key;      /* of socket and address */
     int64_t used_ms;   /* last of: made, the two below */
     int64_t probed_ms; /* HELLO or ECHO sent */
     int64_t echo_ms;   /* ECHO answered */
+};
+
+/* Of addresses that are no path: only peers for which some were tried in the last seconds. */
+struct peer_search {
+    int64_t used_ms;
+    struct probe_gate gates[PEER_PROBES];
+    struct origin origins[PEER_ORIGINS];
+    unsigned origin_next;
+};
+
+/* Keys and duplicate filter: only peers with traffic have them. Workers use them by the published
+ * session, so they are released after it. */
+struct peer_live {
+    struct list link; /* in vl1->lives, the longest unused first */
+    struct peer *peer;
+    int64_t used_ms;
+    struct armor_keys keys;
+    struct replay *replay;   /* NULL before the first packet */
+    struct replay *outgrown; /* the small one, which workers may still hold; NULL before */
+    int64_t replay_second;   /* counting packets per second to choose the size */
+    uint64_t replay_count;
+    struct retired retired;
 };
 
 struct peer {
@@ -169,6 +180,7 @@ struct peer {
     bool moon_root;
     bool invalid;           /* address hash found wrong: to be removed */
     bool had_path;          /* EVENT_PEER_DIRECT was given */
+    bool tried;             /* some address was answered or probed */
     bool gone;              /* forgotten: only its memory is still there */
     struct peer *next_gone; /* list of those */
     bool session_due;       /* frames flow: workers are to know it */
@@ -192,21 +204,17 @@ struct peer {
     int64_t last_hint_ms;
     int64_t greet_credit_ms; /* token bucket of greeted upcalls */
     int64_t last_save_ms;
-    uint64_t hello_stamp;   /* newest timestamp in a HELLO of the peer */
-    int64_t hello_stamp_ms; /* when it came first */
-    uint64_t packets[2];    /* received and authenticated, sent */
-    uint64_t relayed[2];    /* of these, through other nodes */
-    uint64_t packet_errors; /* received, not authentic */
-    int64_t last_worlds_ms; /* worlds given in an OK(HELLO) */
-    uint64_t planet_stamp;  /* version of our planet that its last HELLO named, 0 none */
-    struct probe_gate probes[PEER_PROBES];
-    struct origin origins[PEER_ORIGINS];
-    unsigned origin_next;
+    uint64_t hello_stamp;       /* newest timestamp in a HELLO of the peer */
+    int64_t hello_stamp_ms;     /* when it came first */
+    uint64_t packets[2];        /* received and authenticated, sent */
+    uint64_t relayed[2];        /* of these, through other nodes */
+    uint64_t packet_errors;     /* received, not authentic */
+    int64_t last_worlds_ms;     /* worlds given in an OK(HELLO) */
+    struct peer_search *search; /* NULL: no address was tried lately */
     struct inetaddr confirm_to; /* address that is tried while there is no path */
     uint32_t confirm_socket;
     unsigned confirm_left; /* tries left, 0 = none */
     int64_t confirm_ms;    /* next try */
-    int64_t detour_ms;     /* last try of the ordinary sockets while there are only detours */
     struct timer timer;
 };
 
@@ -350,6 +358,9 @@ struct vl1 {
     size_t mapped_count;
 
     struct hmap peers;
+    uint32_t max_peers; /* 0: by role */
+    struct list lives;  /* of peers with keys */
+    size_t live_count;
     struct peer *gone;     /* forgotten during this input */
     struct published *pub; /* NULL: no workers */
     struct peer *stale;    /* changed during this input: looked at when it ends */
@@ -366,10 +377,6 @@ struct vl1 {
     uint32_t relay_rate; /* datagrams a second that a worker relays for one address, 0: no limit */
     struct timer online_timer;
     struct timer seed_timer; /* asks again for seeds of moons */
-    struct list world_links; /* struct world_link, in the order of their acceptance */
-    uint64_t *tell;          /* peers to be told of a new world, NULL: none */
-    size_t tell_count;
-    struct timer tell_timer;
 
     struct list tx_queue;
     size_t tx_count;
@@ -443,17 +450,17 @@ void peer_save(struct peer *peer, int64_t now_ms);
 void peer_set_version(struct peer *peer, const struct node_version *version);
 bool peer_can_echo(const struct peer *peer);
 void peer_contact_now(struct peer *peer, int64_t now_ms);
-size_t peer_greet_endpoints(struct peer *peer, int64_t now_ms);
 
-/* ---- detour.c ---- */
-uint64_t detour_penalty(uint32_t socket);
-int64_t detour_due(const struct peer *peer, int64_t now_ms);
-void detour_retry(struct peer *peer, int64_t now_ms);
+/* ---- live.c ---- */
+struct armor_keys *peer_keys(struct peer *peer);
+int peer_open(struct peer *peer, uint8_t *pkt, size_t len);
+void peer_live_used(struct peer *peer);
+void peer_live_free(struct peer *peer);
+struct replay *peer_replay(struct peer *peer, int64_t now_ms);
+void peer_replay_count(struct peer *peer, uint64_t count, int64_t now_ms);
+bool peer_is_replay(struct peer *peer, const uint8_t *pkt, int64_t now_ms);
 
 /* ---- session.c ---- */
-struct armor_keys *peer_keys(struct peer *peer);
-void peer_live_free(struct peer *peer);
-bool peer_is_replay(struct peer *peer, const uint8_t *pkt, int64_t now_ms);
 void peer_stale(struct peer *peer);
 void peer_has_frames(struct peer *peer);
 void peer_is_relayed_to(struct peer *peer);
@@ -487,6 +494,8 @@ void peer_probe_address(struct peer *peer, uint32_t socket, const struct inetadd
                         bool force_hello, int64_t now_ms);
 struct probe_gate *peer_probe_gate(struct peer *peer, uint32_t socket, const struct inetaddr *to,
                                    int64_t now_ms);
+struct peer_search *peer_search(struct peer *peer);
+void peer_search_trim(struct peer *peer, int64_t now_ms);
 void paths_apply_policy(struct vl1 *vl1);
 const struct physical_entry *policy_find(const struct vl1 *vl1, const struct inetaddr *remote);
 unsigned policy_mtu(const struct physical_entry *entry);
@@ -528,33 +537,6 @@ enum vl1_verdict hello_authenticated(struct peer *peer, struct opened *packet);
 enum vl1_verdict hello_ok(struct peer *peer, struct opened *packet);
 void hello_validated(struct vl1 *vl1, struct validate *v, int64_t now_ms);
 void validations_drop(struct vl1 *vl1);
-
-/* ---- spread.c ---- */
-
-/* A world was replaced by a version that it allows; old may be NULL. */
-void spread_replaced(struct vl1 *vl1, const struct world *old, const struct world *fresh);
-
-/* What was remembered of a world that was loaded; and no more of one that is left. */
-void spread_load(struct vl1 *vl1, const struct world *world);
-void spread_forget(struct vl1 *vl1, const struct world *world);
-void spread_done(struct vl1 *vl1);
-
-/* Write worlds of ours that are newer than those the HELLO names. Once a second at most: they are
- * many times larger than the HELLO, and its source address may be forged by whoever holds the
- * peer's key. */
-void spread_give(struct peer *peer, const struct hello *h, struct hello_moons moons, int64_t now_ms,
-                 struct wr *w);
-
-/* Offer the worlds of an OK(HELLO) to the update rule. Returns 0; -EBADMSG; -ENOMEM. */
-MUST_CHECK int spread_take(struct vl1 *vl1, const struct ok_hello *ok, uint64_t from,
-                           int64_t now_ms);
-
-/* Note what a HELLO says about worlds; an upstream that has a newer one is asked for it. */
-void spread_heard(struct peer *peer, const struct hello *h, struct hello_moons moons,
-                  int64_t now_ms);
-
-/* Tell everybody we have a path to, by HELLO, that there is a new world. */
-void spread_tell(struct vl1 *vl1, int64_t now_ms);
 
 /* ---- whois.c ---- */
 enum vl1_verdict whois_receive(struct peer *peer, struct opened *packet);

@@ -226,6 +226,30 @@ static void test_relay_rate(void **state)
     }
 }
 
+static void test_max_peers(void **state)
+{
+    static const struct {
+        const char *text;
+        uint32_t count;
+        bool warned;
+    } table[] = {
+        {"{}", 0, false},
+        {"{\"settings\":{\"maxPeers\":256}}", 256, false},
+        {"{\"settings\":{\"maxPeers\":1000000}}", 1000000, false},
+        {"{\"settings\":{\"maxPeers\":255}}", 0, true},
+        {"{\"settings\":{\"maxPeers\":16000001}}", 0, true},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(table); i++) {
+        struct config *c = parse(table[i].text);
+
+        assert_int_equal(c->max_peers, table[i].count);
+        assert_int_equal(c->warning_count, table[i].warned);
+        config_free(c);
+    }
+}
+
 static void test_prefix_blacklist_takes_a_single_name(void **state)
 {
     (void)state;
@@ -271,6 +295,7 @@ int main(void)
         cmocka_unit_test(test_virtual_entries),
         cmocka_unit_test(test_settings),
         cmocka_unit_test(test_relay_rate),
+        cmocka_unit_test(test_max_peers),
         cmocka_unit_test(test_prefix_blacklist_takes_a_single_name),
         cmocka_unit_test(test_merge_keeps_what_it_does_not_know),
     };

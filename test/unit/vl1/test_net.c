@@ -460,6 +460,7 @@ static void test_full_table_of_peers(void **state)
     struct identity root2 = vl1_identity_of("root2");
 
     (void)state;
+    vl1_set_max_peers(h->vl1, PEERS_MAX);
     for (uint64_t i = 0; i < PEERS_MAX + 2000; i++) {
         struct identity id = {.address = 0x4000000000 + i};
 
