@@ -22,6 +22,9 @@ int invite_join(struct cli *cli, const char *text);
 int net_run(struct cli *cli);
 int member_run(struct cli *cli);
 
+/* panlan peers [-v | --why] [--watch [SECONDS]] */
+int peers_run(struct cli *cli);
+
 /* panlan datapath */
 int datapath_run(struct cli *cli);
 

@@ -28,6 +28,7 @@ static int help(FILE *out)
         "  join INVITATION | NETWORK         join a network, starting the service if need be\n"
         "  leave NETWORK                     leave a network\n"
         "  networks, peers, moons            what this node knows\n"
+        "  peers -v, peers --watch [SECONDS] why peers are relayed to; a live table\n"
         "  datapath                          how frames are carried here, what was lost\n"
         "  get NETWORK NAME                  one property of a network\n"
         "  set NETWORK NAME=VALUE            allowManaged allowGlobal allowDefault allowDNS\n"
@@ -165,7 +166,8 @@ static int parse_words(struct cli *cli, int argc, char **argv, const char **home
             /* NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): as above */
         } else if (strcmp(argv[i], "--json") == 0 || strcmp(argv[i], "-j") == 0) {
             cli->json = true;
-        } else if (strcmp(argv[i], "-v") == 0 || strcmp(argv[i], "--version") == 0) {
+        } else if ((strcmp(argv[i], "-v") == 0 && cli->command == NULL) ||
+                   strcmp(argv[i], "--version") == 0) {
             (void)printf("%s\n", PANLAN_VERSION);
             return CLI_OK;
         } else if (strcmp(argv[i], "-h") == 0 || strcmp(argv[i], "--help") == 0) {
@@ -188,7 +190,8 @@ int panlan_main(int argc, char **argv)
         int (*run)(struct cli *cli);
     } table[] = {{"service", cmd_service}, {"identity", cmd_identity}, {"up", up_run},
                  {"down", spawn_stop},     {"invite", invite_run},     {"join", cmd_join},
-                 {"net", net_run},         {"member", member_run},     {"datapath", datapath_run}};
+                 {"net", net_run},         {"member", member_run},     {"datapath", datapath_run},
+                 {"peers", peers_run}};
     struct cli cli = {.name = "panlan", .plain = true, .client = {.host = "127.0.0.1"}};
     const char *home = NULL;
     int status = parse_words(&cli, argc, argv, &home);

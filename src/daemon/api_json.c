@@ -2,6 +2,7 @@
 #include "daemon/api_json.h"
 
 #include "base/hex.h"
+#include "daemon/relay.h"
 #include "wire/identity.h"
 #include "wire/mac.h"
 #include "wire/world.h"
@@ -259,6 +260,7 @@ static json_t *path_object(const struct node_path_info *path, int64_t wall_offse
     set(o, "preferred", json_boolean(path->preferred));
     set(o, "localSocket", json_integer(path->socket));
     set(o, "localPort", json_integer(0));
+    set(o, "transport", json_string(path->socket == RELAY_SOCKET ? "tcp" : "udp"));
     set(o, "latency", json_integer(path->latency_ms));
     set(o, "mtu", json_integer(path->mtu));
     set(o, "learnedAt", wall_time(path->learned_ms, wall_offset_ms));

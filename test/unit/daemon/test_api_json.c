@@ -176,17 +176,17 @@ static void test_peer(void **state)
                                   .relayed = {2, 1},
                                   .packet_errors = 3,
                                   .nat = {NAT_CONE, NAT_UNKNOWN}};
-    assert_json(
-        api_json_peer(&peer, 1000, false),
-        "{\"address\":\"77aa01bc20\",\"versionMajor\":1,\"versionMinor\":14,"
-        "\"versionRev\":1,\"version\":\"1.14.1\",\"latency\":23,\"role\":\"MOON\","
-        "\"isBonded\":false,\"tunneled\":false,\"paths\":[{\"address\":\"192.0.2.1/9993\","
-        "\"lastSend\":1100,\"lastReceive\":0,\"trustedPathId\":0,\"active\":true,"
-        "\"expired\":false,\"preferred\":true,\"localSocket\":3,\"localPort\":0,\"latency\":4,"
-        "\"mtu\":1432,\"learnedAt\":1050,\"learnedBy\":\"push\"}],\"protocol\":12,"
-        "\"lastReceive\":1007,\"natIpv4\":\"cone\",\"natIpv6\":\"unknown\","
-        "\"relay\":null,\"relayReason\":null,\"counters\":{\"received\":9,\"sent\":8,"
-        "\"receivedRelayed\":2,\"sentRelayed\":1,\"errors\":3}}");
+    assert_json(api_json_peer(&peer, 1000, false),
+                "{\"address\":\"77aa01bc20\",\"versionMajor\":1,\"versionMinor\":14,"
+                "\"versionRev\":1,\"version\":\"1.14.1\",\"latency\":23,\"role\":\"MOON\","
+                "\"isBonded\":false,\"tunneled\":false,\"paths\":[{\"address\":\"192.0.2.1/9993\","
+                "\"lastSend\":1100,\"lastReceive\":0,\"trustedPathId\":0,\"active\":true,"
+                "\"expired\":false,\"preferred\":true,\"localSocket\":3,\"localPort\":0,"
+                "\"transport\":\"udp\",\"latency\":4,"
+                "\"mtu\":1432,\"learnedAt\":1050,\"learnedBy\":\"push\"}],\"protocol\":12,"
+                "\"lastReceive\":1007,\"natIpv4\":\"cone\",\"natIpv6\":\"unknown\","
+                "\"relay\":null,\"relayReason\":null,\"counters\":{\"received\":9,\"sent\":8,"
+                "\"receivedRelayed\":2,\"sentRelayed\":1,\"errors\":3}}");
     struct node_peer_info unknown = {.address = 1,
                                      .version = {-1, -1, -1},
                                      .latency_ms = -1,
