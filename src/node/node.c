@@ -323,6 +323,16 @@ void node_port_groups(struct node *node, uint64_t nwid, const struct multicast_g
     vl1_leave(node->vl1, now_ms);
 }
 
+int node_capture(struct node *node, uint64_t nwid, bool on, int64_t now_ms)
+{
+    int err;
+
+    vl1_enter(node->vl1);
+    err = vl2_capture(node->vl2, nwid, on);
+    vl1_leave(node->vl1, now_ms);
+    return err;
+}
+
 /* ---- worlds ---- */
 
 int node_orbit(struct node *node, uint64_t world_id, uint64_t seed, int64_t now_ms)

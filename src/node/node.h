@@ -162,6 +162,11 @@ void node_port_addresses(struct node *node, uint64_t nwid, const struct inetaddr
 void node_port_groups(struct node *node, uint64_t nwid, const struct multicast_group *groups,
                       size_t count, int64_t now_ms);
 
+/* From now on, or no longer, tell the host by env->captured of every frame of a network and what
+ * became of it. Its frames are handled by the engine alone meanwhile, which is slower. Returns 0;
+ * -ENOENT not joined. Leaving the network ends it. */
+int node_capture(struct node *node, uint64_t nwid, bool on, int64_t now_ms);
+
 /* ---- worlds ---- */
 
 /* Orbit a moon: from its stored file, else by asking seed (0 = only from file).

@@ -7,6 +7,7 @@
 #include "crypto/identity.h"
 #include "wire/inetaddr.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -48,6 +49,23 @@ enum port_change {
     PORT_DESTROY, /* left */
 };
 
+/* A frame of a network that is captured, and what became of it. */
+struct captured_frame {
+    uint64_t nwid;
+    bool outbound;      /* from our port, else from a member */
+    const char *reason; /* why it was dropped: name of a counter; NULL: it passed */
+    uint64_t remote;    /* the member it came from or goes to, 0: several, or not known */
+    uint64_t dest_mac;
+    uint64_t source_mac;
+    uint16_t ethertype;
+    const uint8_t *payload; /* without the Ethernet header, borrowed */
+    size_t len;
+    unsigned copies;     /* that rules had sent to watchers */
+    uint64_t redirected; /* the member that rules gave it to instead, 0: none */
+    bool by_capability;  /* a capability let it pass, not the rules of the network */
+    uint32_t capability; /* that one */
+};
+
 /* Slow pure work. The host runs run(job) once, on any thread, and then hands the job back by
  * node_job_done on the engine's thread; or, when it stops or is out of room, calls
  * node_job_done without running it (done stays false). The engine owns the memory. */
@@ -85,6 +103,9 @@ struct engine_env {
     /* One line of log text without level, time or newline; called only for levels up to log_level.
      */
     void (*log)(void *ctx, enum log_level level, const char *text);
+
+    /* A frame of a network that node_capture named; NULL: never asked for. */
+    void (*captured)(void *ctx, const struct captured_frame *frame);
 
     /* Start a job. Returns 0; -EAGAIN no room now (the engine drops what it wanted it for). */
     int (*job)(void *ctx, struct engine_job *job);

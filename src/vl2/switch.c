@@ -57,6 +57,7 @@ bool switch_filter_out(struct network *net, const struct filter_frame *frame, ui
     struct filter_result result;
 
     filter_outbound(&input, &result);
+    capture_verdict(net->vl2, &result);
     if (result.effect_count > 0) {
         carry_out(net, frame, &result, now_ms);
     }
@@ -82,6 +83,7 @@ enum filter_verdict switch_filter_in(struct network *net, const struct filter_fr
     struct filter_result result;
 
     filter_inbound(&input, &result);
+    capture_verdict(net->vl2, &result);
     if (result.effect_count > 0) {
         carry_out(net, frame, &result, now_ms);
     }
@@ -97,6 +99,7 @@ static void deliver(struct network *net, uint64_t dest_mac, uint64_t source_mac,
 {
     const struct engine_env *env = net->vl2->env;
 
+    capture_passed(net->vl2);
     env->deliver(env->ctx, net->id, dest_mac, source_mac, ethertype, payload, len);
 }
 
@@ -150,6 +153,7 @@ static void send_to_member(struct network *net, uint64_t address, const struct f
     if (member != NULL) {
         member_touch(member, now_ms);
     }
+    capture_passed(vl2);
     if (frame->source_mac != net->mac) {
         send_ext(net, address, frame, now_ms);
     } else {
@@ -171,6 +175,7 @@ static void send_to_bridge(struct network *net, uint64_t address, const struct f
         return;
     }
     (void)push_if_due(net, member, address, now_ms);
+    capture_passed(net->vl2);
     send_ext(net, address, frame, now_ms);
 }
 
@@ -249,8 +254,39 @@ static void multicast_out(struct network *net, const struct filter_frame *frame,
         announce_behind(net, &group, now_ms);
     }
     if (switch_filter_out(net, frame, 0, NULL, false, now_ms)) {
+        capture_passed(net->vl2);
         multicast_send(net, &group, 0, source_mac, frame->ethertype, frame->payload, frame->len,
                        now_ms);
+    }
+}
+
+static void frame_out(struct network *net, const struct filter_frame *frame, uint64_t member,
+                      int64_t now_ms)
+{
+    uint64_t via;
+
+    if (!net->has_conf) {
+        vl2_count(net->vl2, COUNT_NO_CONFIG);
+        return;
+    }
+    if (frame->source_mac != net->mac && !net->is_bridge) {
+        vl2_count(net->vl2, COUNT_NOT_BRIDGE);
+        return;
+    }
+    if (mac_is_multicast(frame->dest_mac)) {
+        multicast_out(net, frame, now_ms);
+        return;
+    }
+    if (frame->dest_mac == net->mac) {
+        deliver(net, frame->dest_mac, frame->source_mac, frame->ethertype, frame->payload,
+                frame->len);
+        return;
+    }
+    via = bridge_of(net, frame->dest_mac, now_ms);
+    if (via == 0 && member != 0) {
+        send_to_member(net, member, frame, now_ms);
+    } else {
+        send_foreign(net, via, frame, now_ms);
     }
 }
 
@@ -265,31 +301,16 @@ void vl2_frame(struct vl2 *vl2, uint64_t nwid, uint64_t dest_mac, uint64_t sourc
         .ethertype = ethertype,
     };
     struct network *net = vl2_find(vl2, nwid);
-    uint64_t via;
+    uint64_t member = mac_is_member(nwid, dest_mac) ? mac_member_address(nwid, dest_mac) : 0;
 
     vl2->now_ms = now_ms;
-    if (net == NULL || !net->has_conf) {
-        vl2_count(vl2, net == NULL ? COUNT_NO_NETWORK : COUNT_NO_CONFIG);
+    if (net == NULL) {
+        vl2_count(vl2, COUNT_NO_NETWORK);
         return;
     }
-    if (source_mac != net->mac && !net->is_bridge) {
-        vl2_count(vl2, COUNT_NOT_BRIDGE);
-        return;
-    }
-    if (mac_is_multicast(dest_mac)) {
-        multicast_out(net, &frame, now_ms);
-        return;
-    }
-    if (dest_mac == net->mac) {
-        deliver(net, dest_mac, source_mac, ethertype, payload, len);
-        return;
-    }
-    via = bridge_of(net, dest_mac, now_ms);
-    if (via == 0 && mac_is_member(nwid, dest_mac)) {
-        send_to_member(net, mac_member_address(nwid, dest_mac), &frame, now_ms);
-    } else {
-        send_foreign(net, via, &frame, now_ms);
-    }
+    capture_begin(net, true, member, &frame);
+    frame_out(net, &frame, member, now_ms);
+    capture_end(vl2);
 }
 
 /* ---- in ---- */
@@ -306,6 +327,18 @@ static enum vl1_verdict no_network(struct vl2 *vl2)
     return VL1_DONE;
 }
 
+/* The sender of a frame is no member, as far as is known yet. */
+static enum vl1_verdict gate_failed(struct network *net, const struct in_packet *in, int64_t now_ms)
+{
+    enum vl1_verdict verdict = member_gate_failed(net, in, now_ms);
+
+    if (in->retry) {
+        capture_cancel(net->vl2); /* it was told of when it came */
+    }
+    capture_end(net->vl2);
+    return verdict;
+}
+
 enum vl1_verdict switch_frame_in(struct vl2 *vl2, const struct in_packet *in, int64_t now_ms)
 {
     struct frame packet;
@@ -320,12 +353,6 @@ enum vl1_verdict switch_frame_in(struct vl2 *vl2, const struct in_packet *in, in
     if (net == NULL) {
         return no_network(vl2);
     }
-    if (!member_gate(net, in, &member, now_ms)) {
-        return member_gate_failed(net, in, now_ms);
-    }
-    if (packet.len == 0) {
-        return VL1_TRUST;
-    }
     frame = (struct filter_frame){
         .source_mac = mac_of_member(net->id, in->source),
         .dest_mac = net->mac,
@@ -333,9 +360,15 @@ enum vl1_verdict switch_frame_in(struct vl2 *vl2, const struct in_packet *in, in
         .len = packet.len,
         .ethertype = packet.ethertype,
     };
-    if (switch_filter_in(net, &frame, in->source, member, now_ms) != FILTER_DROP) {
+    capture_begin(net, false, in->source, &frame);
+    if (!member_gate(net, in, &member, now_ms)) {
+        return gate_failed(net, in, now_ms);
+    }
+    if (packet.len > 0 &&
+        switch_filter_in(net, &frame, in->source, member, now_ms) != FILTER_DROP) {
         deliver(net, frame.dest_mac, frame.source_mac, frame.ethertype, frame.payload, frame.len);
     }
+    capture_end(vl2);
     member_publish(net, in->source, now_ms);
     return VL1_TRUST;
 }
@@ -379,35 +412,29 @@ static void acknowledge(struct network *net, const struct in_packet *in, int64_t
 /* Handle the frame of an EXT_FRAME that passed the gate. Returns false if it must not be
  * acknowledged. */
 static bool ext_frame(struct network *net, const struct in_packet *in, const struct member *member,
-                      const struct ext_frame *ext, int64_t now_ms)
+                      const struct filter_frame *frame, int64_t now_ms)
 {
-    const struct filter_frame frame = {
-        .source_mac = ext->source_mac,
-        .dest_mac = ext->dest_mac,
-        .payload = ext->payload,
-        .len = ext->len,
-        .ethertype = ext->ethertype,
-    };
     enum filter_verdict verdict;
 
-    if (ext->source_mac == 0 || ext->source_mac == net->mac) {
+    if (frame->source_mac == 0 || frame->source_mac == net->mac) {
         vl2_count(net->vl2, COUNT_SOURCE_MAC);
         return false;
     }
-    verdict = switch_filter_in(net, &frame, in->source, member, now_ms);
+    verdict = switch_filter_in(net, frame, in->source, member, now_ms);
     if (verdict == FILTER_DROP) {
         return true;
     }
-    if (verdict == FILTER_ACCEPT && !ext_accepts(net, in, &frame, now_ms)) {
+    if (verdict == FILTER_ACCEPT && !ext_accepts(net, in, frame, now_ms)) {
         return false;
     }
-    deliver(net, ext->dest_mac, ext->source_mac, ext->ethertype, ext->payload, ext->len);
+    deliver(net, frame->dest_mac, frame->source_mac, frame->ethertype, frame->payload, frame->len);
     return true;
 }
 
 enum vl1_verdict switch_ext_frame_in(struct vl2 *vl2, const struct in_packet *in, int64_t now_ms)
 {
     struct ext_frame ext;
+    struct filter_frame frame;
     struct member *member;
     struct network *net;
     struct com com;
@@ -423,12 +450,21 @@ enum vl1_verdict switch_ext_frame_in(struct vl2 *vl2, const struct in_packet *in
     if (ext.com != NULL) {
         credential_add_inline(net, ext.com, in->source, now_ms);
     }
+    frame = (struct filter_frame){
+        .source_mac = ext.source_mac,
+        .dest_mac = ext.dest_mac,
+        .payload = ext.payload,
+        .len = ext.has_frame ? ext.len : 0,
+        .ethertype = ext.ethertype,
+    };
+    capture_begin(net, false, in->source, &frame);
     if (!member_gate(net, in, &member, now_ms)) {
-        return member_gate_failed(net, in, now_ms);
+        return gate_failed(net, in, now_ms);
     }
-    if (ext.has_frame && ext.len > 0) {
-        acknowledged = ext_frame(net, in, member, &ext, now_ms);
+    if (frame.len > 0) {
+        acknowledged = ext_frame(net, in, member, &frame, now_ms);
     }
+    capture_end(vl2);
     if (acknowledged && (ext.flags & EXT_FRAME_ACK) != 0) {
         acknowledge(net, in, now_ms);
     }
@@ -439,36 +475,28 @@ enum vl1_verdict switch_ext_frame_in(struct vl2 *vl2, const struct in_packet *in
 /* Steps 4 to 7 of 11.5. Returns false if the gather limit must not be answered. */
 static bool multicast_frame(struct network *net, const struct in_packet *in,
                             const struct member *member, const struct multicast_frame *mf,
-                            int64_t now_ms)
+                            const struct filter_frame *frame, int64_t now_ms)
 {
-    uint64_t own = mac_of_member(net->id, in->source);
-    const struct filter_frame frame = {
-        .source_mac = (mf->flags & MULTICAST_SOURCE_MAC) != 0 ? mf->source_mac : own,
-        .dest_mac = mf->group.mac,
-        .payload = mf->payload,
-        .len = mf->len,
-        .ethertype = mf->ethertype,
-    };
-
-    if (!mac_is_multicast(frame.dest_mac) || frame.source_mac == 0 ||
-        mac_is_multicast(frame.source_mac) || frame.source_mac == net->mac) {
+    if (!mac_is_multicast(frame->dest_mac) || frame->source_mac == 0 ||
+        mac_is_multicast(frame->source_mac) || frame->source_mac == net->mac) {
         vl2_count(net->vl2, COUNT_MULTICAST_BAD);
         return false;
     }
     if ((mf->flags & MULTICAST_REPLICATE) != 0 && net->is_replicator) {
-        multicast_send(net, &mf->group, in->source, frame.source_mac, frame.ethertype,
-                       frame.payload, frame.len, now_ms);
+        multicast_send(net, &mf->group, in->source, frame->source_mac, frame->ethertype,
+                       frame->payload, frame->len, now_ms);
         member = member_find(net, in->source); /* asking many strangers may have evicted it */
     }
-    if (frame.source_mac != own) {
+    if (frame->source_mac != mac_of_member(net->id, in->source)) {
         if (!network_is_bridge(net, in->source)) {
             vl2_count(net->vl2, COUNT_BRIDGE_SOURCE);
             return false;
         }
-        bridge_learn(net, frame.source_mac, in->source, now_ms);
+        bridge_learn(net, frame->source_mac, in->source, now_ms);
     }
-    if (switch_filter_in(net, &frame, in->source, member, now_ms) != FILTER_DROP) {
-        deliver(net, frame.dest_mac, frame.source_mac, frame.ethertype, frame.payload, frame.len);
+    if (switch_filter_in(net, frame, in->source, member, now_ms) != FILTER_DROP) {
+        deliver(net, frame->dest_mac, frame->source_mac, frame->ethertype, frame->payload,
+                frame->len);
     }
     return true;
 }
@@ -476,6 +504,7 @@ static bool multicast_frame(struct network *net, const struct in_packet *in,
 enum vl1_verdict switch_multicast_in(struct vl2 *vl2, const struct in_packet *in, int64_t now_ms)
 {
     struct multicast_frame mf;
+    struct filter_frame frame;
     struct member *member;
     struct network *net;
     struct com com;
@@ -491,16 +520,27 @@ enum vl1_verdict switch_multicast_in(struct vl2 *vl2, const struct in_packet *in
     if (mf.com != NULL) {
         credential_add_inline(net, mf.com, in->source, now_ms);
     }
+    frame = (struct filter_frame){
+        .source_mac = (mf.flags & MULTICAST_SOURCE_MAC) != 0 ? mf.source_mac
+                                                             : mac_of_member(net->id, in->source),
+        .dest_mac = mf.group.mac,
+        .payload = mf.payload,
+        .len = mf.len <= FRAME_PAYLOAD_MAX ? mf.len : 0,
+        .ethertype = mf.ethertype,
+    };
+    capture_begin(net, false, in->source, &frame);
     if (!member_gate(net, in, &member, now_ms)) {
-        return member_gate_failed(net, in, now_ms);
+        return gate_failed(net, in, now_ms);
     }
     if (net->conf.multicast_limit == 0) {
         vl2_count(vl2, COUNT_MULTICAST_OFF);
+        capture_end(vl2);
         return VL1_TRUST;
     }
-    if (mf.len > 0 && mf.len <= FRAME_PAYLOAD_MAX) {
-        answer = multicast_frame(net, in, member, &mf, now_ms);
+    if (frame.len > 0) {
+        answer = multicast_frame(net, in, member, &mf, &frame, now_ms);
     }
+    capture_end(vl2);
     if (answer && mf.gather_limit > 0) {
         gather_answer_frame(vl2, in, &mf, now_ms);
     }

@@ -219,6 +219,7 @@ static const char *const count_names[VL2_COUNTS] = {
 void vl2_count(struct vl2 *vl2, enum vl2_count what)
 {
     vl2->counts[what]++;
+    capture_count(vl2, count_names[what]);
 }
 
 uint64_t vl2_counter(const struct vl2 *vl2, size_t index, const char **ret_name)

@@ -84,6 +84,10 @@ void vl2_port_addresses(struct vl2 *vl2, uint64_t nwid, const struct inetaddr *a
 void vl2_port_groups(struct vl2 *vl2, uint64_t nwid, const struct multicast_group *groups,
                      size_t count, int64_t now_ms);
 
+/* From now on, or no longer, tell the host of every frame of a network (env->captured). Returns 0;
+ * -ENOENT not joined. Leaving the network ends it. */
+int vl2_capture(struct vl2 *vl2, uint64_t nwid, bool on);
+
 /* ---- for a controller on this node ---- */
 
 /* Make this node a controller (NULL: none). Copied. Networks of this node that had found no

@@ -90,6 +90,13 @@ struct rate_gate {
 
 struct network;
 
+/* The frame at hand and what becomes of it, for a capture. */
+struct capture {
+    const struct network *net; /* NULL: nobody wants to know */
+    bool passed;               /* it left, or reached the port */
+    struct captured_frame frame;
+};
+
 /* What is known of another member of a network. */
 struct member {
     struct hmap_node node; /* network.members by address */
@@ -169,6 +176,7 @@ struct network {
     bool shown_port;             /* the host was told to make the port */
     int port_error;
     struct netconf_sso *sso; /* from ERROR 9, NULL none */
+    bool captured;           /* the host is told of every frame */
 
     /* configuration */
     bool has_conf;
@@ -318,7 +326,22 @@ struct vl2 {
     bool low_bandwidth;
     char platform[32];
     uint64_t counts[VL2_COUNTS];
+    struct capture capture;
 };
+
+/* ---- capture.c: what becomes of frames, for people who look ---- */
+
+/* A frame of a network is about to be judged; the host is told of it at the end. remote: the member
+ * at the other side, 0 unknown. */
+void capture_begin(struct network *net, bool outbound, uint64_t remote,
+                   const struct filter_frame *frame);
+void capture_end(struct vl2 *vl2);
+void capture_cancel(struct vl2 *vl2);
+
+/* What is noted in between: why it was dropped, what rules said, that it went on its way. */
+void capture_count(struct vl2 *vl2, const char *reason);
+void capture_verdict(struct vl2 *vl2, const struct filter_result *result);
+void capture_passed(struct vl2 *vl2);
 
 /* ---- vl2.c ---- */
 

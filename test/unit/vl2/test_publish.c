@@ -468,6 +468,21 @@ static void test_every_cause_withdraws(void **state)
     }
 }
 
+static void test_a_captured_network_is_the_engines(void **state)
+{
+    struct rig *r = *state;
+
+    rig_network(r);
+    get_fast(r);
+    assert_int_equal(vl2_capture(r->b->vl2, BENCH_NWID, true), 0);
+    assert_int_equal(rig_frame_in(r, 'B', TYPE, 50), WAY_GIVEN);
+    assert_int_equal(rig_frame_in(r, 'B', TYPE, 50), WAY_GIVEN);
+    assert_null(rig_port(r));
+    assert_int_equal(vl2_capture(r->b->vl2, BENCH_NWID, false), 0);
+    assert_int_equal(rig_frame_in(r, 'B', TYPE, 50), WAY_GIVEN);
+    assert_int_equal(rig_frame_in(r, 'B', TYPE, 50), WAY_FAST);
+}
+
 /* What does not touch a decision leaves what is published alone. */
 static void test_a_renewed_certificate_changes_nothing(void **state)
 {
@@ -584,6 +599,7 @@ int main(void)
         WITH_RIG(test_as_a_bridge),
         WITH_RIG(test_a_mac_moves_behind_a_bridge_and_back),
         cmocka_unit_test(test_every_cause_withdraws),
+        WITH_RIG(test_a_captured_network_is_the_engines),
         WITH_RIG(test_a_renewed_certificate_changes_nothing),
         WITH_RIG(test_a_revocation_is_its_targets),
         WITH_RIG(test_revoked_within_a_turn),
