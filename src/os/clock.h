@@ -11,3 +11,6 @@ int64_t clock_boot_ms(void);
 
 /* Unix time in milliseconds: for what is stored or shown. May jump. */
 int64_t clock_wall_ms(void);
+
+/* The same in microseconds: for what is compared with other records of the moment. */
+int64_t clock_wall_us(void);

@@ -25,3 +25,11 @@ int64_t clock_wall_ms(void)
 {
     return clock_read_ms(CLOCK_REALTIME);
 }
+
+int64_t clock_wall_us(void)
+{
+    struct timespec ts = {0};
+
+    (void)clock_gettime(CLOCK_REALTIME, &ts);
+    return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
