@@ -107,6 +107,28 @@ static void delete_network(struct api_call *call, uint64_t nwid)
     api_reply_json(call, 200, o);
 }
 
+/* POST /network/ID/capture {"socket": NAME, "snaplen": BYTES}. */
+static void post_capture(struct api_call *call, uint64_t nwid)
+{
+    json_t *body = json_loadb(call->request->body, call->request->body_len, 0, NULL);
+    const char *name = json_string_value(json_object_get(body, "socket"));
+    const json_t *snaplen = json_object_get(body, "snaplen");
+    json_int_t bytes = json_is_integer(snaplen) ? json_integer_value(snaplen) : CAPTURE_RECORD_MAX;
+    int err = name == NULL || bytes < 1 ? -EINVAL : 0;
+    if (err == 0) {
+        bytes = bytes < CAPTURE_RECORD_MAX ? bytes : CAPTURE_RECORD_MAX;
+        err = captures_begin(&call->svc->captures, nwid, name, (uint32_t)bytes);
+    }
+    json_decref(body);
+    if (err < 0) {
+        api_reply_error(call, strerror(-err));
+        return;
+    }
+    json_t *o = json_object();
+    (void)json_object_set_new(o, "result", json_true());
+    api_reply_json(call, 200, o);
+}
+
 bool api_network_handle(struct api_call *call, const char *path)
 {
     static const char prefix[] = "/network/";
@@ -115,9 +137,16 @@ bool api_network_handle(struct api_call *call, const char *path)
         api_reply_json(call, 200, network_array(call->svc));
         return true;
     }
-    if (strncmp(path, prefix, strlen(prefix)) != 0 ||
-        strlen(path + strlen(prefix)) != NWID_DIGITS ||
+    if (strncmp(path, prefix, strlen(prefix)) != 0 || strlen(path + strlen(prefix)) < NWID_DIGITS ||
         hex_to_u64(path + strlen(prefix), NWID_DIGITS, NWID_DIGITS, &nwid) < 0) {
+        return false;
+    }
+    const char *what = path + strlen(prefix) + NWID_DIGITS;
+    if (strcmp(what, "/capture") == 0 && call->write) {
+        post_capture(call, nwid);
+        return true;
+    }
+    if (what[0] != '\0') {
         return false;
     }
     if (call->write) {

@@ -156,6 +156,7 @@ static void on_settle(uv_prepare_t *prepare)
     ports_settle(&svc->ports);
     ports_flush(&svc->ports);
     sockets_flush(&svc->sockets);
+    captures_settle(&svc->captures);
     workers_settle(svc->workers);
     int64_t deadline_ms = earlier(node_deadline(svc->node), ctl_deadline(&svc->ctl));
     if (deadline_ms == svc->deadline_ms) {
@@ -330,6 +331,7 @@ static int start_loop(struct service *svc)
         return err;
     }
     relay_init(&svc->relay, svc);
+    captures_init(&svc->captures, svc);
     portmap_init(&svc->portmap, svc);
     uv_timer_t *timers[] = {&svc->deadline,  &svc->conf_delay, &svc->sweep,
                             &svc->net_delay, &svc->renew,      &svc->trim};
@@ -521,6 +523,7 @@ static void stop_parts(struct service *svc)
     ctl_stop(&svc->ctl); /* answers what the API still waits for */
     http_stop(svc->http);
     svc->http = NULL;
+    captures_stop(&svc->captures);
     relay_stop(&svc->relay);
     portmap_stop(&svc->portmap);
     jobs_stop(&svc->jobs);

@@ -1,6 +1,7 @@
 /* What the parts of the daemon share: one struct, owned by the control thread. */
 #pragma once
 
+#include "daemon/capture.h"
 #include "daemon/clockwatch.h"
 #include "daemon/config.h"
 #include "daemon/ctl.h"
@@ -53,6 +54,7 @@ struct service {
     struct relay relay;
     struct portmap portmap;
     struct ports ports;
+    struct captures captures;
     struct jobs jobs;
     struct clockwatch clockwatch;
     struct ctl ctl;

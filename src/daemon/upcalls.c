@@ -55,6 +55,12 @@ static void env_log(void *ctx, enum log_level level, const char *text)
     log_write(level, "node", "%s", text);
 }
 
+static void env_captured(void *ctx, const struct captured_frame *frame)
+{
+    struct service *svc = ctx;
+    captures_frame(&svc->captures, frame);
+}
+
 static int env_job(void *ctx, struct engine_job *job)
 {
     struct service *svc = ctx;
@@ -107,6 +113,7 @@ struct engine_env service_env(struct service *svc)
         .random = env_random,
         .event = env_event,
         .log = env_log,
+        .captured = env_captured,
         .job = env_job,
         .ctx = svc,
         .log_level = log_get_level(),
