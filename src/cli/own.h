@@ -25,6 +25,9 @@ int member_run(struct cli *cli);
 /* panlan peers [-v | --why] [--watch [SECONDS]] */
 int peers_run(struct cli *cli);
 
+/* panlan capture NETWORK [-w FILE] [-c COUNT] [-s SNAPLEN] [FILTER...] */
+int capture_run(struct cli *cli);
+
 /* panlan datapath */
 int datapath_run(struct cli *cli);
 

@@ -30,6 +30,7 @@ static int help(FILE *out)
         "  networks, peers, moons            what this node knows\n"
         "  peers -v, peers --watch [SECONDS] why peers are relayed to; a live table\n"
         "  datapath                          how frames are carried here, what was lost\n"
+        "  capture NETWORK [-w FILE] [FILTER] frames with verdicts, as text or for Wireshark\n"
         "  get NETWORK NAME                  one property of a network\n"
         "  set NETWORK NAME=VALUE            allowManaged allowGlobal allowDefault allowDNS\n"
         "  invite NETWORK [--uses N] [--expires 30m|12h|7d|never]\n"
@@ -191,7 +192,7 @@ int panlan_main(int argc, char **argv)
     } table[] = {{"service", cmd_service}, {"identity", cmd_identity}, {"up", up_run},
                  {"down", spawn_stop},     {"invite", invite_run},     {"join", cmd_join},
                  {"net", net_run},         {"member", member_run},     {"datapath", datapath_run},
-                 {"peers", peers_run}};
+                 {"peers", peers_run},     {"capture", capture_run}};
     struct cli cli = {.name = "panlan", .plain = true, .client = {.host = "127.0.0.1"}};
     const char *home = NULL;
     int status = parse_words(&cli, argc, argv, &home);
