@@ -215,6 +215,26 @@ static void set_network_config(json_t *o, const struct netconf *conf)
     set(o, "dns", dns_object(conf->dns));
 }
 
+/* Addresses and routes that meet subnets this machine is in. */
+static json_t *conflict_array(const struct port_info *port)
+{
+    json_t *array = json_array();
+    for (size_t i = 0; i < port->conflict_count; i++) {
+        const struct addressing_conflict *c = &port->conflicts[i];
+        char ours[INETADDR_TEXT_LEN];
+        char other[INETADDR_TEXT_LEN];
+        json_t *o = json_object();
+        inetaddr_print(&c->found.ours, ours);
+        inetaddr_print(&c->found.other, other);
+        set(o, c->found.route ? "route" : "address", json_string(ours));
+        set(o, "meets", json_string(other));
+        set(o, "interface", api_json_text(c->interface));
+        set(o, "skipped", json_boolean(c->skipped));
+        (void)json_array_append_new(array, o);
+    }
+    return array;
+}
+
 json_t *api_json_network(const struct node_network_info *info, const struct port_info *port)
 {
     static const struct netconf none = {.mtu = NETCONF_MTU_DEFAULT};
@@ -226,6 +246,7 @@ json_t *api_json_network(const struct node_network_info *info, const struct port
     set(o, "dhcp", json_false());
     set_network_config(o, info->config == NULL ? &none : info->config);
     set(o, "portError", json_integer(port->error));
+    set(o, "conflicts", conflict_array(port));
     set(o, "portDeviceName", json_string(port->device));
     set(o, "allowManaged", json_boolean(port->policy.allow_managed));
     set(o, "allowGlobal", json_boolean(port->policy.allow_global));

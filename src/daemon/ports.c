@@ -3,7 +3,6 @@
 
 #include "base/cursor.h"
 #include "crypto/cpu.h"
-#include "daemon/dns.h"
 #include "daemon/log.h"
 #include "daemon/service_priv.h"
 #include "os/file.h"
@@ -22,7 +21,6 @@ enum {
     SCAN_SOON_MS = 20,       /* after a membership report: the system's list is up to date then */
     SCAN_LATE_MS = 60000,    /* safety net for groups that no report announces */
     ARENA_LEN = 1024 * 1024, /* payloads that wait to be merged */
-    DEVICE_IPS_MAX = 64,
     DEVICEMAP_MAX = 65536,
     PROTO_IGMP = 2,
     IPV6_HOP_BY_HOP = 0,
@@ -47,10 +45,8 @@ struct port {
     unsigned capped;         /* MTU below the configured one that was told last, 0 none */
     int error;               /* 0 or negative errno of the last try to make it */
     int64_t retry_ms;        /* when to try again, 0 = no */
-    struct managed_policy policy;
-    struct managed_applied applied;
-    struct dns_setting dns; /* given to the system */
-    uint64_t refused;       /* super-frames of the engine that the device refused */
+    struct addressing addressing;
+    uint64_t refused; /* super-frames of the engine that the device refused */
 };
 
 static struct port *port_of(struct hmap_node *node)
@@ -199,8 +195,7 @@ static void close_device(struct port *port)
                           closing_release);
     port->closing = NULL;
     port->tap = NULL;
-    port->applied = (struct managed_applied){0};
-    port->dns = (struct dns_setting){0}; /* the system forgets it with the device */
+    addressing_forget(&port->addressing);
 }
 
 void ports_done(struct ports *ports)
@@ -234,7 +229,7 @@ void ports_change(struct ports *ports, uint64_t nwid, enum port_change change)
             return;
         }
         port->owner = ports;
-        port->policy = state_policy_load(&ports->svc->state, nwid);
+        port->addressing.policy = state_policy_load(&ports->svc->state, nwid);
     }
     port->wanted = change != PORT_DESTROY;
     port->announce |= change == PORT_CREATE;
@@ -358,77 +353,6 @@ static void open_device(struct port *port, const struct node_network_info *info)
     }
 }
 
-/* Addresses on the device as the system has them. Returns how many; negative errno. */
-static ssize_t device_ips(struct port *port, struct inetaddr out[DEVICE_IPS_MAX])
-{
-    struct net_snapshot snapshot;
-    int err = net_snapshot_read(port->owner->svc->net, &snapshot);
-    if (err < 0) {
-        return err;
-    }
-    size_t count = 0;
-    for (size_t i = 0; i < snapshot.addr_count && count < DEVICE_IPS_MAX; i++) {
-        if (snapshot.addrs[i].index == tap_ifindex(port->tap)) {
-            out[count++] = snapshot.addrs[i].ip;
-        }
-    }
-    net_snapshot_done(&snapshot);
-    return (ssize_t)count;
-}
-
-static void log_report(const struct port *port, const struct managed_report *report)
-{
-    static const char *const actions[] = {"add address", "remove address", "add route",
-                                          "remove route"};
-    unsigned long long nwid = (unsigned long long)port->node.key;
-    for (size_t i = 0; i < report->failure_count; i++) {
-        const struct managed_failure *f = &report->failures[i];
-        char text[INETADDR_TEXT_LEN];
-        inetaddr_print(&f->target, text);
-        log_write(LOG_LEVEL_WARN, "port", "cannot %s network=%016llx target=%s error=\"%s\"",
-                  actions[f->action], nwid, text, strerror(-f->error));
-    }
-    if (report->added + report->removed > 0) {
-        log_write(LOG_LEVEL_INFO, "port",
-                  "addresses and routes network=%016llx added=%zu "
-                  "removed=%zu",
-                  nwid, report->added, report->removed);
-    }
-}
-
-/* Bring addresses and routes to what configuration and local settings say. ips: on the device now.
- * Returns true if something changed. */
-static bool apply_managed(struct port *port, const struct node_network_info *info,
-                          const struct inetaddr *ips, size_t ip_count)
-{
-    const struct netconf *conf = info->config;
-    struct managed_input input = {
-        .policy = &port->policy,
-        .device_ips = ips,
-        .device_ip_count = ip_count,
-        .applied = &port->applied,
-        .ifindex = tap_ifindex(port->tap),
-        .online = port->owner->svc->online,
-    };
-    if (conf != NULL) {
-        input.assigned = conf->addresses;
-        input.assigned_count = conf->address_count;
-        input.routes = conf->routes;
-        input.route_count = conf->route_count;
-    }
-    struct managed_plan *plan = malloc(sizeof(*plan));
-    if (plan == NULL) {
-        return false;
-    }
-    struct managed_report report = {0};
-    struct managed_ops ops = managed_ops_net(port->owner->svc->net);
-    managed_plan_make(&input, plan);
-    managed_sync(&ops, &port->applied, plan, ips, ip_count, input.ifindex, &report);
-    free(plan);
-    log_report(port, &report);
-    return report.added + report.removed > 0;
-}
-
 static int compare_groups(const void *a, const void *b)
 {
     const struct multicast_group *x = a;
@@ -452,25 +376,8 @@ static void announce_groups(struct port *port)
     node_port_groups(port->owner->svc->node, port->node.key, groups, (size_t)count, service_now());
 }
 
-/* Name servers as configuration and local settings say. */
-static void apply_dns(struct port *port, const struct node_network_info *info)
-{
-    bool wanted = port->policy.allow_dns && info->config != NULL;
-    struct dns_setting setting = dns_setting_make(wanted ? info->config->dns : NULL);
-    if (!dns_setting_equal(&setting, &port->dns)) {
-        dns_apply(&port->owner->svc->loop, tap_name(port->tap), &setting);
-        port->dns = setting;
-    }
-}
-
 static void sync_device(struct port *port, const struct node_network_info *info)
 {
-    struct service *svc = port->owner->svc;
-    struct inetaddr ips[DEVICE_IPS_MAX];
-    ssize_t count = svc->net == NULL ? -ENOSYS : device_ips(port, ips);
-    if (count >= 0 && apply_managed(port, info, ips, (size_t)count)) {
-        count = device_ips(port, ips);
-    }
     uint32_t mtu = wanted_mtu(info);
     if (info->config != NULL && info->config->mtu > info->mtu && port->capped != info->mtu) {
         log_write(LOG_LEVEL_WARN, "port",
@@ -484,11 +391,8 @@ static void sync_device(struct port *port, const struct node_network_info *info)
         log_write(err < 0 ? LOG_LEVEL_WARN : LOG_LEVEL_INFO, "port",
                   "mtu network=%016llx mtu=%u error=%d", (unsigned long long)info->nwid, mtu, err);
     }
-    if (count >= 0) {
-        node_port_addresses(svc->node, port->node.key, ips, (size_t)count, service_now());
-    }
+    addressing_sync(&port->addressing, port->owner->svc, port->tap, info);
     announce_groups(port);
-    apply_dns(port, info);
     port->scan = false;
 }
 
@@ -557,11 +461,8 @@ static bool has_default_route(const struct ports *ports)
 {
     struct hmap_node *node = NULL;
     while ((node = hmap_each(&ports->by_nwid, node)) != NULL) {
-        const struct managed_applied *applied = &port_of(node)->applied;
-        for (size_t i = 0; i < applied->route_count; i++) {
-            if (applied->routes[i].target.port <= 1) {
-                return true;
-            }
+        if (addressing_has_default(&port_of(node)->addressing)) {
+            return true;
         }
     }
     return false;
@@ -599,20 +500,32 @@ void ports_resync(struct ports *ports)
     }
 }
 
+/* The port whose device has this index, or NULL. */
+static struct port *port_of_device(struct ports *ports, unsigned ifindex)
+{
+    struct hmap_node *node = NULL;
+    while ((node = hmap_each(&ports->by_nwid, node)) != NULL) {
+        struct port *port = port_of(node);
+        if (port->tap != NULL && tap_ifindex(port->tap) == ifindex) {
+            return port;
+        }
+    }
+    return NULL;
+}
+
 void ports_system_changed(struct ports *ports, const struct net_change *change)
 {
     if ((change->what & NET_CHANGE_LOST) != 0) {
         ports_resync(ports);
         return;
     }
-    struct hmap_node *node = NULL;
-    while ((node = hmap_each(&ports->by_nwid, node)) != NULL) {
-        struct port *port = port_of(node);
-        for (size_t i = 0; i < change->changed_count && port->tap != NULL; i++) {
-            if (change->changed[i] == tap_ifindex(port->tap)) {
-                port->dirty = true;
-                ports->dirty = true;
-            }
+    for (size_t i = 0; i < change->changed_count; i++) {
+        struct port *port = port_of_device(ports, change->changed[i]);
+        if (port != NULL) {
+            port->dirty = true;
+            ports->dirty = true;
+        } else if ((change->what & NET_CHANGE_ADDR) != 0) {
+            ports_resync(ports); /* what conflicts with our routes may be another now */
         }
     }
 }
@@ -622,7 +535,7 @@ size_t ports_managed(const struct ports *ports, struct inetaddr *out, size_t cap
     size_t count = 0;
     struct hmap_node *node = NULL;
     while ((node = hmap_each(&ports->by_nwid, node)) != NULL) {
-        const struct managed_applied *applied = &port_of(node)->applied;
+        const struct managed_applied *applied = &port_of(node)->addressing.applied;
         for (size_t i = 0; i < applied->addr_count && count < cap; i++) {
             out[count++] = applied->addrs[i];
         }
@@ -638,7 +551,9 @@ int ports_info(const struct ports *ports, uint64_t nwid, struct port_info *ret)
     }
     *ret = (struct port_info){.device = port->tap == NULL ? "" : tap_name(port->tap),
                               .error = port->error < 0 ? PORT_ERROR_NO_DEVICE : 0,
-                              .policy = port->policy};
+                              .policy = port->addressing.policy,
+                              .conflicts = port->addressing.conflicts,
+                              .conflict_count = port->addressing.conflict_count};
     return 0;
 }
 
@@ -678,7 +593,7 @@ int ports_set_policy(struct ports *ports, uint64_t nwid, const struct managed_po
     if (port == NULL) {
         return -ENOENT;
     }
-    port->policy = *policy;
+    port->addressing.policy = *policy;
     port->dirty = true;
     ports->dirty = true;
     return state_policy_store(&ports->svc->state, nwid, policy);

@@ -5,10 +5,10 @@
 
 #include "base/attr.h"
 #include "base/hmap.h"
+#include "daemon/addressing.h"
 #include "daemon/workers.h"
 #include "datapath/merge.h"
 #include "node/node.h"
-#include "os/managed.h"
 #include "os/tap.h"
 
 #include <stdbool.h>
@@ -62,7 +62,8 @@ void ports_settle(struct ports *ports);
 /* Compare addresses and routes of all ports with what should be there, at the next settling. */
 void ports_resync(struct ports *ports);
 
-/* The same for those ports whose interface a change of the system names. */
+/* The same for those ports whose interface a change of the system names; for all when addresses of
+ * other interfaces changed. */
 void ports_system_changed(struct ports *ports, const struct net_change *change);
 
 /* Managed addresses now on our devices: writes up to cap, returns how many were written. */
@@ -73,6 +74,8 @@ struct port_info {
     const char *device; /* empty without one */
     int error;          /* 0, or -999 when the device could not be made */
     struct managed_policy policy;
+    const struct addressing_conflict *conflicts; /* borrowed until the port changes */
+    size_t conflict_count;
 };
 
 /* Returns 0; -ENOENT. */

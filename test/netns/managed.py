@@ -1,0 +1,178 @@
+"""Managed addresses, routes and the default route, on the system of a member: what it gets, what its
+owner allows, and that all of it goes again. Checklist: SV-9, SV-82 to SV-86."""
+from basic import trio
+from net import Failed, ping, sh, wait_for, wait_ping
+
+
+def routes(ns, device=None, family=4):
+    out = sh("ip -%d -o route show%s" % (family, " dev " + device if device else ""), ns=ns)
+    return [line.strip() for line in out.splitlines()]
+
+
+def gateway(net):
+    """A member b that forwards to a host "web" behind it, and a member a whose default route it can be.
+    Both stay reachable by the underlay, where a's real default route leads to a router."""
+    root, a, b, nwid = trio(net)
+    sh("ip link add lan0 type bridge && ip addr add 172.20.0.1/24 dev lan0 && ip link set lan0 up && "
+       "sysctl -qw net.ipv4.ip_forward=1", ns="b")
+    net.behind("b", "web", "172.20.0.2/24", "172.20.0.1")
+    sh("ip route add default via 10.9.0.1 dev eth0", ns="a")
+    wait_ping("a", b.ip(nwid))
+    root.post("/controller/network/" + nwid, {"routes": [
+        {"target": "10.121.0.0/16"}, {"target": "0.0.0.0/0", "via": b.ip(nwid)}]})
+    return root, a, b, nwid
+
+
+def has_default(a, nwid):
+    device = a.device(nwid)
+    return any(r.startswith("0.0.0.0/1") for r in routes("a", device)) and \
+        any(r.startswith("128.0.0.0/1") for r in routes("a", device))
+
+
+def test_default_route_is_the_owners_choice(net):
+    _, a, b, nwid = gateway(net)
+    wait_for("route offered", lambda: len(a.network(nwid)["routes"]) == 2)
+    if has_default(a, nwid):
+        raise Failed("default route taken without being allowed")
+    a.post("/network/" + nwid, {"allowDefault": True})
+    wait_for("default route", lambda: has_default(a, nwid))
+    wait_ping("a", "172.20.0.2")
+    a.post("/network/" + nwid, {"allowDefault": False})
+    wait_for("default route gone", lambda: not has_default(a, nwid))
+    if routes("a") and not any(r.startswith("default via 10.9.0.1") for r in routes("a")):
+        raise Failed("the system's own default route is gone: %r" % routes("a"))
+
+
+def test_full_tunnel_keeps_the_underlay(net):
+    """Our datagrams never enter the tunnel they make: also not those to an address that no other
+    route names, and after the peer's address changed to such a one."""
+    root, a, b, nwid = gateway(net)
+    a.post("/network/" + nwid, {"allowDefault": True})
+    wait_for("default route", lambda: has_default(a, nwid))
+    wait_ping("a", "172.20.0.2")
+    a.wait_direct(b)
+    # b moves to an address outside of a's subnet: reached by the real default route, by way of root
+    sh("sysctl -qw net.ipv4.ip_forward=1", ns="root")
+    sh("ip addr add 10.77.0.1/24 dev eth0", ns="root")
+    sh("ip addr add 10.77.0.3/24 dev eth0 && ip addr del 10.9.0.3/24 dev eth0 && "
+       "ip route replace default via 10.77.0.1 dev eth0", ns="b")
+    wait_ping("a", "172.20.0.2", 20)
+    if ping("a", "172.20.0.2", 20):
+        raise Failed("pings lost in the tunnel")
+    device = a.device(nwid)
+    inside = sh("timeout 2 cat /sys/class/net/%s/statistics/tx_packets" % device, ns="a")
+    if ping("a", "172.20.0.2", 10, interval=0.1):
+        raise Failed("pings lost in the tunnel")
+    more = int(sh("cat /sys/class/net/%s/statistics/tx_packets" % device, ns="a")) - int(inside)
+    if more > 40:
+        raise Failed("%d frames went into the tunnel for 10 pings: a loop" % more)
+
+
+def test_everything_goes_on_stop_and_after_a_kill(net):
+    _, a, b, nwid = gateway(net)
+    before = sorted(r for r in routes("a") if "eth0" in r)
+    a.post("/network/" + nwid, {"allowDefault": True})
+    wait_for("default route", lambda: has_default(a, nwid))
+    device = a.device(nwid)
+    a.stop()
+    if sorted(routes("a")) != before or device in sh("ip -o link", ns="a"):
+        raise Failed("left after a stop: %r" % routes("a"))
+    a.start()
+    a.wait_network(nwid)
+    wait_for("default route", lambda: has_default(a, nwid))
+    a.kill()
+    wait_for("device gone with its process", lambda: device not in sh("ip -o link", ns="a"), 5)
+    if sorted(routes("a")) != before:
+        raise Failed("left after a kill: %r" % routes("a"))
+    a.start()
+    a.wait_network(nwid)
+    wait_for("default route again", lambda: has_default(a, nwid))
+    wait_ping("a", "172.20.0.2")
+    a.delete("/network/" + nwid)
+    wait_for("device gone", lambda: device not in sh("ip -o link", ns="a"))
+    if sorted(routes("a")) != before:
+        raise Failed("left after leaving: %r" % routes("a"))
+
+
+def test_what_another_program_takes_comes_back(net):
+    """Network managers clear devices they do not know."""
+    _, a, b, nwid = trio(net)
+    wait_ping("a", b.ip(nwid))
+    device = a.device(nwid)
+    own = a.ip(nwid)
+    sh("ip addr del %s/16 dev %s" % (own, device), ns="a")
+    wait_for("address again", lambda: own in sh("ip -o addr show dev " + device, ns="a"), 10)
+    wait_ping("a", b.ip(nwid))
+
+
+def test_allow_managed_list(net):
+    """Only what the owner's list contains; the list survives changes of other settings."""
+    root, a, b, nwid = trio(net)
+    root.post("/controller/network/" + nwid, {"routes": [
+        {"target": "10.121.0.0/16"}, {"target": "10.50.0.0/24", "via": b.ip(nwid)},
+        {"target": "10.60.0.0/24", "via": b.ip(nwid)}]})
+    device = a.device(nwid)
+    wait_for("routes", lambda: len([r for r in routes("a", device) if "via" in r]) == 2)
+    a.stop()
+    a.write("networks.d/%s.local.conf" % nwid,
+            "allowManaged=10.121.0.0/16,10.50.0.0/16\nallowGlobal=0\nallowDefault=0\nallowDNS=0\n")
+    a.start()
+    a.wait_network(nwid)
+    device = a.device(nwid)
+    wait_for("one route", lambda: [r.split()[0] for r in routes("a", device) if "via" in r] == ["10.50.0.0/24"])
+    a.post("/network/" + nwid, {"allowDNS": True})
+    if "10.50.0.0/16" not in a.read("networks.d/%s.local.conf" % nwid):
+        raise Failed("the list is gone: %r" % a.read("networks.d/%s.local.conf" % nwid))
+
+
+def test_routes_are_replaced_and_global_ones_refused(net):
+    root, a, b, nwid = trio(net)
+    device = a.device(nwid)
+    wait_ping("a", b.ip(nwid))
+    second = "10.121.200.1"
+
+    def offer(via, target="10.50.0.0/24"):
+        root.post("/controller/network/" + nwid, {"routes": [
+            {"target": "10.121.0.0/16"}, {"target": target, "via": via}]})
+    offer(b.ip(nwid))
+    wait_for("route", lambda: any(b.ip(nwid) in r for r in routes("a", device)))
+    offer(second)
+    wait_for("gateway changed", lambda: any(second in r for r in routes("a", device)) and
+             not any("via " + b.ip(nwid) in r for r in routes("a", device)))
+    offer(second, "44.1.0.0/16")
+    wait_for("old route gone", lambda: not any("10.50.0.0" in r for r in routes("a", device)))
+    if any("44.1.0.0" in r for r in routes("a", device)):
+        raise Failed("a global route was taken")
+    a.post("/network/" + nwid, {"allowGlobal": True})
+    wait_for("global route", lambda: any("44.1.0.0" in r for r in routes("a", device)))
+
+
+def test_route_without_gateway(net):
+    root, a, b, nwid = trio(net)
+    device = a.device(nwid)
+    root.post("/controller/network/" + nwid, {"routes": [
+        {"target": "10.121.0.0/16"}, {"target": "10.78.0.0/16"}]})
+    found = wait_for("route", lambda: [r for r in routes("a", device) if "10.78.0.0" in r])
+    if "scope link" not in found[0] or a.ip(nwid) not in found[0]:
+        raise Failed("route without gateway: %r" % found)
+
+
+def test_conflicts_with_the_lan(net):
+    """A route to the LAN's own subnet is left out, a narrower one is told of; both only as long as
+    this machine is in that LAN."""
+    root, a, b, nwid = trio(net)
+    device = a.device(nwid)
+    root.post("/controller/network/" + nwid, {"routes": [
+        {"target": "10.121.0.0/16"}, {"target": "10.44.0.0/24", "via": b.ip(nwid)},
+        {"target": "10.44.0.128/25", "via": b.ip(nwid)}]})
+    wait_for("both routes", lambda: sum("10.44.0." in r for r in routes("a", device)) == 2)
+    if a.network(nwid)["conflicts"]:
+        raise Failed("conflicts of nothing: %r" % a.network(nwid)["conflicts"])
+    sh("ip link add lan1 type bridge && ip addr add 10.44.0.9/24 dev lan1 && ip link set lan1 up", ns="a")
+    wait_for("one route left out", lambda: [r.split()[0] for r in routes("a", device)
+                                            if "10.44.0." in r] == ["10.44.0.128/25"])
+    told = {c["route"]: c["skipped"] for c in a.network(nwid)["conflicts"] if c["interface"] == "lan1"}
+    if told != {"10.44.0.0/24": True, "10.44.0.128/25": False}:
+        raise Failed("conflicts: %r" % a.network(nwid)["conflicts"])
+    sh("ip link del lan1", ns="a")
+    wait_for("both routes again", lambda: sum("10.44.0." in r for r in routes("a", device)) == 2)
