@@ -159,14 +159,18 @@ static enum filter_verdict judge(struct dp *dp, const struct inbound *in)
 }
 
 /* Note that an authenticated packet was handled here. */
-static void note_received(struct dp *dp, const struct inbound *in, int64_t now_ms)
+static void note_received(struct dp *dp, const struct inbound *in, const struct dp_arrival *at)
 {
     struct session_cell *cell = &in->session->cells[dp->index];
     struct member_cell *member = &in->member->cells[dp->index];
+    int64_t now_ms = at->now_ms;
 
     dp_time(&cell->in_ms, now_ms);
     dp_time(&cell->trust_ms, now_ms);
     dp_time(in->path >= 0 ? &cell->path_ms[in->path] : &cell->relayed_ms, now_ms);
+    if (in->path < 0 && !inetaddr_equal(&in->session->out.remote, at->from)) {
+        dp_time(&cell->crossed_ms, now_ms);
+    }
     dp_add(&cell->packets[0], 1);
     dp_add(&cell->relayed, in->path < 0);
     dp_time(&member->in_ms, now_ms);
@@ -200,7 +204,7 @@ static bool take_frame(struct dp *dp, struct dp_session *session, const struct d
     }
     dp_count(dp, packet_verb(pkt) == VERB_FRAME ? DP_RX_FRAMES : DP_RX_EXT_FRAMES, 1);
     cell = &in.port->cells[dp->index];
-    note_received(dp, &in, at->now_ms);
+    note_received(dp, &in, at);
     verdict = judge(dp, &in);
     dp_add(&cell->in[verdict != FILTER_DROP], 1);
     if (verdict == FILTER_DROP) {

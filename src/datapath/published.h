@@ -99,6 +99,7 @@ struct session_cell {
     _Alignas(64) _Atomic int64_t in_ms; /* authenticated and handled here */
     _Atomic int64_t trust_ms;           /* of these, passed a network's gate */
     _Atomic int64_t relayed_ms;         /* of these, came through a relay */
+    _Atomic int64_t crossed_ms;         /* of these, by another one than we use */
     _Atomic int64_t out_ms;             /* sent */
     _Atomic int64_t path_ms[DP_PATHS];  /* came directly, by path */
     _Atomic uint64_t packets[2];        /* received, sent */

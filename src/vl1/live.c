@@ -64,6 +64,7 @@ static struct peer_live *live_new(struct peer *peer)
 
     if (live != NULL) {
         live->peer = peer;
+        live->best_ms = live->unanswered_ms = TIME_NEVER;
         armor_keys_init(&live->keys, peer->secret);
     }
     return live;

@@ -126,12 +126,6 @@ bool path_is_expired(const struct path *path, int64_t now_ms)
     return now_ms - path->last_in_ms >= PATH_EXPIRY_MS;
 }
 
-/* How long the answer to a probe may take before it counts as lost. */
-int64_t path_patience(const struct path *path)
-{
-    return PROBE_AGAIN_MS + (path->latency_ms > 0 ? path->latency_ms : 0);
-}
-
 /* Not expired and not found dead: two probes in a row without an answer. */
 bool path_is_usable(const struct path *path, int64_t now_ms)
 {
@@ -206,8 +200,40 @@ int64_t path_gives_way_ms(const struct peer *peer, int64_t now_ms)
     return at_ms > now_ms ? at_ms : INT64_MAX;
 }
 
+/* A probe is not answered in time: others that are known to work are better. */
+static bool is_suspect(const struct path *path, int64_t now_ms)
+{
+    return path->lost >= PROBE_LOST_MAX ||
+           (path->lost == 1 && now_ms - path->last_probe_ms >= path_patience(path));
+}
+
+/* Order of paths: those not suspect first, then by score. */
+static bool is_better(const struct path *a, const struct path *b, int64_t now_ms)
+{
+    bool suspect = is_suspect(a, now_ms);
+
+    return suspect != is_suspect(b, now_ms) ? !suspect : path_score(a) < path_score(b);
+}
+
+/* Is the path in use to stay, though another one is better? A little better or better for a moment
+ * is not worth a change. */
+static bool is_good_enough(const struct peer *peer, const struct path *current,
+                           const struct path *best, int64_t now_ms)
+{
+    uint64_t score = path_score(current);
+    uint64_t scope = 8 - (uint64_t)inetaddr_scope(&current->remote);
+
+    if (is_suspect(current, now_ms) ||
+        inetaddr_scope(&current->remote) != inetaddr_scope(&best->remote)) {
+        return false;
+    }
+    return path_score(best) + score / 10 + 6 * scope >= score ||
+           (peer->live != NULL && peer->live->best_ms != TIME_NEVER &&
+            now_ms - peer->live->best_ms < SETTLED_MS);
+}
+
 /* The path to use now, or NULL. Another one takes over only if it is better by a tenth and three
- * milliseconds, or the one in use is silent. */
+ * milliseconds for some time, or the one in use is silent. */
 struct path *path_best(struct peer *peer, int64_t now_ms)
 {
     struct path *current =
@@ -223,7 +249,7 @@ struct path *path_best(struct peer *peer, int64_t now_ms)
         struct path *p = &peer->paths[i];
 
         if (path_is_usable(p, now_ms) && superseded_ms(p, newest_ms) > now_ms &&
-            (best == NULL || path_score(p) < path_score(best))) {
+            (best == NULL || is_better(p, best, now_ms))) {
             best = p;
         }
     }
@@ -231,17 +257,12 @@ struct path *path_best(struct peer *peer, int64_t now_ms)
         peer->best = -1;
         return NULL;
     }
-    /* One probe without answer yet is a heartbeat under way, not silence. */
     if (current != NULL && current != best && path_is_usable(current, now_ms) &&
-        current->lost < PROBE_LOST_MAX && superseded_ms(current, newest_ms) > now_ms) {
-        uint64_t now_score = path_score(current);
-        uint64_t scope = 8 - (uint64_t)inetaddr_scope(&current->remote);
-        uint64_t margin = now_score / 10 + 6 * scope;
-        bool same_scope = inetaddr_scope(&current->remote) == inetaddr_scope(&best->remote);
-
-        if (same_scope && path_score(best) + margin >= now_score) {
-            best = current;
-        }
+        superseded_ms(current, newest_ms) > now_ms && is_good_enough(peer, current, best, now_ms)) {
+        best = current;
+    }
+    if (best != current && peer->live != NULL) {
+        peer->live->best_ms = now_ms;
     }
     peer->best = (int8_t)(best - peer->paths);
     return best;
@@ -366,29 +387,14 @@ void path_confirm(struct peer *peer, uint32_t socket, const struct inetaddr *to,
     }
 }
 
-/* An authenticated packet came over a path of the peer at heard_ms, now or a little ago. */
-void path_heard(struct peer *peer, struct path *path, int64_t heard_ms, int64_t now_ms)
+/* Has nothing come over the path in use since something was sent? The peer may have moved, so that
+ * the proof of its new path must not take long though a datagram is lost. */
+static bool best_is_silent(struct peer *peer, int64_t now_ms)
 {
-    bool was_lost = path->lost > 0;
+    const struct path *path = path_best(peer, now_ms);
 
-    path->last_in_ms = heard_ms;
-    if (path->silent_since_ms <= heard_ms) {
-        path->silent_since_ms = TIME_NEVER;
-    }
-    if (heard_ms >= path->last_probe_ms) {
-        path->lost = 0;
-    } else if (was_lost) {
-        path->lost = 1; /* of a probe that left since */
-    }
-    if (was_lost) {
-        peer_stale(peer);
-        peer->attempts = 0;
-        path_settle(peer, now_ms);
-        peer_schedule(peer, now_ms);
-        if (peer_is_upstream(peer)) {
-            topology_online(peer->vl1, now_ms);
-        }
-    }
+    return path == NULL || path->lost > 0 ||
+           (path->silent_since_ms != TIME_NEVER && now_ms - path->silent_since_ms >= MOVED_MS);
 }
 
 void path_learn(struct peer *peer, const struct opened *packet)
@@ -412,9 +418,11 @@ void path_learn(struct peer *peer, const struct opened *packet)
     } else {
         struct probe_gate *gate =
             peer_probe_gate(peer, packet->at.socket, &packet->at.from, packet->at.now_ms);
+        int64_t pause_ms =
+            best_is_silent(peer, packet->at.now_ms) ? PROBE_GATE_LOST_MS : PROBE_GATE_MS;
 
-        if (gate != NULL && (gate->probed_ms == TIME_NEVER ||
-                             packet->at.now_ms - gate->probed_ms >= PROBE_GATE_MS)) {
+        if (gate != NULL &&
+            (gate->probed_ms == TIME_NEVER || packet->at.now_ms - gate->probed_ms >= pause_ms)) {
             gate->probed_ms = gate->used_ms = packet->at.now_ms;
             path_confirm(peer, packet->at.socket, &packet->at.from, packet->at.now_ms);
         }
@@ -499,63 +507,6 @@ void path_probe(struct peer *peer, struct path *path, int64_t now_ms)
     }
     if (path->lost > PROBE_LOST_MAX) {
         path_settle(peer, now_ms);
-    }
-}
-
-/* Something was sent over the path: if nothing came back for longer than an answer takes, test the
- * path, so that a dead one is left within about 1.5 s of traffic. */
-static void probe_silent(struct peer *peer, struct path *path, int64_t now_ms)
-{
-    int64_t patience = PROBE_FIRST_MS + 3 * (int64_t)(path->latency_ms > 0 ? path->latency_ms : 0);
-
-    if (now_ms - path->silent_since_ms >= patience) {
-        int64_t again = path->lost > PROBE_LOST_MAX ? PROBE_DEAD_MS : path_patience(path);
-
-        if (path->last_probe_ms == TIME_NEVER || now_ms - path->last_probe_ms >= again) {
-            path_probe(peer, path, now_ms);
-            peer_schedule(peer, now_ms);
-        }
-    }
-}
-
-/* Something left over the path at out_ms and was not answered yet. */
-static void begin_silence(struct peer *peer, struct path *path, int64_t out_ms, int64_t now_ms)
-{
-    path->silent_since_ms = out_ms;
-    if (peer->vl1->pub != NULL && path_gives_way_ms(peer, now_ms) != INT64_MAX) {
-        peer_schedule(peer, now_ms);
-    }
-}
-
-/* A datagram of use leaves over the path. */
-void path_sent(struct peer *peer, struct path *path, int64_t now_ms)
-{
-    path->last_out_ms = now_ms;
-    if (path->silent_since_ms == TIME_NEVER) {
-        begin_silence(peer, path, now_ms, now_ms);
-    } else {
-        probe_silent(peer, path, now_ms);
-    }
-}
-
-/* The same of what workers sent since they were asked last, the last at out_ms. When the first left
- * is not known: not before the last harvest. */
-void path_carried(struct peer *peer, struct path *path, int64_t out_ms, int64_t now_ms)
-{
-    if (out_ms <= path->last_out_ms) {
-        return; /* the engine sent since */
-    }
-    path->last_out_ms = out_ms;
-    if (out_ms <= path->last_in_ms) {
-        return; /* and was answered since */
-    }
-    if (path->silent_since_ms == TIME_NEVER) {
-        int64_t first_ms = now_ms - DP_HARVEST_MS;
-
-        first_ms = first_ms > path->last_in_ms ? first_ms : path->last_in_ms;
-        begin_silence(peer, path, first_ms < out_ms ? first_ms : out_ms, now_ms);
-    } else {
-        probe_silent(peer, path, now_ms);
     }
 }
 

@@ -175,6 +175,19 @@ static bool is_active(const struct peer *peer, int64_t now_ms)
     return peer->last_activity_ms != TIME_NEVER && now_ms - peer->last_activity_ms < PEER_ACTIVE_MS;
 }
 
+/* Is the relay in use reached at this remote address? */
+static bool is_relay_address(const struct vl1 *vl1, const struct inetaddr *from)
+{
+    const struct peer *relay = peer_in_memory(vl1, vl1->relay);
+
+    for (size_t i = 0; relay != NULL && i < relay->path_count; i++) {
+        if (inetaddr_equal(&relay->paths[i].remote, from)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void peer_received(struct peer *peer, const struct opened *packet, bool trust)
 {
     struct vl1 *vl1 = peer->vl1;
@@ -182,6 +195,7 @@ void peer_received(struct peer *peer, const struct opened *packet, bool trust)
     bool was_active = is_active(peer, now_ms);
 
     peer->last_receive_ms = now_ms;
+    peer_answered(peer, now_ms);
     if (is_activity(packet->in.verb)) {
         peer->last_activity_ms = now_ms;
     }
@@ -196,6 +210,8 @@ void peer_received(struct peer *peer, const struct opened *packet, bool trust)
     }
     if (packet->in.hops == 0) {
         path_learn(peer, packet);
+    } else if (vl1->relay != 0 && !peer_is_upstream(peer)) {
+        peer_came_by(peer, !is_relay_address(vl1, &packet->at.from), now_ms);
     }
     if (peer->last_trust_ms != TIME_NEVER && now_ms - peer->last_trust_ms < TRUST_MS) {
         push_maybe(peer, packet);
@@ -216,6 +232,7 @@ void peer_seen(struct peer *peer, int64_t in_ms, int64_t trust_ms, int64_t now_m
     peer->last_receive_ms = time_max(peer->last_receive_ms, in_ms);
     peer->last_activity_ms = time_max(peer->last_activity_ms, in_ms);
     peer->last_trust_ms = time_max(peer->last_trust_ms, trust_ms);
+    peer_answered(peer, in_ms);
     if (!was_active && is_active(peer, now_ms)) {
         peer_schedule(peer, now_ms);
     }
@@ -260,30 +277,35 @@ static void contact_round(struct peer *peer, int64_t now_ms)
         hello_send_relayed(peer, now_ms);
     }
     peer->attempts++;
+    peer->last_hello_ms = now_ms;
 }
 
-static int64_t contact_delay(const struct peer *peer)
+/* When the next such HELLO leaves: soon in the first minute, in which a network may come up. */
+static int64_t contact_due(const struct peer *peer)
 {
+    int64_t last = peer->attempts < UPSTREAM_EAGER ? UPSTREAM_EAGER_MS : UPSTREAM_RETRY_LAST_MS;
     int64_t delay = UPSTREAM_RETRY_FIRST_MS;
 
-    for (unsigned i = 1; i < peer->attempts && delay < UPSTREAM_RETRY_LAST_MS; i++) {
+    if (peer->last_hello_ms == TIME_NEVER) {
+        return TIME_NEVER;
+    }
+    for (unsigned i = 1; i < peer->attempts && delay < last; i++) {
         delay *= 2;
     }
-    return delay < UPSTREAM_RETRY_LAST_MS ? delay : UPSTREAM_RETRY_LAST_MS;
+    return peer->last_hello_ms + (delay < last ? delay : last);
 }
 
-/* Time of the next heartbeat of a path. Probes that wait for an answer come sooner. */
+/* Time of the next heartbeat of a path. */
 static int64_t path_due(const struct peer *peer, const struct path *path)
 {
-    int64_t beat = peer_is_upstream(peer) ? UPSTREAM_ECHO_MS : HEARTBEAT_MS;
+    int64_t beat = peer_is_upstream(peer)             ? UPSTREAM_ECHO_MS
+                   : peer->vl1->options.low_bandwidth ? HEARTBEAT_LOW_MS
+                                                      : HEARTBEAT_MS;
     int64_t last = time_max(path->last_probe_ms, path->learned_ms);
 
-    if (path->lost > 0) {
-        return path->last_probe_ms + (path->lost <= PROBE_LOST_MAX ? path_patience(path) : beat);
-    }
     /* A path is tested by its heartbeat also while it sends: upstreams by any authenticated answer,
      * leaves by their own heartbeat. */
-    if (!peer_is_upstream(peer)) {
+    if (!peer_is_upstream(peer) && path->lost == 0) {
         last = time_max(last, path->last_out_ms);
     }
     return last + beat;
@@ -361,8 +383,7 @@ void peer_schedule(struct peer *peer, int64_t now_ms)
         return;
     }
     if (is_kept(peer) && !has_usable_path(peer, now_ms)) {
-        next = now_ms + contact_delay(peer);
-        at = next < at || is_kept(peer) ? next : at;
+        at = contact_due(peer);
     } else if (peer->path_count > 0 && (is_kept(peer) || is_active(peer, now_ms))) {
         next = next_heartbeat(peer, now_ms);
         at = next < at || is_kept(peer) ? next : at;
@@ -371,16 +392,12 @@ void peer_schedule(struct peer *peer, int64_t now_ms)
     } else if (peer->live != NULL) {
         at = now_ms + PEER_KEYS_IDLE_MS < at ? now_ms + PEER_KEYS_IDLE_MS : at;
     }
-    /* Nobody may send any more when the last probe of a path is lost, but the host is to hear of
-     * it. */
     for (size_t i = 0; i < peer->path_count; i++) {
-        const struct path *path = &peer->paths[i];
-
-        next = path->last_probe_ms + path_patience(path);
-        if (path->lost == PROBE_LOST_MAX && next > now_ms && next < at) {
-            at = next;
-        }
+        next = path_question_ms(peer, &peer->paths[i]);
+        at = next < at ? next : at;
     }
+    next = peer_relay_question_ms(peer, now_ms);
+    at = next < at ? next : at;
     next = peer->vl1->pub != NULL ? path_gives_way_ms(peer, now_ms) : INT64_MAX;
     at = next < at ? next : at;
     if (peer->confirm_left > 0 && peer->confirm_ms < at) {
@@ -422,9 +439,13 @@ static void peer_timer(struct timer *timer, int64_t now_ms)
     if (peer->path_count > 0 && (is_kept(peer) || is_active(peer, now_ms))) {
         heartbeat(peer, now_ms);
     }
+    peer_question(peer, now_ms);
+    peer_relay_question(peer, now_ms);
     confirm_again(peer, now_ms);
     if (is_kept(peer) && !has_usable_path(peer, now_ms)) {
-        contact_round(peer, now_ms);
+        if (contact_due(peer) <= now_ms) {
+            contact_round(peer, now_ms);
+        }
     } else if (silent && !is_active(peer, now_ms)) {
         peer_live_free(peer);
     }

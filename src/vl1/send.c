@@ -205,9 +205,12 @@ bool route_find(struct vl1 *vl1, struct peer *peer, int64_t now_ms, struct route
     return route_look(vl1, peer, now_ms, ret);
 }
 
-/* Workers sent to a peer by its session. */
-void route_used(struct peer *peer, bool relayed, int64_t now_ms)
+/* Workers sent to a peer by its session, the last at out_ms. */
+void route_used(struct peer *peer, bool relayed, int64_t out_ms, int64_t now_ms)
 {
+    if (relayed) {
+        peer_relayed_to(peer, out_ms, now_ms);
+    }
     if (path_best(peer, now_ms) == NULL) {
         try_hint(peer, now_ms);
     }
@@ -235,6 +238,9 @@ static bool send_now(struct vl1 *vl1, uint8_t *plain, size_t len, uint64_t dest,
     path_sent(route.via, route.path, now_ms);
     if (verb == VERB_FRAME || verb == VERB_EXT_FRAME) {
         peer_has_frames(peer);
+    }
+    if (relayed) {
+        peer_relayed_to(peer, now_ms, now_ms);
     }
     if (relayed && peer->version.protocol == 0) {
         hello_send_relayed(peer, now_ms);

@@ -207,6 +207,7 @@ struct noted {
     int64_t in_ms;
     int64_t trust_ms;
     int64_t relayed_ms;
+    int64_t crossed_ms;
     int64_t out_ms;
     int64_t path_ms[DP_PATHS];
     uint64_t received; /* since the last time, like the next two */
@@ -237,7 +238,11 @@ static void note_cells(struct dp_session *session, struct noted *ret)
 {
     uint64_t sums[4] = {0};
 
-    *ret = (struct noted){TIME_NEVER, TIME_NEVER, TIME_NEVER, TIME_NEVER, {0}, 0, 0, 0, 0};
+    *ret = (struct noted){.in_ms = TIME_NEVER,
+                          .trust_ms = TIME_NEVER,
+                          .relayed_ms = TIME_NEVER,
+                          .crossed_ms = TIME_NEVER,
+                          .out_ms = TIME_NEVER};
     for (unsigned i = 0; i < DP_PATHS; i++) {
         ret->path_ms[i] = TIME_NEVER;
     }
@@ -247,6 +252,7 @@ static void note_cells(struct dp_session *session, struct noted *ret)
         newest(&ret->in_ms, &cell->in_ms);
         newest(&ret->trust_ms, &cell->trust_ms);
         newest(&ret->relayed_ms, &cell->relayed_ms);
+        newest(&ret->crossed_ms, &cell->crossed_ms);
         newest(&ret->out_ms, &cell->out_ms);
         for (unsigned i = 0; i < DP_PATHS; i++) {
             newest(&ret->path_ms[i], &cell->path_ms[i]);
@@ -331,6 +337,9 @@ static void fold_received(struct peer *peer, const struct dp_session *session,
             path_heard(peer, path, noted->path_ms[i], now_ms);
         }
     }
+    if (session->is_relayed && noted->relayed_ms > peer->last_receive_ms) {
+        peer_came_by(peer, noted->crossed_ms == noted->relayed_ms, now_ms);
+    }
     peer_seen(peer, noted->in_ms, noted->trust_ms, now_ms);
     if (peer->last_trust_ms != TIME_NEVER && now_ms - peer->last_trust_ms < TRUST_MS) {
         push_after(peer, session, noted, now_ms);
@@ -357,7 +366,7 @@ static void fold_sent(struct peer *peer, const struct dp_session *session,
     if (path != NULL) {
         path_carried(via, path, noted->out_ms, now_ms);
     }
-    route_used(peer, session->is_relayed, now_ms);
+    route_used(peer, session->is_relayed, noted->out_ms, now_ms);
 }
 
 static void session_harvest(struct vl1 *vl1, struct dp_session *session, int64_t now_ms)

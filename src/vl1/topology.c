@@ -9,9 +9,10 @@
 #include <string.h>
 
 enum {
-    OFFLINE_MS = 30000,    /* no upstream answers for this long: offline */
-    SEED_RETRY_MS = 30000, /* a seed that no upstream knew is asked for again */
-    ORBIT_LEN = 16,        /* bytes of a stored pending orbit */
+    OFFLINE_MS = 30000,        /* no upstream answers for this long: offline */
+    SEED_RETRY_MS = 30000,     /* a seed that no upstream knew is asked for again */
+    ORBIT_LEN = 16,            /* bytes of a stored pending orbit */
+    RELAY_LOST_SCORE = 100000, /* of an upstream that does not answer */
 };
 
 static void online_timer(struct timer *timer, int64_t now_ms);
@@ -148,7 +149,7 @@ static int64_t relay_score(const struct peer *peer, int64_t now_ms)
     }
     /* One probe without answer yet is the regular heartbeat, not a loss. */
     return (path->latency_ms < 0 ? 1000 : path->latency_ms) +
-           (path->lost > 1 ? 1000 * (int64_t)path->lost : 0);
+           (path->lost > 1 ? RELAY_LOST_SCORE : 0);
 }
 
 void topology_choose_relay(struct vl1 *vl1, int64_t now_ms)
@@ -170,11 +171,13 @@ void topology_choose_relay(struct vl1 *vl1, int64_t now_ms)
             best = vl1->upstreams[i];
         }
     }
-    /* A little better is not worth a change. */
-    if (best == 0 || current_score == INT64_MAX ||
-        best_score + best_score / 10 + 3 < current_score) {
-        vl1->relay_stale = vl1->relay_stale || vl1->relay != best;
+    /* A little better, or better for a moment, is not worth a change. */
+    if (best != vl1->relay && (best == 0 || current_score >= RELAY_LOST_SCORE ||
+                               (best_score + best_score / 10 + 3 < current_score &&
+                                now_ms - vl1->relay_ms >= SETTLED_MS))) {
+        vl1->relay_stale = true;
         vl1->relay = best;
+        vl1->relay_ms = now_ms;
     }
     if (vl1->relay == 0 && vl1->online && !timer_is_armed(&vl1->online_timer)) {
         (void)!timers_arm(&vl1->timers, &vl1->online_timer, now_ms + OFFLINE_MS);

@@ -22,8 +22,11 @@ enum {
     /* Retry of HELLO to an upstream without a path: first, doubled each time up to the last. */
     UPSTREAM_RETRY_FIRST_MS = 100,
     UPSTREAM_RETRY_LAST_MS = 5000,
+    UPSTREAM_EAGER_MS = 1000,   /* the last in the first minute */
+    UPSTREAM_EAGER = 60,        /* attempts of this minute */
     UPSTREAM_ECHO_MS = 20000,   /* keeps NAT mappings to every root open (PP-10: 25 s) */
     HEARTBEAT_MS = 14000,       /* ECHO on a path to an active peer (PP-9) */
+    HEARTBEAT_LOW_MS = 25000,   /* the same in low bandwidth mode */
     FULL_HELLO_MS = 60000,      /* HELLO on the best path: versions, world updates */
     PATH_EXPIRY_MS = 243000,    /* path without authenticated packets is given up */
     PEER_ALIVE_MS = 500000,     /* peer without packets is put into the cache and forgotten */
@@ -32,14 +35,21 @@ enum {
     PEER_SAVE_MS = 600000,      /* a used peer is written to the cache at most this often */
     TRUST_MS = 600000,          /* shared membership is believed for this long */
     SURFACE_MS = 600000,        /* reports of our external address */
-    PROBE_FIRST_MS = 500,       /* silence after sending until the first probe, plus 3 latencies */
-    PROBE_AGAIN_MS = 500,       /* between probes of a silent path */
-    PROBE_DEAD_MS = 5000,       /* between probes of a path given up, while traffic flows */
+    PROBE_FIRST_MS = 200, /* silence after sending until the first probe, plus 2 round trips */
+    PROBE_CALM_MS = 500,  /* the same when probes were answered and nothing else was */
+    PROBE_CALM_RELAY_MS = 2000, /* and on the way to or from a relay */
+    PROBE_AGAIN_MS = 200,       /* for the answer to a probe, plus 2 round trips (gate: 166 ms) */
+    PROBE_UNKNOWN_MS = 100,     /* a round trip that was never measured */
     PROBE_LOST_MAX = 2,         /* unanswered probes until a path is not used any more */
+    PROBE_DEAD_MAX = 6,         /* further ones, each after twice the time, then heartbeats */
+    PROBE_CALM_MAX = 5,         /* doublings of PROBE_FIRST_MS */
+    PROBE_ALONG_MAX = 16,       /* paths of a peer asked along with the one that is silent */
     GREET_MS = 5000,            /* per peer: "may have restarted" is passed up, 4 saved up */
     CONFIRM_FIRST_MS = 200,     /* HELLO to the address of a peer without a path: again, doubling */
     MOVED_MS = 100,             /* silence, plus 2 latencies, that makes a newer path take over */
+    SETTLED_MS = 3000,          /* a path or relay in use is not left for a faster one before */
     PROBE_GATE_MS = 1000,       /* probes of one unknown path (PP-3) */
+    PROBE_GATE_LOST_MS = 200,   /* the same while the path in use is silent */
     ECHO_GATE_MS = 166,         /* answers to ECHO over one path */
     WHOIS_RETRY_MS = 500,       /* per wanted address (TX-3) */
     WHOIS_GIVE_UP_MS = 5000,
@@ -61,6 +71,8 @@ enum {
     HELLO_CLOCK_MS = 600000, /* an older timestamp in a HELLO is believed after this time */
     WORLDS_MS = 1000,        /* worlds are sent to one peer at most this often */
 };
+
+enum { LOW_BANDWIDTH_FACTOR = 4 }; /* longer patience with silent paths */
 
 /* Bounds of everything a stranger can make us keep. */
 enum {
@@ -114,17 +126,18 @@ enum {
 struct path {
     struct inetaddr remote;
     uint32_t socket;
-    uint8_t lost;            /* probes in a row without answer */
-    int latency_ms;          /* smoothed round trip, -1 unknown */
-    unsigned mtu;            /* UDP payload */
-    uint64_t trusted_id;     /* trusted path ID, 0 none */
-    int64_t learned_ms;      /* when it was proved */
-    int64_t last_in_ms;      /* last authenticated direct packet */
-    int64_t last_out_ms;     /* last datagram sent */
+    uint8_t lost;                /* probes in a row without answer */
+    uint8_t calm;                /* answered probes in a row that nothing else came between */
+    enum path_origin origin : 8; /* how its address became known */
+    int latency_ms;              /* smoothed round trip, -1 unknown */
+    unsigned mtu;                /* UDP payload */
+    uint64_t trusted_id;         /* trusted path ID, 0 none */
+    int64_t learned_ms;          /* when it was proved */
+    int64_t last_in_ms;          /* last authenticated direct packet */
+    int64_t last_out_ms;         /* last datagram sent */
     int64_t silent_since_ms; /* first datagram sent after the last one received, or TIME_NEVER */
     int64_t last_probe_ms;   /* last ECHO or HELLO sent to test it */
     int64_t last_echo_ms;    /* last ECHO answered over it */
-    enum path_origin origin; /* how its address became known */
 };
 
 /* Who told an address of a peer. */
@@ -160,6 +173,10 @@ struct peer_live {
     struct replay *outgrown; /* the small one, which workers may still hold; NULL before */
     int64_t replay_second;   /* counting packets per second to choose the size */
     uint64_t replay_count;
+    int64_t best_ms;       /* another path took over */
+    int64_t unanswered_ms; /* first sent by the relay after the last received, or TIME_NEVER */
+    bool relay_asked;      /* the relay was probed since then */
+    bool crossed;          /* its packets come by another relay than ours */
     struct retired retired;
 };
 
@@ -374,6 +391,7 @@ struct vl1 {
     uint64_t upstreams[(MOONS_MAX + 1) * WORLD_ROOTS_MAX];
     size_t upstream_count;
     uint64_t relay;      /* upstream in use, 0 none */
+    int64_t relay_ms;    /* since when */
     uint32_t relay_rate; /* datagrams a second that a worker relays for one address, 0: no limit */
     struct timer online_timer;
     struct timer seed_timer; /* asks again for seeds of moons */
@@ -476,15 +494,11 @@ enum path_origin origin_of(const struct peer *peer, const struct inetaddr *remot
 /* ---- path.c ---- */
 struct path *path_find(struct peer *peer, uint32_t socket, const struct inetaddr *remote);
 struct path *path_best(struct peer *peer, int64_t now_ms);
-int64_t path_patience(const struct path *path);
 int64_t path_gives_way_ms(const struct peer *peer, int64_t now_ms);
 bool path_is_usable(const struct path *path, int64_t now_ms);
 bool path_is_expired(const struct path *path, int64_t now_ms);
 bool path_is_allowed(struct vl1 *vl1, const struct peer *peer, const struct inetaddr *remote);
 void path_learn(struct peer *peer, const struct opened *packet);
-void path_heard(struct peer *peer, struct path *path, int64_t heard_ms, int64_t now_ms);
-void path_sent(struct peer *peer, struct path *path, int64_t now_ms);
-void path_carried(struct peer *peer, struct path *path, int64_t out_ms, int64_t now_ms);
 void path_confirm(struct peer *peer, uint32_t socket, const struct inetaddr *to, int64_t now_ms);
 void path_probe(struct peer *peer, struct path *path, int64_t now_ms);
 void path_remove(struct peer *peer, struct path *path);
@@ -500,6 +514,20 @@ void paths_apply_policy(struct vl1 *vl1);
 const struct physical_entry *policy_find(const struct vl1 *vl1, const struct inetaddr *remote);
 unsigned policy_mtu(const struct physical_entry *entry);
 
+/* ---- liveness.c ---- */
+int64_t path_patience(const struct path *path);
+int64_t path_question_ms(const struct peer *peer, const struct path *path);
+void path_heard(struct peer *peer, struct path *path, int64_t heard_ms, int64_t now_ms);
+void path_sent(struct peer *peer, struct path *path, int64_t now_ms);
+void path_carried(struct peer *peer, struct path *path, int64_t out_ms, int64_t now_ms);
+void upstreams_ask(struct vl1 *vl1, int64_t now_ms);
+void peer_question(struct peer *peer, int64_t now_ms);
+void peer_relayed_to(struct peer *peer, int64_t out_ms, int64_t now_ms);
+void peer_answered(struct peer *peer, int64_t in_ms);
+int64_t peer_relay_question_ms(const struct peer *peer, int64_t now_ms);
+void peer_relay_question(struct peer *peer, int64_t now_ms);
+void peer_came_by(struct peer *peer, bool is_other, int64_t now_ms);
+
 /* ---- send.c ---- */
 struct route {
     struct path *path; /* path used (of the peer itself, or of the relay) */
@@ -507,7 +535,7 @@ struct route {
 };
 bool route_find(struct vl1 *vl1, struct peer *peer, int64_t now_ms, struct route *ret);
 bool route_look(struct vl1 *vl1, struct peer *peer, int64_t now_ms, struct route *ret);
-void route_used(struct peer *peer, bool relayed, int64_t now_ms);
+void route_used(struct peer *peer, bool relayed, int64_t out_ms, int64_t now_ms);
 enum cipher_suite suite_for(const struct vl1 *vl1, const struct peer *peer);
 void vl1_emit(struct vl1 *vl1, uint32_t socket, const struct inetaddr *to, const uint8_t *data,
               size_t len, unsigned ttl);

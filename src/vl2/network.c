@@ -89,8 +89,12 @@ bool network_is_bridge(const struct network *net, uint64_t address)
 
 /* Pauses after the n-th request that was lost, and after one that was refused. A reference
  * controller ignores requests that follow each other by 1000 ms or less. */
-static const int64_t lost_ms[] = {1100, 2000, 5000, 10000, 20000, 30000, CONFIG_REFRESH_MS};
-static const int64_t refused_ms[] = {5000, 5000, 5000, 10000, 20000, 30000, CONFIG_REFRESH_MS};
+static const int64_t lost_ms[] = {
+    1100, 1100, 2000, 2000, 5000, 10000, 20000, 30000, CONFIG_REFRESH_MS};
+static const int64_t refused_ms[] = {
+    5000, 5000, 5000, 10000, 20000, 30000, 60000, 60000, CONFIG_REFRESH_MS};
+
+_Static_assert(COUNT_OF(lost_ms) == COUNT_OF(refused_ms), "one index for both");
 
 static int64_t next_request_at(const struct network *net)
 {

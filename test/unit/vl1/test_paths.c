@@ -290,7 +290,7 @@ static void test_dead_path_is_left(void **state)
     assert_int_equal(count_to(bob, h, VERB_FRAME, A1, 0), 1);
     took = failover(bob, h, A2);
     printf("left the dead path after %lld ms\n", (long long)took);
-    assert_in_range(took, 500, 2000);
+    assert_in_range(took, 300, 700);
     assert_int_equal(host_events(h, EVENT_PEER_RELAYED), 0);
     /* and it comes back when the path does */
     actor_send(bob, h, A2, SUITE_AES_GMAC_SIV, VERB_FRAME, "x", 1);

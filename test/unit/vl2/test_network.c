@@ -402,7 +402,8 @@ static void test_join_token_is_sent(void **state)
  * after the last, because controllers ignore what comes earlier. */
 static void test_lost_requests_are_repeated(void **state)
 {
-    static const int64_t at[] = {0, 1100, 3100, 8100, 18100, 38100, 68100, 128100, 188100};
+    static const int64_t at[] = {0,     1100,  2200,  4200,   6200,  11200,
+                                 21200, 41200, 71200, 131200, 191200};
     struct bench *b = *state;
     int64_t start = b->now;
 
