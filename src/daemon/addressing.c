@@ -167,10 +167,12 @@ static void sync_dns(struct addressing *a, struct service *svc, const char *devi
 {
     bool wanted = a->policy.allow_dns && conf != NULL;
     struct dns_setting setting = dns_setting_make(wanted ? conf->dns : NULL);
-    if (!dns_setting_equal(&setting, &a->dns)) {
-        dns_apply(&svc->loop, device, &setting);
+    const char *home = svc->state.home;
+    if (!dns_setting_equal(&setting, &a->dns) || (!a->dns_known && dns_outlives_device(home))) {
+        dns_apply(&svc->loop, home, device, &setting);
         a->dns = setting;
     }
+    a->dns_known = true;
 }
 
 void addressing_sync(struct addressing *a, struct service *svc, const struct tap *tap,
@@ -193,10 +195,17 @@ void addressing_sync(struct addressing *a, struct service *svc, const struct tap
     sync_dns(a, svc, tap_name(tap), info->config);
 }
 
-void addressing_forget(struct addressing *a)
+void addressing_end(struct addressing *a, struct service *svc, const struct tap *tap)
 {
+    const char *home = svc->state.home;
+    bool had_dns = a->dns.count > 0;
+
     a->applied = (struct managed_applied){0};
-    a->dns = (struct dns_setting){0}; /* the system forgets it with the device */
+    a->dns = (struct dns_setting){0};
+    a->dns_known = false;
+    if (had_dns && dns_outlives_device(home)) {
+        dns_apply(&svc->loop, home, tap_name(tap), &a->dns);
+    }
     a->conflict_count = 0;
 }
 

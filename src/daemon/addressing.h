@@ -29,6 +29,7 @@ struct addressing {
     struct managed_policy policy;
     struct managed_applied applied;
     struct dns_setting dns; /* given to the system */
+    bool dns_known;         /* else what a killed service left may be there */
     struct addressing_conflict conflicts[ADDRESSING_CONFLICTS_MAX];
     size_t conflict_count;
 };
@@ -38,8 +39,8 @@ struct addressing {
 void addressing_sync(struct addressing *a, struct service *svc, const struct tap *tap,
                      const struct node_network_info *info);
 
-/* The device is gone, and with it all that was on it. */
-void addressing_forget(struct addressing *a);
+/* The device is about to go, and with it all that is on it; what is not goes now. */
+void addressing_end(struct addressing *a, struct service *svc, const struct tap *tap);
 
 /* True if a half of a default route is among what was put there. */
 bool addressing_has_default(const struct addressing *a);

@@ -1,5 +1,6 @@
-/* Name servers of a network, given to systemd-resolved for its device. Nothing is done without it:
- * writing resolv.conf behind the back of its owner does more harm than good.
+/* Name servers of a network, given to whoever cares for names on this machine: a program of its
+ * owner, else systemd-resolved, else resolvconf. Nothing is done without any of them: writing
+ * resolv.conf behind the back of its owner does more harm than good.
  * Source: spec 05 sections 6.4, 12; SV-87. */
 #pragma once
 
@@ -28,6 +29,14 @@ struct dns_setting dns_setting_make(const struct netconf_dns *dns);
 /* True if the system would be told the same. */
 bool dns_setting_equal(const struct dns_setting *a, const struct dns_setting *b);
 
-/* Bring the system from one setting to another for a device. Commands run in the background; a
- * failure is logged. */
-void dns_apply(uv_loop_t *loop, const char *device, const struct dns_setting *setting);
+/* The owner's program, in the home directory: called with "set DEVICE DOMAIN SERVER..." or
+ * "clear DEVICE". */
+#define DNS_HOOK "dns-hook"
+
+/* Bring a device to a setting; one without servers clears it. home: where the owner's program may
+ * be. Commands run in the background; a failure is logged. */
+void dns_apply(uv_loop_t *loop, const char *home, const char *device,
+               const struct dns_setting *setting);
+
+/* True if what was set outlives the device, so that it has to be cleared. */
+bool dns_outlives_device(const char *home);

@@ -190,12 +190,12 @@ static void close_device(struct port *port)
         return;
     }
     ports_flush(port->owner);
+    addressing_end(&port->addressing, port->owner->svc, port->tap);
     port->closing->tap = port->tap;
     workers_remove_device(port->owner->svc->workers, port->node.key, &port->closing->retired,
                           closing_release);
     port->closing = NULL;
     port->tap = NULL;
-    addressing_forget(&port->addressing);
 }
 
 void ports_done(struct ports *ports)

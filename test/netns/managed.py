@@ -1,7 +1,9 @@
 """Managed addresses, routes and the default route, on the system of a member: what it gets, what its
-owner allows, and that all of it goes again. Checklist: SV-9, SV-82 to SV-86."""
+owner allows, and that all of it goes again. Checklist: SV-9, SV-82 to SV-87."""
+import os
+
 from basic import trio
-from net import Failed, ping, sh, wait_for, wait_ping
+from net import Failed, Skipped, ping, sh, wait_for, wait_ping
 
 
 def routes(ns, device=None, family=4):
@@ -176,3 +178,70 @@ def test_conflicts_with_the_lan(net):
         raise Failed("conflicts: %r" % a.network(nwid)["conflicts"])
     sh("ip link del lan1", ns="a")
     wait_for("both routes again", lambda: sum("10.44.0." in r for r in routes("a", device)) == 2)
+
+
+def with_dns(net, prepare):
+    """A member whose network has name servers, on a machine prepared by a function of its home."""
+    root, a, _, nwid = trio(net)
+    prepare(a)
+    root.post("/controller/network/" + nwid, {"dns": {"domain": "lan.example",
+                                                      "servers": ["10.121.0.53", "fd00::53"]}})
+    wait_for("servers offered", lambda: a.network(nwid).get("dns", {}).get("domain") == "lan.example")
+    return a, nwid
+
+
+def program(path, log):
+    """A program that notes its arguments and its standard input, if that is not a terminal."""
+    with open(path, "w") as out:
+        out.write("#!/bin/sh\n{ echo \"$@\"; [ \"$1\" = -a ] && cat; } >>%s\n" % log)
+    os.chmod(path, 0o755)
+
+
+def read(path):
+    return open(path).read() if os.path.exists(path) else ""
+
+
+def dns_is_set_and_cleared(net, a, nwid, log, wanted, cleared):
+    if read(log):
+        raise Failed("servers set without being allowed: %r" % read(log))
+    a.post("/network/" + nwid, {"allowDNS": True})
+    wait_for("servers set", lambda: wanted in read(log))
+    a.kill()
+    a.start()
+    wait_for("servers set again", lambda: read(log).count(wanted) == 2)
+    a.stop()
+    wait_for("cleared at the end", lambda: read(log).count(cleared) == 1)
+    a.start()
+    wait_for("servers set once more", lambda: read(log).count(wanted) == 3)
+    a.post("/network/" + nwid, {"allowDNS": False})
+    wait_for("cleared by the owner", lambda: read(log).count(cleared) == 2)
+
+
+def test_dns_by_a_hook(net):
+    log = os.path.join(net.home, "dns.log")
+    a, nwid = with_dns(net, lambda node: program(node.path("dns-hook"), log))
+    device = a.device(nwid)
+    dns_is_set_and_cleared(net, a, nwid, log, "set %s lan.example 10.121.0.53 fd00::53\n" % device,
+                           "clear %s\n" % device)
+
+
+def test_dns_by_resolvconf(net):
+    if os.path.exists("/run/systemd/resolve"):
+        raise Skipped("systemd-resolved runs here")
+    log = os.path.join(net.home, "dns.log")
+    programs = os.path.join(net.home, "bin")
+    os.mkdir(programs)
+    program(os.path.join(programs, "resolvconf"), log)
+    before = os.environ["PATH"]
+    os.environ["PATH"] = programs + ":" + before
+    try:
+        a, nwid = with_dns(net, lambda node: None)
+        device = a.device(nwid)
+        # what a killed service may have left is cleared when the device comes up, here of both members
+        wait_for("cleared at first", lambda: read(log) == 2 * ("-d %s.panlan\n" % device))
+        os.unlink(log)
+        dns_is_set_and_cleared(net, a, nwid, log, "-a %s.panlan\nsearch lan.example\n"
+                               "nameserver 10.121.0.53\nnameserver fd00::53\n" % device,
+                               "-d %s.panlan\n" % device)
+    finally:
+        os.environ["PATH"] = before
