@@ -1,6 +1,7 @@
 /* The command "panlan": the same service and commands under plain names. Source: README.md,
  * doc/man/panlan.1. */
 #include "cli/cli.h"
+#include "cli/diagnose.h"
 #include "cli/own.h"
 #include "cli/spawn.h"
 
@@ -29,6 +30,7 @@ static int help(FILE *out)
         "  leave NETWORK                     leave a network\n"
         "  networks, peers, moons            what this node knows\n"
         "  peers -v, peers --watch [SECONDS] why peers are relayed to; a live table\n"
+        "  diagnose [--redact]               what is in the way, on one page\n"
         "  datapath                          how frames are carried here, what was lost\n"
         "  capture NETWORK [-w FILE] [FILTER] frames with verdicts, as text or for Wireshark\n"
         "  get NETWORK NAME                  one property of a network\n"
@@ -192,7 +194,7 @@ int panlan_main(int argc, char **argv)
     } table[] = {{"service", cmd_service}, {"identity", cmd_identity}, {"up", up_run},
                  {"down", spawn_stop},     {"invite", invite_run},     {"join", cmd_join},
                  {"net", net_run},         {"member", member_run},     {"datapath", datapath_run},
-                 {"peers", peers_run},     {"capture", capture_run}};
+                 {"peers", peers_run},     {"diagnose", diagnose_run}, {"capture", capture_run}};
     struct cli cli = {.name = "panlan", .plain = true, .client = {.host = "127.0.0.1"}};
     const char *home = NULL;
     int status = parse_words(&cli, argc, argv, &home);

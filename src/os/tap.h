@@ -86,6 +86,12 @@ MUST_CHECK int tap_open(const struct tap_config *config, struct tap **ret,
 /* Remove the device; NULL is allowed. */
 void tap_close(struct tap *tap);
 
+/* Whether the system has what devices are made of, without making one. Returns 0; -ENOENT, -ENXIO,
+ * -ENODEV it has not; -EACCES, -EPERM it may not be used; -ENOTTY something else stands in its
+ * place.
+ */
+MUST_CHECK int tap_probe(void);
+
 /* What the device is at present; the name is borrowed. */
 const char *tap_name(const struct tap *tap);
 unsigned tap_ifindex(const struct tap *tap);

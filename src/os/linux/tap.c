@@ -342,6 +342,19 @@ int tap_open(const struct tap_config *config, struct tap **ret, char error[TAP_E
     return 0;
 }
 
+int tap_probe(void)
+{
+    unsigned features;
+    int fd = open_clone();
+    int err = fd < 0 ? fd : 0;
+
+    if (fd >= 0) {
+        err = ioctl(fd, TUNGETFEATURES, &features) == 0 ? 0 : -errno;
+        (void)close(fd);
+    }
+    return err;
+}
+
 void tap_close(struct tap *tap)
 {
     if (tap == NULL) {
