@@ -91,7 +91,7 @@ static void test_findings_are_cleaned_cut_and_counted(void **state)
 #define RULE(expr) RULE_IN("c", expr)
 #define RULE_IN(chain, expr)                                                                       \
     ",{\"rule\":{\"family\":\"inet\",\"table\":\"t\",\"chain\":\"" chain "\",\"expr\":[" expr "]}" \
-                                                                                              "}"
+    "}"
 #define MATCH(left, op, right)                                                                     \
     "{\"match\":{\"op\":\"" op "\",\"left\":" left ",\"right\":" right "}}"
 #define UDP_DPORT   "{\"payload\":{\"protocol\":\"udp\",\"field\":\"dport\"}}"
