@@ -96,14 +96,15 @@ static void test_network_before_its_configuration(void **state)
     info->mac = UINT64_C(0xca410b77102e);
     struct port_info port = {.device = "", .error = -999, .policy = managed_policy_default()};
     info->status = NETWORK_PORT_ERROR;
-    assert_json(api_json_network(info, &port),
-                "{\"id\":\"3f9a20c1d4aa0001\",\"nwid\":\"3f9a20c1d4aa0001\","
-                "\"mac\":\"ca:41:0b:77:10:2e\",\"name\":\"\",\"status\":\"PORT_ERROR\","
-                "\"type\":\"PRIVATE\",\"mtu\":2800,\"dhcp\":false,\"bridge\":false,"
-                "\"broadcastEnabled\":false,\"portError\":-999,\"netconfRevision\":0,"
-                "\"portDeviceName\":\"\",\"allowManaged\":true,\"allowGlobal\":false,"
-                "\"allowDefault\":false,\"allowDNS\":false,\"assignedAddresses\":[],\"routes\":[],"
-                "\"multicastSubscriptions\":[],\"dns\":{\"domain\":\"\",\"servers\":[]}}");
+    assert_json(
+        api_json_network(info, &port),
+        "{\"id\":\"3f9a20c1d4aa0001\",\"nwid\":\"3f9a20c1d4aa0001\","
+        "\"mac\":\"ca:41:0b:77:10:2e\",\"name\":\"\",\"status\":\"PORT_ERROR\","
+        "\"type\":\"PRIVATE\",\"mtu\":2800,\"dhcp\":false,\"bridge\":false,"
+        "\"broadcastEnabled\":false,\"conflicts\":[],\"portError\":-999,\"netconfRevision\":0,"
+        "\"portDeviceName\":\"\",\"allowManaged\":true,\"allowGlobal\":false,"
+        "\"allowDefault\":false,\"allowDNS\":false,\"assignedAddresses\":[],\"routes\":[],"
+        "\"multicastSubscriptions\":[],\"dns\":{\"domain\":\"\",\"servers\":[]}}");
     free(info);
 }
 
@@ -136,11 +137,22 @@ static void test_network_with_everything(void **state)
     assert_non_null(info);
     *info = (struct node_network_info){
         .nwid = 1, .status = NETWORK_OK, .config = &conf, .groups = groups, .group_count = 1};
-    struct port_info port = {.device = "ztabcdefgh", .policy = {.allow_default = true}};
+    struct addressing_conflict conflict = {
+        .found = {.ours = {.family = INETADDR_V4, .ip = {10, 50}, .port = 24},
+                  .other = {.family = INETADDR_V4, .ip = {10, 50, 0, 9}, .port = 24},
+                  .route = true},
+        .interface = "eth0",
+        .skipped = true};
+    struct port_info port = {.device = "ztabcdefgh",
+                             .policy = {.allow_default = true},
+                             .conflicts = &conflict,
+                             .conflict_count = 1};
     assert_json(api_json_network(info, &port),
                 "{\"id\":\"0000000000000001\",\"nwid\":\"0000000000000001\","
                 "\"mac\":\"00:00:00:00:00:00\",\"name\":\"a\\ufffdb\",\"status\":\"OK\","
                 "\"type\":\"PUBLIC\",\"mtu\":1400,\"dhcp\":false,\"bridge\":true,"
+                "\"conflicts\":[{\"route\":\"10.50.0.0/24\",\"meets\":\"10.50.0.9/24\","
+                "\"interface\":\"eth0\",\"skipped\":true}],"
                 "\"broadcastEnabled\":true,\"portError\":0,\"netconfRevision\":7,"
                 "\"portDeviceName\":\"ztabcdefgh\",\"allowManaged\":false,\"allowGlobal\":false,"
                 "\"allowDefault\":true,\"allowDNS\":false,\"assignedAddresses\":[\"10.9.0.5/24\"],"
