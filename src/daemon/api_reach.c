@@ -31,15 +31,34 @@ static json_t *nat_object(const struct service *svc)
     return o;
 }
 
+static json_t *ip_text(const struct inetaddr *a)
+{
+    char text[INETADDR_TEXT_LEN];
+    inetaddr_print_ip(a, text);
+    return a->family == INETADDR_NIL ? json_null() : json_string(text);
+}
+
 static json_t *mapping_object(const struct service *svc)
 {
-    const struct portmap *map = &svc->portmap;
+    struct portmap_status in;
     json_t *o = json_object();
+    portmap_status(&svc->portmap, &in);
+    bool mapped = in.grant.protocol != PORTMAP_BY_NONE;
     set(o, "enabled", json_boolean(svc->config->port_mapping));
-    set(o, "gateway",
-        map->gateway.family == INETADDR_NIL ? json_null() : address_text(&map->gateway));
-    set(o, "external",
-        map->mapped.family == INETADDR_NIL ? json_null() : address_text(&map->mapped));
+    set(o, "state",
+        json_string(mapped        ? "mapped"
+                    : !in.enabled ? "off"
+                    : in.asking   ? "asking"
+                                  : "none"));
+    set(o, "gateway", ip_text(&in.gateway));
+    set(o, "external", mapped ? address_text(&in.grant.external) : json_null());
+    if (mapped) {
+        set(o, "protocol", json_string(portmap_protocol_name(in.grant.protocol)));
+        set(o, "internalPort", json_integer(in.internal));
+        set(o, "lease", json_integer(in.grant.lifetime_s));
+        set(o, "leaseLeft", json_integer(in.left_s));
+        set(o, "behindAnotherNat", json_boolean(portmap_is_nested(&in.grant)));
+    }
     return o;
 }
 

@@ -413,6 +413,10 @@ static void write_process(FILE *out, const struct service *svc)
     struct rusage usage;
     family(out, "panlan_online", "gauge", "1 while an upstream answers");
     (void)fprintf(out, "panlan_online %d\n", svc->online);
+    family(out, "panlan_port_mapping", "gauge", "1 while the gateway forwards our port");
+    (void)fprintf(out, "panlan_port_mapping{protocol=\"%s\"} %d\n",
+                  portmap_protocol_name(svc->portmap.grant.protocol),
+                  svc->portmap.grant.protocol != PORTMAP_BY_NONE);
     family(out, "panlan_build_info", "gauge", "version of the program");
     (void)fprintf(out, "panlan_build_info{version=\"%s\"} 1\n", PANLAN_VERSION);
     if (getrusage(RUSAGE_SELF, &usage) == 0) {
