@@ -217,6 +217,9 @@ static mode_t object_name(enum state_kind kind, uint64_t id, char *out, size_t c
     case STATE_ORBITS:
         (void)snprintf(out, cap, "moons.d/orbits");
         return FILE_MODE_PUBLIC;
+    case STATE_WORLD_LINKS: /* of the planet too */
+        (void)snprintf(out, cap, "moons.d/%016llx.keys", n);
+        return FILE_MODE_PUBLIC;
     case STATE_NETWORK:
         (void)snprintf(out, cap, "networks.d/%016llx.conf", n);
         return FILE_MODE_SECRET;

@@ -8,6 +8,7 @@
 #include "wire/vl1msg.h"
 
 #include <errno.h>
+#include <sodium.h>
 #include <stdlib.h>
 
 enum { NODE_RECALL_MAX = 256 };
@@ -384,6 +385,37 @@ int node_world_offer(struct node *node, const struct world *world, int64_t now_m
     return err;
 }
 
+int node_world_check(const struct node *node, const struct world *world)
+{
+    const struct world *held = world->type == WORLD_PLANET ? vl1_planet(node->vl1) : NULL;
+    struct node_moon_info moon;
+
+    for (size_t i = 0; world->type == WORLD_MOON && node_moon(node, i, &moon); i++) {
+        held = moon.id == world->id ? moon.world : held;
+    }
+    return world_update_check(held, world);
+}
+
+int node_identity_of(struct node *node, uint64_t address, struct identity *ret, int64_t now_ms)
+{
+    const struct peer *peer;
+    int err = -ENOENT;
+
+    vl1_enter(node->vl1);
+    peer = vl1_peer_find(node->vl1, address, now_ms);
+    if (address == vl1_identity(node->vl1)->address) {
+        *ret = *vl1_identity(node->vl1);
+        sodium_memzero(ret->priv, sizeof(ret->priv));
+        ret->has_private = false;
+        err = 0;
+    } else if (peer != NULL) {
+        *ret = *peer_identity(peer);
+        err = 0;
+    }
+    vl1_leave(node->vl1, now_ms);
+    return err;
+}
+
 /* ---- looking in ---- */
 
 void node_get_status(const struct node *node, int64_t now_ms, struct node_status *ret)
@@ -437,6 +469,7 @@ static int fill_peer(const struct peer *peer, int64_t now_ms, struct node_peer_i
         .role = view.planet_root ? PEER_PLANET
                 : view.moon_root ? PEER_MOON
                                  : PEER_LEAF,
+        .planet_timestamp = view.planet_stamp,
         .last_receive_ms = view.last_receive_ms,
         .packets = {view.packets[0], view.packets[1]},
         .relayed = {view.relayed[0], view.relayed[1]},

@@ -190,8 +190,17 @@ struct node_moon_info {
 bool node_moon(const struct node *node, size_t index, struct node_moon_info *ret);
 
 /* Offer a world (from a local file): 0 accepted and stored; -EACCES refused by the update rule;
- * -ENOMEM. */
+ * -ENOSPC more than 64 moons; -ENOMEM. */
 MUST_CHECK int node_world_offer(struct node *node, const struct world *world, int64_t now_ms);
+
+/* May a node replace what it holds by this world? The same rule, without doing it: 0; -EPROTO no
+ * world of this ID may take the place of the planet; -ESTALE not newer; -EACCES not signed by the
+ * key of the version held. */
+MUST_CHECK int node_world_check(const struct node *node, const struct world *world);
+
+/* Identity of a node that is known here, from memory or from the cache. Returns 0; -ENOENT. */
+MUST_CHECK int node_identity_of(struct node *node, uint64_t address, struct identity *ret,
+                                int64_t now_ms);
 
 /* ---- looking in ---- */
 
@@ -238,6 +247,7 @@ struct node_peer_info {
     unsigned protocol;
     int latency_ms; /* -1 unknown */
     enum peer_role role;
+    uint64_t planet_timestamp; /* version of our planet it named last, 0 unknown */
     int64_t last_receive_ms;
     uint64_t packets[2];          /* received and authenticated, sent */
     uint64_t relayed[2];          /* of these, through other nodes */

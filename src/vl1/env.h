@@ -26,6 +26,7 @@ enum state_kind {
     STATE_PLANET,      /* serialized world */
     STATE_MOON,        /* serialized world, id = world ID */
     STATE_ORBITS,      /* orbits that wait for their world */
+    STATE_WORLD_LINKS, /* versions of a world that changed its key, id = world ID */
     STATE_NETWORK,     /* configuration dictionary, id = network ID; one LF before the first one */
     STATE_REVOCATIONS, /* revocations kept across restarts, id = network ID */
     STATE_PEER,        /* identity and last paths, id = address */

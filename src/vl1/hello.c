@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { OK_HELLO_ROOM = 128 }; /* bytes of an OK(HELLO) without its worlds, and some */
+
 static struct node_version own_version(const struct vl1 *vl1)
 {
     return (struct node_version){
@@ -101,57 +103,12 @@ void hello_send_relayed(struct peer *peer, int64_t now_ms)
 
 /* ---- answering ---- */
 
-static const struct world *newer_moon(const struct vl1 *vl1, const struct hello_moon *theirs)
-{
-    for (size_t i = 0; i < vl1->moon_count; i++) {
-        const struct world *world = vl1->moons[i].world;
-
-        if (vl1->moons[i].id == theirs->id && world != NULL &&
-            world->timestamp > theirs->timestamp) {
-            return world;
-        }
-    }
-    return NULL;
-}
-
-/* Worlds of ours that are newer than those the HELLO names. Once a second at most: they are many
- * times larger than the HELLO, and its source address may be forged by whoever holds the peer's
- * key. */
-static void newer_worlds(struct peer *peer, const struct hello *h, struct hello_moons moons,
-                         int64_t now_ms, struct wr *w)
-{
-    struct vl1 *vl1 = peer->vl1;
-    struct hello_moon moon;
-
-    if (peer->last_worlds_ms != TIME_NEVER && now_ms - peer->last_worlds_ms < WORLDS_MS) {
-        return;
-    }
-    if (vl1->planet != NULL && h->planet_id != 0 && h->planet_id == vl1->planet->id &&
-        vl1->planet->timestamp > h->planet_timestamp) {
-        world_write(w, vl1->planet);
-    }
-    while (hello_moons_next(&moons, &moon)) {
-        const struct world *world = newer_moon(vl1, &moon);
-
-        /* Whole worlds only; a moon that does not fit is offered at the next HELLO. */
-        if (world != NULL) {
-            struct wr undo = *w;
-
-            world_write(w, world);
-            *w = w->bad ? undo : *w;
-        }
-    }
-    if (wr_len(w) > 0) {
-        peer->last_worlds_ms = now_ms;
-    }
-}
-
 static void hello_answer(struct peer *peer, struct opened *packet, const struct hello *h,
                          struct hello_moons moons)
 {
     struct vl1 *vl1 = peer->vl1;
     struct out_packet out;
-    uint8_t worlds[PACKET_MAX / 2];
+    uint8_t worlds[PACKET_PAYLOAD_MAX - OK_HELLO_ROOM];
     struct wr w = wr_init(worlds, sizeof(worlds));
     struct ok_hello ok = {
         .timestamp = h->timestamp,
@@ -161,7 +118,7 @@ static void hello_answer(struct peer *peer, struct opened *packet, const struct 
         .has_worlds = true,
     };
 
-    newer_worlds(peer, h, moons, packet->at.now_ms, &w);
+    spread_give(peer, h, moons, packet->at.now_ms, &w);
     ok.worlds = worlds;
     ok.worlds_len = w.bad ? 0 : wr_len(&w);
     out_begin_ok(vl1, &out, &packet->in);
@@ -238,6 +195,7 @@ enum vl1_verdict hello_authenticated(struct peer *peer, struct opened *packet)
     }
     peer_set_version(peer, &h.version);
     hello_answer(peer, packet, &h, moons);
+    spread_heard(peer, &h, moons, packet->at.now_ms);
     greeted(peer, packet->at.now_ms);
     return VL1_DONE;
 }
@@ -480,25 +438,6 @@ bool vl1_peer_is_validated(struct vl1 *vl1, struct peer *peer, int64_t now_ms)
 
 /* ---- OK(HELLO) ---- */
 
-static int take_worlds(struct vl1 *vl1, const struct ok_hello *ok, uint64_t from, int64_t now_ms)
-{
-    struct rd in = rd_init(ok->worlds, ok->worlds_len);
-    struct world *world = calloc(1, sizeof(*world));
-    int err = 0;
-
-    if (world == NULL) {
-        return -ENOMEM;
-    }
-    while (rd_left(&in) > 0 && err == 0) {
-        err = world_read(&in, world);
-        if (err == 0) {
-            (void)!topology_offer(vl1, world, from, false, now_ms);
-        }
-    }
-    free(world);
-    return err;
-}
-
 enum vl1_verdict hello_ok(struct peer *peer, struct opened *packet)
 {
     struct vl1 *vl1 = peer->vl1;
@@ -511,7 +450,7 @@ enum vl1_verdict hello_ok(struct peer *peer, struct opened *packet)
         return VL1_DROP;
     }
     if (ok.has_worlds && ok.worlds_len > 0 && topology_accepts_worlds_from(vl1, source) &&
-        take_worlds(vl1, &ok, source, packet->at.now_ms) < 0) {
+        spread_take(vl1, &ok, source, packet->at.now_ms) < 0) {
         vl1_count(vl1, VL1_DROP_MALFORMED);
         return VL1_DROP;
     }

@@ -140,6 +140,7 @@ struct peer_view {
     unsigned protocol;
     bool planet_root;
     bool moon_root;
+    uint64_t planet_stamp; /* version of our planet it named last, 0 unknown */
     int latency_ms;
     int64_t last_receive_ms;
     uint64_t packets[2]; /* received, sent */

@@ -362,6 +362,7 @@ static int offer_moon(struct vl1 *vl1, const struct world *world, uint64_t from,
         return -ENOMEM;
     }
     seed_release(vl1, moon);
+    spread_replaced(vl1, moon->world, copy);
     free(moon->world);
     moon->world = copy;
     moon->verified = verdict > 0;
@@ -381,6 +382,7 @@ static int offer_planet(struct vl1 *vl1, const struct world *world, bool local_f
     if (copy == NULL) {
         return -ENOMEM;
     }
+    spread_replaced(vl1, vl1->planet, copy);
     free(vl1->planet);
     vl1->planet = copy;
     return 0;
@@ -390,6 +392,7 @@ int topology_offer(struct vl1 *vl1, const struct world *world, uint64_t from, bo
                    int64_t now_ms)
 {
     int err = -EACCES;
+    bool was_root = vl1->root;
 
     if (world->type == WORLD_PLANET) {
         err = offer_planet(vl1, world, local_file);
@@ -404,6 +407,9 @@ int topology_offer(struct vl1 *vl1, const struct world *world, uint64_t from, bo
     world_store(vl1, world);
     orbits_store(vl1);
     rebuild(vl1, now_ms);
+    if (was_root || vl1->root) {
+        spread_tell(vl1, now_ms);
+    }
     return 0;
 }
 
@@ -487,6 +493,9 @@ int vl1_orbit(struct vl1 *vl1, uint64_t world_id, uint64_t seed, int64_t now_ms)
     if (world != NULL && world->type == WORLD_MOON && world->id == world_id) {
         int err = topology_offer(vl1, world, 0, true, now_ms);
 
+        if (err == 0) {
+            spread_load(vl1, world);
+        }
         free(world);
         return err;
     }
@@ -516,6 +525,9 @@ int vl1_deorbit(struct vl1 *vl1, uint64_t world_id, int64_t now_ms)
         return -ENOENT;
     }
     seed_release(vl1, moon);
+    if (moon->world != NULL) {
+        spread_forget(vl1, moon->world);
+    }
     free(moon->world);
     *moon = vl1->moons[--vl1->moon_count];
     vl1->env.state_erase(vl1->env.ctx, STATE_MOON, world_id);
@@ -572,6 +584,9 @@ int topology_load(struct vl1 *vl1, int64_t now_ms)
         free(vl1->planet);
         vl1->planet = NULL;
     }
+    if (vl1->planet != NULL) {
+        spread_load(vl1, vl1->planet);
+    }
     if (!vl1->options.no_default_planet) {
         builtin = calloc(1, sizeof(*builtin));
         if (builtin == NULL) {
@@ -590,6 +605,7 @@ int topology_load(struct vl1 *vl1, int64_t now_ms)
 
 void topology_done(struct vl1 *vl1)
 {
+    spread_done(vl1);
     free(vl1->planet);
     for (size_t i = 0; i < vl1->moon_count; i++) {
         free(vl1->moons[i].world);

@@ -105,6 +105,7 @@ struct vl1 *vl1_new(const struct engine_env *env, const struct identity *identit
     hmap_init(&vl1->virtuals, vl1->seed);
     list_init(&vl1->validations);
     list_init(&vl1->lives);
+    list_init(&vl1->world_links);
     assembly_init(&vl1->assembly, vl1->seed);
     queues_init(vl1);
     for (size_t i = 0; i < TRUSTED_REMOTES; i++) {

@@ -70,6 +70,7 @@ enum {
     HELLO_COPIES_MS = 10000, /* copies of one HELLO arrive within this time */
     HELLO_CLOCK_MS = 600000, /* an older timestamp in a HELLO is believed after this time */
     WORLDS_MS = 1000,        /* worlds are sent to one peer at most this often */
+    TELL_MS = 10,            /* a root tells TELL_BURST peers of a new world, then the next */
 };
 
 enum { LOW_BANDWIDTH_FACTOR = 4 }; /* longer patience with silent paths */
@@ -118,6 +119,8 @@ enum {
     INTRODUCTIONS_PER_SECOND = 512,
     PROBES_PER_SECOND = 256, /* to addresses chosen by others */
     PUSH_UNTRUSTED_MAX = 4,  /* addresses tried of a push without shared membership */
+    TELL_BURST = 16,         /* HELLOs in one go that tell of a new world */
+    WORLD_LINKS_MAX = 16,    /* changes of key remembered of one world */
 };
 
 #define TIME_NEVER INT64_MIN
@@ -227,6 +230,7 @@ struct peer {
     uint64_t relayed[2];        /* of these, through other nodes */
     uint64_t packet_errors;     /* received, not authentic */
     int64_t last_worlds_ms;     /* worlds given in an OK(HELLO) */
+    uint64_t planet_stamp;      /* version of our planet that its last HELLO named, 0 none */
     struct peer_search *search; /* NULL: no address was tried lately */
     struct inetaddr confirm_to; /* address that is tried while there is no path */
     uint32_t confirm_socket;
@@ -395,6 +399,10 @@ struct vl1 {
     uint32_t relay_rate; /* datagrams a second that a worker relays for one address, 0: no limit */
     struct timer online_timer;
     struct timer seed_timer; /* asks again for seeds of moons */
+    struct list world_links; /* struct world_link, in the order of their acceptance */
+    uint64_t *tell;          /* peers to be told of a new world, NULL: none */
+    size_t tell_count;
+    struct timer tell_timer;
 
     struct list tx_queue;
     size_t tx_count;
@@ -565,6 +573,33 @@ enum vl1_verdict hello_authenticated(struct peer *peer, struct opened *packet);
 enum vl1_verdict hello_ok(struct peer *peer, struct opened *packet);
 void hello_validated(struct vl1 *vl1, struct validate *v, int64_t now_ms);
 void validations_drop(struct vl1 *vl1);
+
+/* ---- spread.c ---- */
+
+/* A world was replaced by a version that it allows; old may be NULL. */
+void spread_replaced(struct vl1 *vl1, const struct world *old, const struct world *fresh);
+
+/* What was remembered of a world that was loaded; and no more of one that is left. */
+void spread_load(struct vl1 *vl1, const struct world *world);
+void spread_forget(struct vl1 *vl1, const struct world *world);
+void spread_done(struct vl1 *vl1);
+
+/* Write worlds of ours that are newer than those the HELLO names. Once a second at most: they are
+ * many times larger than the HELLO, and its source address may be forged by whoever holds the
+ * peer's key. */
+void spread_give(struct peer *peer, const struct hello *h, struct hello_moons moons, int64_t now_ms,
+                 struct wr *w);
+
+/* Offer the worlds of an OK(HELLO) to the update rule. Returns 0; -EBADMSG; -ENOMEM. */
+MUST_CHECK int spread_take(struct vl1 *vl1, const struct ok_hello *ok, uint64_t from,
+                           int64_t now_ms);
+
+/* Note what a HELLO says about worlds; an upstream that has a newer one is asked for it. */
+void spread_heard(struct peer *peer, const struct hello *h, struct hello_moons moons,
+                  int64_t now_ms);
+
+/* Tell everybody we have a path to, by HELLO, that there is a new world. */
+void spread_tell(struct vl1 *vl1, int64_t now_ms);
 
 /* ---- whois.c ---- */
 enum vl1_verdict whois_receive(struct peer *peer, struct opened *packet);

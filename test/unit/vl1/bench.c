@@ -149,12 +149,27 @@ static bool is_cut(const struct net *net, const struct inetaddr *a, const struct
     return false;
 }
 
+static int64_t distance(const struct net *net, const struct inetaddr *at)
+{
+    for (size_t i = 0; i < net->host_count; i++) {
+        const struct host *h = net->hosts[i];
+
+        for (size_t s = 0; s < h->socket_count; s++) {
+            if (inetaddr_ip_equal(&h->sockets[s].local, at)) {
+                return h->distance_ms;
+            }
+        }
+    }
+    return 0;
+}
+
 static void net_take(struct host *h, uint32_t socket, const struct inetaddr *to, const void *data,
                      size_t len, unsigned ttl)
 {
     struct net *net = h->net;
     const struct vl1_socket *s = socket_of(h, socket);
     struct datagram *d;
+    struct list *before;
 
     if (s == NULL || h->silent || is_cut(net, &s->local, to) ||
         test_rng_below(&net->rng, 100) < net->loss_percent) {
@@ -162,8 +177,12 @@ static void net_take(struct host *h, uint32_t socket, const struct inetaddr *to,
     }
     d = datagram_new(socket, to, data, len, ttl);
     d->from = s->local;
-    d->at_ms = net->now_ms + net->latency_ms;
-    list_push(&net->flying, &d->link);
+    d->at_ms = net->now_ms + net->latency_ms + h->distance_ms + distance(net, to);
+    for (before = &net->flying; before->prev != &net->flying &&
+                                CONTAINER_OF(before->prev, struct datagram, link)->at_ms > d->at_ms;
+         before = before->prev) {
+    }
+    list_push(before, &d->link);
 }
 
 static void env_send(void *ctx, uint32_t socket, const struct inetaddr *to, const void *data,

@@ -125,6 +125,7 @@ struct host {
     struct test_rng rng;
     uint64_t wakeups;      /* ticks that had something to do */
     bool silent;           /* its datagrams are lost */
+    int64_t distance_ms;   /* its datagrams, both ways, take so much longer */
     struct worker *worker; /* handles what comes and goes, NULL: the engine alone */
 };
 
