@@ -422,13 +422,14 @@ void node_get_status(const struct node *node, int64_t now_ms, struct node_status
 {
     const struct world *planet = vl1_planet(node->vl1);
 
-    (void)now_ms;
     *ret = (struct node_status){
         .address = vl1_identity(node->vl1)->address,
         .online = vl1_online(node->vl1),
         .root = vl1_is_root(node->vl1),
         .planet_id = planet != NULL ? planet->id : 0,
         .planet_timestamp = planet != NULL ? planet->timestamp : 0,
+        .planet_verified = vl1_planet_is_verified(node->vl1),
+        .relay = vl1_best_upstream(node->vl1, now_ms),
     };
 }
 

@@ -210,6 +210,8 @@ struct node_status {
     bool root; /* listed in planet or a moon */
     uint64_t planet_id;
     uint64_t planet_timestamp;
+    bool planet_verified; /* its first version here was signed by its own key */
+    uint64_t relay;       /* root in use for what goes by others, 0 none */
 };
 
 /* What the node is at present. */

@@ -88,6 +88,7 @@ MUST_CHECK int vl1_orbit(struct vl1 *vl1, uint64_t world_id, uint64_t seed, int6
 int vl1_deorbit(struct vl1 *vl1, uint64_t world_id, int64_t now_ms);
 MUST_CHECK int vl1_world_offer(struct vl1 *vl1, const struct world *world, int64_t now_ms);
 const struct world *vl1_planet(const struct vl1 *vl1);
+bool vl1_planet_is_verified(const struct vl1 *vl1);
 const struct world *vl1_moon(const struct vl1 *vl1, size_t index, uint64_t *ret_id,
                              uint64_t *ret_seed, bool *ret_verified);
 

@@ -89,6 +89,21 @@ static void links_store(struct vl1 *vl1, const struct world *world)
     free(buf);
 }
 
+static void links_drop(struct vl1 *vl1, const struct world *world)
+{
+    struct list *it;
+    struct list *tmp;
+
+    LIST_EACH(&vl1->world_links, it, tmp)
+    {
+        struct world_link *l = CONTAINER_OF(it, struct world_link, link);
+
+        if (is_of(l, world)) {
+            link_free(l);
+        }
+    }
+}
+
 void spread_replaced(struct vl1 *vl1, const struct world *old, const struct world *fresh)
 {
     if (old != NULL && memcmp(old->update_key, fresh->update_key, sizeof(old->update_key)) != 0) {
@@ -107,6 +122,7 @@ void spread_load(struct vl1 *vl1, const struct world *world)
                     : -ENOMEM;
     struct rd in = rd_init(buf, n > 0 ? (size_t)n : 0);
 
+    links_drop(vl1, world);
     while (rd_left(&in) > 0 && world_read(&in, old) == 0) {
         if (old->id == world->id && old->type == world->type) {
             link_add(vl1, old);
@@ -118,18 +134,24 @@ void spread_load(struct vl1 *vl1, const struct world *world)
 
 void spread_forget(struct vl1 *vl1, const struct world *world)
 {
+    links_drop(vl1, world);
+    vl1->env.state_erase(vl1->env.ctx, STATE_WORLD_LINKS, world->id);
+}
+
+bool spread_remembers(const struct vl1 *vl1, const struct world *world)
+{
     struct list *it;
     struct list *tmp;
 
     LIST_EACH(&vl1->world_links, it, tmp)
     {
-        struct world_link *l = CONTAINER_OF(it, struct world_link, link);
+        const struct world_link *l = CONTAINER_OF(it, struct world_link, link);
 
-        if (is_of(l, world)) {
-            link_free(l);
+        if (is_of(l, world) && l->timestamp == world->timestamp) {
+            return true;
         }
     }
-    vl1->env.state_erase(vl1->env.ctx, STATE_WORLD_LINKS, world->id);
+    return false;
 }
 
 /* ---- giving ---- */

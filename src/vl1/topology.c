@@ -308,7 +308,7 @@ static struct world *world_load(struct vl1 *vl1, enum state_kind kind, uint64_t 
 static int first_moon(struct vl1 *vl1, const struct moon *moon, const struct world *world,
                       uint64_t from, bool local_file)
 {
-    bool verified = world_verify_self(world) == 0;
+    bool verified = world_verify_self(world) == 0 || spread_remembers(vl1, world);
 
     if (!local_file) {
         if (moon == NULL || moon->seed == 0 || world_find_root(world, moon->seed) < 0) {
@@ -381,6 +381,9 @@ static int offer_planet(struct vl1 *vl1, const struct world *world, bool local_f
     copy = world_copy(world);
     if (copy == NULL) {
         return -ENOMEM;
+    }
+    if (vl1->planet == NULL) {
+        vl1->planet_verified = world_verify_self(world) == 0;
     }
     spread_replaced(vl1, vl1->planet, copy);
     free(vl1->planet);
@@ -491,11 +494,10 @@ int vl1_orbit(struct vl1 *vl1, uint64_t world_id, uint64_t seed, int64_t now_ms)
     }
     world = world_load(vl1, STATE_MOON, world_id);
     if (world != NULL && world->type == WORLD_MOON && world->id == world_id) {
-        int err = topology_offer(vl1, world, 0, true, now_ms);
+        int err;
 
-        if (err == 0) {
-            spread_load(vl1, world);
-        }
+        spread_load(vl1, world);
+        err = topology_offer(vl1, world, 0, true, now_ms);
         free(world);
         return err;
     }
@@ -539,6 +541,11 @@ int vl1_deorbit(struct vl1 *vl1, uint64_t world_id, int64_t now_ms)
 const struct world *vl1_planet(const struct vl1 *vl1)
 {
     return vl1->planet;
+}
+
+bool vl1_planet_is_verified(const struct vl1 *vl1)
+{
+    return vl1->planet_verified;
 }
 
 const struct world *vl1_moon(const struct vl1 *vl1, size_t index, uint64_t *ret_id,
@@ -586,6 +593,13 @@ int topology_load(struct vl1 *vl1, int64_t now_ms)
     }
     if (vl1->planet != NULL) {
         spread_load(vl1, vl1->planet);
+        vl1->planet_verified =
+            world_verify_self(vl1->planet) == 0 || spread_remembers(vl1, vl1->planet);
+        if (!vl1->planet_verified) {
+            engine_log(&vl1->env, LOG_LEVEL_WARN,
+                       "vl1: planet accepted without a signature of its own key id=%016llx",
+                       (unsigned long long)vl1->planet->id);
+        }
     }
     if (!vl1->options.no_default_planet) {
         builtin = calloc(1, sizeof(*builtin));

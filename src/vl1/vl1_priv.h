@@ -244,7 +244,7 @@ struct moon {
     uint64_t id;
     uint64_t seed;       /* not 0: waiting for the world from this address */
     bool kept;           /* contact with the seed is kept */
-    bool verified;       /* signature was verified when it was first accepted */
+    bool verified;       /* the first version was signed by its own key, or we saw it follow */
     struct world *world; /* NULL while waiting */
 };
 
@@ -388,6 +388,7 @@ struct vl1 {
     bool relay_stale;      /* the relay or the way to it changed */
     int64_t now_ms;        /* of the newest input, for what is released */
     struct world *planet;
+    bool planet_verified; /* as of a moon */
     struct moon moons[MOONS_MAX];
     size_t moon_count;
     bool root; /* our identity is listed in a world */
@@ -582,6 +583,9 @@ void spread_replaced(struct vl1 *vl1, const struct world *old, const struct worl
 /* What was remembered of a world that was loaded; and no more of one that is left. */
 void spread_load(struct vl1 *vl1, const struct world *world);
 void spread_forget(struct vl1 *vl1, const struct world *world);
+
+/* True if this very version is remembered: it was accepted by the key of the one before. */
+bool spread_remembers(const struct vl1 *vl1, const struct world *world);
 void spread_done(struct vl1 *vl1);
 
 /* Write worlds of ours that are newer than those the HELLO names. Once a second at most: they are
