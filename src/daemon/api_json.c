@@ -372,3 +372,25 @@ json_t *api_json_moon(const struct node_moon_info *moon)
     }
     return o;
 }
+
+json_t *api_json_world(const struct node_moon_info *info, bool planet)
+{
+    json_t *o = api_json_moon(info);
+    set(o, "type", json_string(planet ? "planet" : "moon"));
+    set(o, "verified", json_boolean(info->verified));
+    set(o, "seed", info->seed == 0 ? json_null() : hex_text(info->seed, 10));
+    if (info->world == NULL) {
+        return o;
+    }
+    uint8_t *data = malloc(WORLD_WIRE_MAX);
+    char *text = malloc(2 * WORLD_WIRE_MAX + 1);
+    struct wr w = wr_init(data, data == NULL ? 0 : WORLD_WIRE_MAX);
+    world_write(&w, info->world);
+    if (text != NULL && !w.bad) {
+        hex_encode(data, wr_len(&w), text);
+        set(o, "serialized", json_string(text));
+    }
+    free(text);
+    free(data);
+    return o;
+}

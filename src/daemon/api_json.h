@@ -44,6 +44,9 @@ json_t *api_json_peer(const struct node_peer_info *peer, int64_t wall_offset_ms,
 /* One moon, waiting or installed. */
 json_t *api_json_moon(const struct node_moon_info *moon);
 
+/* The same with all that is known of a world, planet or moon. */
+json_t *api_json_world(const struct node_moon_info *world, bool planet);
+
 /* Text that may come from strangers: bytes that are not UTF-8 become U+FFFD. */
 json_t *api_json_text(const char *text);
 

@@ -215,8 +215,7 @@ bool api_moon_handle(struct api_call *call, const char *path)
         return false;
     }
     const char *digits = path + strlen(prefix);
-    if ((strlen(digits) != 10 && strlen(digits) != 16) ||
-        hex_to_u64(digits, strlen(digits), 16, &id) < 0) {
+    if (hex_to_u64(digits, strlen(digits), 16, &id) < 0 || id == 0) {
         return false;
     }
     if (call->erase) {

@@ -32,5 +32,6 @@ void api_reach_add(json_t *status, const struct service *svc);
 /* Handlers of the parts. Each returns false if the path or method is not its own. */
 bool api_network_handle(struct api_call *call, const char *path);
 bool api_moon_handle(struct api_call *call, const char *path);
+bool api_world_handle(struct api_call *call, const char *path);
 bool api_app_handle(struct api_call *call, const char *path);
 bool api_controller_handle(struct api_call *call, const char *path);

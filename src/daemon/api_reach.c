@@ -99,7 +99,7 @@ static json_t *endpoint_array(const struct service *svc, const struct world_root
 }
 
 static json_t *root_object(const struct service *svc, const struct world_root *root,
-                           const char *role)
+                           const char *role, uint64_t relay)
 {
     struct node_peer_info peer;
     json_t *o = json_object();
@@ -116,6 +116,8 @@ static json_t *root_object(const struct service *svc, const struct world_root *r
     set(o, "lastReceive",
         json_integer(
             peer.last_receive_ms == INT64_MIN ? 0 : peer.last_receive_ms + svc->wall_offset_ms));
+    set(o, "relay", json_boolean(root->identity.address == relay));
+    set(o, "planetTimestamp", json_integer((json_int_t)peer.planet_timestamp));
     set(o, "endpoints", endpoint_array(svc, root, &peer));
     free(peer.paths);
     return o;
@@ -125,13 +127,17 @@ static json_t *root_array(const struct service *svc)
 {
     const struct world *planet = node_planet(svc->node);
     struct node_moon_info moon;
+    struct node_status status;
     json_t *array = json_array();
+    node_get_status(svc->node, service_now(), &status);
     for (size_t i = 0; planet != NULL && i < planet->root_count; i++) {
-        (void)json_array_append_new(array, root_object(svc, &planet->roots[i], "PLANET"));
+        (void)json_array_append_new(array,
+                                    root_object(svc, &planet->roots[i], "PLANET", status.relay));
     }
     for (size_t m = 0; node_moon(svc->node, m, &moon); m++) {
         for (size_t i = 0; moon.world != NULL && i < moon.world->root_count; i++) {
-            (void)json_array_append_new(array, root_object(svc, &moon.world->roots[i], "MOON"));
+            (void)json_array_append_new(
+                array, root_object(svc, &moon.world->roots[i], "MOON", status.relay));
         }
     }
     return array;
