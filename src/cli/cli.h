@@ -16,6 +16,7 @@ enum {
 struct cli {
     const char *name; /* as called, for messages */
     bool json;        /* -j */
+    bool help;        /* --help behind a command that has help of its own */
     bool plain;       /* complain in one line on stderr, for people; else as zerotier-cli does */
     char home[1024];
     struct client client;
@@ -32,6 +33,10 @@ int panlan_main(int argc, char **argv);
 
 /* The identity tool with the words from args on. */
 int idtool_run(int argc, const char *const *args);
+
+/* Read an identity from a literal or a file. Says what is wrong. Returns 0; -1. */
+struct identity;
+MUST_CHECK int identity_argument(const char *arg, struct identity *ret);
 
 /* Run one of the commands both names share. Returns -1 if the command is none of them. */
 int commands_run(struct cli *cli);

@@ -39,8 +39,7 @@ static int help(void)
     return 1;
 }
 
-/* Read an identity from a literal or a file. Says what is wrong. Returns 0; -1. */
-static int read_identity(const char *arg, struct identity *ret)
+int identity_argument(const char *arg, struct identity *ret)
 {
     int err;
     if (strlen(arg) >= LITERAL_MIN && arg[10] == ':') {
@@ -129,7 +128,7 @@ static int cmd_validate(int argc, const char *const *args)
     if (argc < 2) {
         return help();
     }
-    if (read_identity(args[1], &id) < 0) {
+    if (identity_argument(args[1], &id) < 0) {
         return 1;
     }
     bool valid = keygen_validate(&id) == 0 && (!id.has_private || identity_check_private(&id) == 0);
@@ -149,7 +148,7 @@ static int cmd_getpublic(int argc, const char *const *args)
     if (argc < 2) {
         return help();
     }
-    if (read_identity(args[1], &id) < 0) {
+    if (identity_argument(args[1], &id) < 0) {
         return 1;
     }
     identity_print(&id, false, text);
@@ -177,7 +176,7 @@ static int cmd_sign(int argc, const char *const *args)
     if (argc < 3) {
         return help();
     }
-    if (read_identity(args[1], &id) < 0) {
+    if (identity_argument(args[1], &id) < 0) {
         return 1;
     }
     int status = 1;
@@ -217,7 +216,7 @@ static int cmd_verify(int argc, const char *const *args)
     if (argc < 4) {
         return help();
     }
-    if (read_identity(args[1], &id) < 0 || read_input(args[2], &data, &len) < 0) {
+    if (identity_argument(args[1], &id) < 0 || read_input(args[2], &data, &len) < 0) {
         return 1;
     }
     bool valid = read_signature(args[3], signature) == 0 &&
@@ -239,7 +238,7 @@ static int cmd_initmoon(int argc, const char *const *args)
         (void)help();
         return 0;
     }
-    if (read_identity(args[1], &id) < 0) {
+    if (identity_argument(args[1], &id) < 0) {
         return 1;
     }
     id.has_private = false;

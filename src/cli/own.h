@@ -28,6 +28,12 @@ int peers_run(struct cli *cli);
 /* panlan capture NETWORK [-w FILE] [-c COUNT] [-s SNAPLEN] [FILTER...] */
 int capture_run(struct cli *cli);
 
+/* panlan root ... */
+int root_run(struct cli *cli);
+
+/* Give the world in a file to the service. Complains. Returns an exit status. */
+int root_install_file(struct cli *cli, const char *path);
+
 /* panlan datapath */
 int datapath_run(struct cli *cli);
 

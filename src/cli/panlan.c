@@ -38,7 +38,10 @@ static int help(FILE *out)
         "  invite NETWORK [--uses N] [--expires 30m|12h|7d|never]\n"
         "  net list|create|show|set|delete   networks of this machine's controller\n"
         "  member list|show|authorize|deauthorize|delete|set NETWORK [NODE]\n"
-        "  orbit MOON SEED, deorbit MOON     add or remove a set of roots\n"
+        "  root show|id|add|endpoints|retire|rotate-key|export|install|moon\n"
+        "                                    roots of planet and moons (panlan root --help)\n"
+        "  orbit MOON SEED | FILE            add a moon, by one of its roots or its file\n"
+        "  deorbit MOON                      remove a moon\n"
         "  identity COMMAND                  identities and worlds, offline\n"
         "  dump                              collect facts for support\n"
         "  /PATH                             raw GET from the local API\n\n"
@@ -144,6 +147,16 @@ static int cmd_join(struct cli *cli)
     return status != 0 ? status : commands_run(cli);
 }
 
+/* panlan orbit MOON SEED | FILE */
+static int cmd_orbit(struct cli *cli)
+{
+    int status = cli->arg_count == 1 ? cli_connect(cli) : 0;
+    if (status != 0) {
+        return status;
+    }
+    return cli->arg_count == 1 ? root_install_file(cli, cli->args[0]) : commands_run(cli);
+}
+
 static int cmd_identity(struct cli *cli)
 {
     return idtool_run(cli->arg_count, cli->args);
@@ -174,7 +187,10 @@ static int parse_words(struct cli *cli, int argc, char **argv, const char **home
             (void)printf("%s\n", PANLAN_VERSION);
             return CLI_OK;
         } else if (strcmp(argv[i], "-h") == 0 || strcmp(argv[i], "--help") == 0) {
-            return help(stdout);
+            if (cli->command == NULL || strcmp(cli->command, "root") != 0) {
+                return help(stdout);
+            }
+            cli->help = true;
         } else if (cli->command == NULL) {
             cli->command = argv[i];
         } else if ((size_t)cli->arg_count < COUNT_OF(cli->args)) {
@@ -194,7 +210,8 @@ int panlan_main(int argc, char **argv)
     } table[] = {{"service", cmd_service}, {"identity", cmd_identity}, {"up", up_run},
                  {"down", spawn_stop},     {"invite", invite_run},     {"join", cmd_join},
                  {"net", net_run},         {"member", member_run},     {"datapath", datapath_run},
-                 {"peers", peers_run},     {"diagnose", diagnose_run}, {"capture", capture_run}};
+                 {"peers", peers_run},     {"diagnose", diagnose_run}, {"capture", capture_run},
+                 {"root", root_run},       {"orbit", cmd_orbit}};
     struct cli cli = {.name = "panlan", .plain = true, .client = {.host = "127.0.0.1"}};
     const char *home = NULL;
     int status = parse_words(&cli, argc, argv, &home);

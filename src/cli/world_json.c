@@ -27,26 +27,66 @@ static void set_hex(json_t *object, const char *key, const uint8_t *data, size_t
     sodium_memzero(text, sizeof(text));
 }
 
+static void set_key(json_t *object, const char *pub, const char *priv, const struct world_key *key)
+{
+    set_hex(object, pub, key->pub, sizeof(key->pub));
+    set_hex(object, priv, key->priv, sizeof(key->priv));
+}
+
+static json_t *root_object(const struct world_root *root)
+{
+    char text[IDENTITY_TEXT_LEN];
+    json_t *r = json_object();
+    json_t *endpoints = json_array();
+    identity_print(&root->identity, false, text);
+    (void)json_object_set_new(r, "identity", json_string(text));
+    for (size_t i = 0; i < root->endpoint_count; i++) {
+        char address[INETADDR_TEXT_LEN];
+        inetaddr_print(&root->endpoints[i], address);
+        (void)json_array_append_new(endpoints, json_string(address));
+    }
+    (void)json_object_set_new(r, "stableEndpoints", endpoints);
+    return r;
+}
+
+json_t *world_json_source(const struct world *world, const struct world_key *key,
+                          const struct world_key *next)
+{
+    char digits[17];
+    json_t *o = json_object();
+    json_t *roots = json_array();
+    hex_from_u64(world->id, world->id >> ADDRESS_BITS != 0 ? 16 : 10, digits);
+    for (size_t i = 0; i < world->root_count; i++) {
+        (void)json_array_append_new(roots, root_object(&world->roots[i]));
+    }
+    (void)json_object_set_new(o, "id", json_string(digits));
+    (void)json_object_set_new(o, "objtype", json_string("world"));
+    (void)json_object_set_new(o, "worldType",
+                              json_string(world->type == WORLD_MOON ? "moon" : "planet"));
+    (void)json_object_set_new(o, "roots", roots);
+    set_key(o, "signingKey", "signingKey_SECRET", key);
+    set_hex(o, "updatesMustBeSignedBy", world->update_key, sizeof(world->update_key));
+    if (next != NULL) {
+        set_key(o, "nextSigningKey", "nextSigningKey_SECRET", next);
+    }
+    return o;
+}
+
 json_t *world_json_template(const struct identity *root, const char *type, uint64_t id,
                             const struct world_key *key)
 {
-    char text[IDENTITY_TEXT_LEN];
-    char digits[17];
-    identity_print(root, false, text);
-    hex_from_u64(id, id >> ADDRESS_BITS != 0 ? 16 : 10, digits);
-    json_t *o = json_object();
-    json_t *roots = json_array();
-    json_t *r = json_object();
-    (void)json_object_set_new(r, "identity", json_string(text));
-    (void)json_object_set_new(r, "stableEndpoints", json_array());
-    (void)json_array_append_new(roots, r);
-    (void)json_object_set_new(o, "id", json_string(digits));
-    (void)json_object_set_new(o, "objtype", json_string("world"));
-    (void)json_object_set_new(o, "worldType", json_string(type));
-    (void)json_object_set_new(o, "roots", roots);
-    set_hex(o, "signingKey", key->pub, sizeof(key->pub));
-    set_hex(o, "signingKey_SECRET", key->priv, sizeof(key->priv));
-    set_hex(o, "updatesMustBeSignedBy", key->pub, sizeof(key->pub));
+    struct world *world = calloc(1, sizeof(*world));
+    if (world == NULL) {
+        return NULL;
+    }
+    world->type = type[0] == 'm' ? WORLD_MOON : WORLD_PLANET;
+    world->id = id;
+    world->root_count = 1;
+    world->roots[0].identity = *root;
+    memcpy(world->update_key, key->pub, sizeof(world->update_key));
+    json_t *o = world_json_source(world, key, NULL);
+    sodium_memzero(world, sizeof(*world)); /* root may hold its secret */
+    free(world);
     return o;
 }
 
@@ -103,7 +143,6 @@ static int read_root(const json_t *json, struct world_root *ret, const char **re
         }
         ret->endpoint_count++;
     }
-    qsort(ret->endpoints, ret->endpoint_count, sizeof(ret->endpoints[0]), compare_endpoints);
     return 0;
 }
 
@@ -122,6 +161,35 @@ static int read_head(const json_t *json, struct world *world, const char **ret_w
         return fail("updatesMustBeSignedBy must be 128 hex digits", ret_why);
     }
     return 0;
+}
+
+int world_json_key(const json_t *json, const uint8_t wanted[IDENTITY_PUBLIC_LEN],
+                   struct world_key *ret)
+{
+    static const char *const names[][2] = {{"signingKey", "signingKey_SECRET"},
+                                           {"nextSigningKey", "nextSigningKey_SECRET"}};
+    struct world_key key;
+    int err = -EBADMSG;
+    for (size_t i = 0; i < COUNT_OF(names) && err != 0; i++) {
+        if (get_hex(json, names[i][0], key.pub, sizeof(key.pub)) == 0 &&
+            get_hex(json, names[i][1], key.priv, sizeof(key.priv)) == 0) {
+            err = memcmp(key.pub, wanted, sizeof(key.pub)) == 0 ? 0 : -ENOENT;
+        }
+    }
+    if (err == 0) {
+        *ret = key;
+    }
+    sodium_memzero(&key, sizeof(key));
+    return err;
+}
+
+void world_sort(struct world *world)
+{
+    for (size_t i = 0; i < world->root_count; i++) {
+        qsort(world->roots[i].endpoints, world->roots[i].endpoint_count,
+              sizeof(world->roots[i].endpoints[0]), compare_endpoints);
+    }
+    qsort(world->roots, world->root_count, sizeof(world->roots[0]), compare_roots);
 }
 
 int world_json_sign(const json_t *json, uint64_t timestamp, struct world *ret, const char **ret_why)
@@ -148,7 +216,7 @@ int world_json_sign(const json_t *json, uint64_t timestamp, struct world *ret, c
     if (world.root_count == 0) {
         return fail("no roots", ret_why);
     }
-    qsort(world.roots, world.root_count, sizeof(world.roots[0]), compare_roots);
+    world_sort(&world);
     if (get_hex(json, "signingKey", key.pub, sizeof(key.pub)) < 0 ||
         get_hex(json, "signingKey_SECRET", key.priv, sizeof(key.priv)) < 0) {
         return fail("signingKey and signingKey_SECRET must be 128 hex digits each", ret_why);

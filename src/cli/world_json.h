@@ -21,6 +21,18 @@ void world_key_generate(struct world_key *ret);
 json_t *world_json_template(const struct identity *root, const char *type, uint64_t id,
                             const struct world_key *key);
 
+/* A world as such JSON, with the key that may sign its next version, and (NULL: none) a key that is
+ * about to take its place. Returns NULL out of memory. */
+json_t *world_json_source(const struct world *world, const struct world_key *key,
+                          const struct world_key *next);
+
+/* The key pair with the public half wanted. Returns 0; -ENOENT other keys; -EBADMSG none at all. */
+MUST_CHECK int world_json_key(const json_t *json, const uint8_t wanted[IDENTITY_PUBLIC_LEN],
+                              struct world_key *ret);
+
+/* Roots by identity, endpoints by family, port and address, as every tool writes them. */
+void world_sort(struct world *world);
+
 /* Build and sign the world a filled-in JSON describes; roots and endpoints are sorted.
  * Returns 0; -EBADMSG with *ret_why (static) saying what is missing. */
 MUST_CHECK int world_json_sign(const json_t *json, uint64_t timestamp, struct world *ret,

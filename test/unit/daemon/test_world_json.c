@@ -124,6 +124,41 @@ static void test_bad_endpoints_are_refused(void **state)
     }
 }
 
+/* The source of a world and its key go to a file and come back; the key is chosen by the world. */
+static void test_source_and_key_come_back(void **state)
+{
+    (void)state;
+    static struct world again;
+    struct identity root;
+    struct world_key key;
+    struct world_key next;
+    struct world_key got;
+    const char *why = "";
+    json_t *json = template("planet", &root, &key);
+    json_t *first = json_array_get(json_object_get(json, "roots"), 0);
+    json_t *endpoints = json_object_get(first, "stableEndpoints");
+    assert_int_equal(json_array_append_new(endpoints, json_string("192.0.2.9/9993")), 0);
+    assert_int_equal(world_json_sign(json, 1234, &world, &why), 0);
+    json_decref(json);
+    json = world_json_source(&world, &key, NULL);
+    assert_int_equal(world_json_sign(json, 1234, &again, &why), 0);
+    assert_memory_equal(&again, &world, sizeof(world));
+    json_decref(json);
+    world_key_generate(&next);
+    json = world_json_source(&world, &key, &next);
+    assert_int_equal(world_json_key(json, key.pub, &got), 0);
+    assert_memory_equal(&got, &key, sizeof(key));
+    assert_int_equal(world_json_key(json, next.pub, &got), 0);
+    assert_memory_equal(&got, &next, sizeof(next));
+    assert_int_equal(world_json_key(json, root.pub, &got), -ENOENT);
+    assert_memory_equal(&got, &next, sizeof(next));
+    assert_int_equal(json_object_set_new(json, "signingKey_SECRET", json_string("00")), 0);
+    assert_int_equal(world_json_key(json, key.pub, &got), -ENOENT);
+    assert_int_equal(json_object_del(json, "nextSigningKey"), 0);
+    assert_int_equal(world_json_key(json, key.pub, &got), -EBADMSG);
+    json_decref(json);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -131,6 +166,7 @@ int main(void)
         cmocka_unit_test(test_signed_world_verifies_and_is_sorted),
         cmocka_unit_test(test_faults_are_named),
         cmocka_unit_test(test_bad_endpoints_are_refused),
+        cmocka_unit_test(test_source_and_key_come_back),
     };
     return sodium_init() < 0 ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
 }
