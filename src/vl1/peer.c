@@ -659,7 +659,7 @@ void peer_look(const struct peer *peer, int64_t now_ms, struct peer_view *ret)
         .protocol = peer->version.protocol,
         .planet_root = peer->planet_root,
         .moon_root = peer->moon_root,
-        .planet_stamp = peer->planet_stamp,
+        .planet_stamp = spread_root_stamp(peer->vl1, peer->identity.address),
         .latency_ms = peer_latency(peer, now_ms),
         .last_receive_ms = peer->last_receive_ms,
         .packets = {peer->packets[0], peer->packets[1]},

@@ -265,13 +265,37 @@ static bool names_newer(const struct vl1 *vl1, const struct hello *h, struct hel
     return false;
 }
 
+static void note_root_stamp(struct vl1 *vl1, uint64_t address, uint64_t stamp)
+{
+    struct root_stamp *slot = NULL;
+
+    for (size_t i = 0; i < COUNT_OF(vl1->root_stamps) && slot == NULL; i++) {
+        slot = vl1->root_stamps[i].address == address ? &vl1->root_stamps[i] : NULL;
+    }
+    if (slot == NULL) {
+        slot = &vl1->root_stamps[vl1->root_stamp_next++ % COUNT_OF(vl1->root_stamps)];
+    }
+    *slot = (struct root_stamp){address, stamp};
+}
+
+uint64_t spread_root_stamp(const struct vl1 *vl1, uint64_t address)
+{
+    for (size_t i = 0; i < COUNT_OF(vl1->root_stamps); i++) {
+        if (vl1->root_stamps[i].address == address) {
+            return vl1->root_stamps[i].stamp;
+        }
+    }
+    return 0;
+}
+
 void spread_heard(struct peer *peer, const struct hello *h, struct hello_moons moons,
                   int64_t now_ms)
 {
     struct vl1 *vl1 = peer->vl1;
 
-    peer->planet_stamp =
-        vl1->planet != NULL && h->planet_id == vl1->planet->id ? h->planet_timestamp : 0;
+    if (peer->planet_root && vl1->planet != NULL && h->planet_id == vl1->planet->id) {
+        note_root_stamp(vl1, peer->identity.address, h->planet_timestamp);
+    }
     if (names_newer(vl1, h, moons) && topology_accepts_worlds_from(vl1, peer->identity.address)) {
         peer->last_hello_ms = now_ms - FULL_HELLO_MS; /* its OK will bring it */
         peer_schedule(peer, now_ms);

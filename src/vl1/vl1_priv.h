@@ -230,7 +230,6 @@ struct peer {
     uint64_t relayed[2];        /* of these, through other nodes */
     uint64_t packet_errors;     /* received, not authentic */
     int64_t last_worlds_ms;     /* worlds given in an OK(HELLO) */
-    uint64_t planet_stamp;      /* version of our planet that its last HELLO named, 0 none */
     struct peer_search *search; /* NULL: no address was tried lately */
     struct inetaddr confirm_to; /* address that is tried while there is no path */
     uint32_t confirm_socket;
@@ -246,6 +245,12 @@ struct moon {
     bool kept;           /* contact with the seed is kept */
     bool verified;       /* the first version was signed by its own key, or we saw it follow */
     struct world *world; /* NULL while waiting */
+};
+
+/* Which version of our planet one of its roots has. */
+struct root_stamp {
+    uint64_t address; /* 0: free */
+    uint64_t stamp;   /* that its last HELLO named */
 };
 
 struct awaited {
@@ -399,7 +404,9 @@ struct vl1 {
     int64_t relay_ms;    /* since when */
     uint32_t relay_rate; /* datagrams a second that a worker relays for one address, 0: no limit */
     struct timer online_timer;
-    struct timer seed_timer; /* asks again for seeds of moons */
+    struct timer seed_timer;                            /* asks again for seeds of moons */
+    struct root_stamp root_stamps[2 * WORLD_ROOTS_MAX]; /* the oldest is replaced */
+    size_t root_stamp_next;
     struct list world_links; /* struct world_link, in the order of their acceptance */
     uint64_t *tell;          /* peers to be told of a new world, NULL: none */
     size_t tell_count;
@@ -593,6 +600,9 @@ void spread_done(struct vl1 *vl1);
  * peer's key. */
 void spread_give(struct peer *peer, const struct hello *h, struct hello_moons moons, int64_t now_ms,
                  struct wr *w);
+
+/* Version of our planet that a root of it named last, 0: none. */
+uint64_t spread_root_stamp(const struct vl1 *vl1, uint64_t address);
 
 /* Offer the worlds of an OK(HELLO) to the update rule. Returns 0; -EBADMSG; -ENOMEM. */
 MUST_CHECK int spread_take(struct vl1 *vl1, const struct ok_hello *ok, uint64_t from,
