@@ -173,7 +173,8 @@ static json_t *lost_object(const struct workers_stats *stats)
     set_count(o, "devices", stats->device_full);
     set_count(o, "opened", stats->ring_full[0]);
     set_count(o, "frames", stats->ring_full[1]);
-    set_count(o, "others", stats->ring_full[2]);
+    set_count(o, "sealed", stats->ring_full[2]);
+    set_count(o, "others", stats->ring_full[3]);
     return o;
 }
 

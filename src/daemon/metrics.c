@@ -44,7 +44,8 @@ static void write_data(FILE *out, const struct service *svc)
     (void)fprintf(out, "panlan_worker_drops{where=\"device\"} %" PRIu64 "\n", stats.device_full);
     (void)fprintf(out, "panlan_worker_drops{where=\"opened\"} %" PRIu64 "\n", stats.ring_full[0]);
     (void)fprintf(out, "panlan_worker_drops{where=\"frames\"} %" PRIu64 "\n", stats.ring_full[1]);
-    (void)fprintf(out, "panlan_worker_drops{where=\"others\"} %" PRIu64 "\n", stats.ring_full[2]);
+    (void)fprintf(out, "panlan_worker_drops{where=\"sealed\"} %" PRIu64 "\n", stats.ring_full[2]);
+    (void)fprintf(out, "panlan_worker_drops{where=\"others\"} %" PRIu64 "\n", stats.ring_full[3]);
     family(out, "panlan_device_cut", "counter", "super-frames a device refused");
     (void)fprintf(out, "panlan_device_cut %" PRIu64 "\n", stats.device_cut);
 }

@@ -35,6 +35,7 @@ enum {
     STACK_LEN = 512 * 1024,
     RING_OPENED_LEN = 256 * 1024,
     RING_FRAMES_LEN = 1024 * 1024,
+    RING_SEALED_LEN = 256 * 1024,
     RING_OTHERS_LEN = 256 * 1024,
 };
 
@@ -76,7 +77,7 @@ static void on_give(void *ctx, const struct dp_gift *gift)
                                        .nwid = gift->nwid,
                                        .addr = gift->from};
 
-    (void)put(ctx, rings[gift->kind], &record, gift->data);
+    (void)put(ctx, gift->is_known ? WORKER_RING_SEALED : rings[gift->kind], &record, gift->data);
 }
 
 static bool is_uncut(const struct worker *w, const struct inetaddr *to)
@@ -419,7 +420,8 @@ static int open_descriptors(struct worker *w)
 struct worker *worker_new(struct published *pub, unsigned index, unsigned lanes,
                           struct limbo *limbo, struct quiesce *quiesce, uint64_t seed)
 {
-    static const size_t lengths[WORKER_RINGS] = {RING_OPENED_LEN, RING_FRAMES_LEN, RING_OTHERS_LEN};
+    static const size_t lengths[WORKER_RINGS] = {RING_OPENED_LEN, RING_FRAMES_LEN, RING_SEALED_LEN,
+                                                 RING_OTHERS_LEN};
     struct worker *w = aligned_alloc(64, (sizeof(*w) + 63) / 64 * 64);
     const struct dp_env env = {.give = on_give,
                                .send = on_send,

@@ -14,10 +14,11 @@
 enum {
     WORKER_LANES = 16, /* of one worker, at most */
     WORKER_UNCUT = 16,
-    WORKER_RINGS = 3, /* opened packets; frames; all else, from strangers too */
+    WORKER_RINGS = 4, /* opened packets; frames; sealed ones of peers; all else, of strangers too */
     WORKER_RING_OPENED = 0,
     WORKER_RING_FRAMES = 1,
-    WORKER_RING_OTHERS = 2,
+    WORKER_RING_SEALED = 2,
+    WORKER_RING_OTHERS = 3,
 
     /* Kinds of records beyond enum dp_gift_kind. */
     WORKER_SEND = 16, /* a datagram for a socket that is not a worker's */

@@ -24,7 +24,7 @@ enum {
 
 /* Gifts taken of each ring before other work gets its turn: strangers must delay neither
  * credentials nor timers. */
-static const unsigned shares[WORKER_RINGS] = {256, 128, 32};
+static const unsigned shares[WORKER_RINGS] = {256, 128, 128, 32};
 
 #define FIRST_DEVICE (UINT64_C(1) << 32) /* numbers of devices lie above those of sockets */
 

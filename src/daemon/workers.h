@@ -26,7 +26,7 @@ struct workers_stats {
     uint64_t lost;              /* datagrams the sockets had no room for */
     uint64_t device_full;       /* frames a device did not take */
     uint64_t device_cut;        /* super-frames a device refused, written in segments */
-    uint64_t ring_full[3];      /* gifts lost: opened packets, frames, others */
+    uint64_t ring_full[4];      /* gifts lost: opened packets, frames, sealed of peers, others */
     uint64_t counts[DP_COUNTS]; /* packets, frames and drops by reason */
 };
 

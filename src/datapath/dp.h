@@ -35,6 +35,7 @@ struct dp_gift {
     uint32_t socket;      /* all but frames: where it came in */
     struct inetaddr from; /* the same */
     uint64_t nwid;        /* frames */
+    bool is_known;        /* sealed: it came from where the peer is that it says to be from */
     uint8_t *data;        /* borrowed; the taker may change it */
     size_t len;
 };

@@ -123,6 +123,10 @@ uint32_t dp_draw(void *ctx);
 void dp_give(struct dp *dp, enum dp_gift_kind kind, const struct dp_arrival *at, uint8_t *data,
              size_t len);
 
+/* dp_relay.c: hand a sealed packet for us to the engine, as a known peer's if it comes from where
+ * that is, and not too often. */
+void dp_give_sealed(struct dp *dp, const struct dp_arrival *at, uint8_t *pkt, size_t len);
+
 /* dp_relay.c: a datagram for another node. */
 void dp_relay(struct dp *dp, const struct dp_arrival *at, uint8_t *data, size_t len,
               bool is_fragment);

@@ -263,7 +263,7 @@ static void whole_packet(struct dp *dp, const struct dp_arrival *at, uint8_t *pk
     struct dp_session *session = is_openable(pkt) ? session_of(dp, packet_source(pkt)) : NULL;
 
     if (session == NULL) {
-        dp_give(dp, DP_GIFT_SEALED, at, pkt, len);
+        dp_give_sealed(dp, at, pkt, len);
     } else if (armor_open(pkt, len, session->keys) < 0) {
         refuse(dp, session);
     } else {

@@ -74,7 +74,31 @@ static void give(struct dp *dp, const struct dp_arrival *at, uint8_t *data, size
     }
 }
 
+void dp_give_sealed(struct dp *dp, const struct dp_arrival *at, uint8_t *pkt, size_t len)
+{
+    const struct dp_route *route = dp_route_find(dp->pub, packet_source(pkt));
+    bool is_known = dp_route_is_from(route, at->socket, at->from) &&
+                    afford(&bucket_of(dp, at->from)->gifts_ns, at->now_ms, NS_PER_S / SOURCE_RATE,
+                           SOURCE_BURST_MS);
+
+    dp_count(dp, DP_GIVEN, 1);
+    dp->env.give(dp->env.ctx, &(struct dp_gift){.kind = DP_GIFT_SEALED,
+                                                .socket = at->socket,
+                                                .from = *at->from,
+                                                .is_known = is_known,
+                                                .data = pkt,
+                                                .len = len});
+}
+
 /* ---- introductions ---- */
+
+/* True if a packet to be forwarded may be from whom it says: it came from where that node is known
+ * to be, or through another node, which the engine judges. */
+static bool is_plausible(const struct dp *dp, const struct dp_arrival *at, const uint8_t *pkt)
+{
+    return packet_hops(pkt) > 0 ||
+           dp_route_is_from(dp_route_find(dp->pub, packet_source(pkt)), at->socket, at->from);
+}
 
 /* If the two ends were not introduced lately, tell the engine, now or with a later packet. The
  * packet itself does not wait: those behind it would overtake it. */
@@ -86,7 +110,7 @@ static void tell_pair(struct dp *dp, const struct dp_arrival *at, const uint8_t 
     struct dp_pair *pair = &dp->pairs[key % DP_PAIRS];
     uint8_t header[PACKET_MIN];
 
-    if ((pair->key == key && at->now_ms - pair->at_ms < DP_PAIR_MS) ||
+    if ((pair->key == key && at->now_ms - pair->at_ms < DP_PAIR_MS) || !is_plausible(dp, at, pkt) ||
         !may_give(dp, at, &dp->pairs_ns, PAIRS_RATE)) {
         return;
     }

@@ -277,7 +277,39 @@ struct dp_route *dp_route_find(const struct published *pub, uint64_t address)
     return object == NULL ? NULL : CONTAINER_OF(object, struct dp_route, object);
 }
 
+bool dp_route_is_from(const struct dp_route *route, uint32_t socket, const struct inetaddr *from)
+{
+    if (route == NULL) {
+        return false;
+    }
+    if (route->to.socket == socket && inetaddr_equal(&route->to.remote, from)) {
+        return true;
+    }
+    for (unsigned i = 0; i < route->way_count; i++) {
+        if (route->ways[i].socket == socket && inetaddr_equal(&route->ways[i].remote, from)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* ---- life ---- */
+
+/* Words of a worker. A large block of zeros is not touched until it is used. */
+static struct dp_shared *shared_new(void)
+{
+    struct dp_shared *shared = aligned_alloc(64, sizeof(*shared));
+
+    if (shared != NULL) {
+        memset(shared, 0, sizeof(*shared));
+        shared->dirty = calloc(DP_SLOTS / 64, sizeof(*shared->dirty));
+    }
+    if (shared != NULL && shared->dirty == NULL) {
+        free(shared);
+        shared = NULL;
+    }
+    return shared;
+}
 
 struct published *published_new(uint64_t self, unsigned workers, const struct packet_id_source *ids,
                                 uint64_t seed, harvest_fn visit, void *visit_ctx)
@@ -298,14 +330,11 @@ struct published *published_new(uint64_t self, unsigned workers, const struct pa
     table_init(&pub->ports, seed, &pub->limbo);
     table_init(&pub->routes, seed, &pub->limbo);
     for (; pub->workers < workers; pub->workers++) {
-        struct dp_shared *shared = aligned_alloc(64, sizeof(*shared));
-
-        if (shared == NULL) {
+        pub->shared[pub->workers] = shared_new();
+        if (pub->shared[pub->workers] == NULL) {
             published_free(pub);
             return NULL;
         }
-        memset(shared, 0, sizeof(*shared));
-        pub->shared[pub->workers] = shared;
     }
     return pub;
 }
@@ -331,6 +360,7 @@ void published_free(struct published *pub)
     clear(&pub->routes);
     limbo_reclaim(&pub->limbo, UINT64_MAX);
     for (unsigned w = 0; w < pub->workers; w++) {
+        free(pub->shared[w]->dirty);
         free(pub->shared[w]);
     }
     free(pub->slots);
@@ -368,30 +398,44 @@ bool published_is_dirty(const struct published *pub)
     return false;
 }
 
+/* Visit what changed of 64 slots. Returns how many. */
+static size_t harvest_word(struct published *pub, uint32_t word)
+{
+    uint64_t bits = 0;
+    size_t count = 0;
+
+    for (unsigned w = 0; w < pub->workers; w++) {
+        _Atomic uint64_t *dirty = &pub->shared[w]->dirty[word];
+
+        if (atomic_load_explicit(dirty, memory_order_relaxed) != 0) {
+            bits |= atomic_exchange_explicit(dirty, 0, memory_order_acquire);
+        }
+    }
+    for (; bits != 0; bits &= bits - 1) {
+        struct dp_object *object = pub->slots[word * 64 + (unsigned)__builtin_ctzll(bits)];
+
+        if (object != NULL) {
+            pub->visit(pub->visit_ctx, object);
+            count++;
+        }
+    }
+    return count;
+}
+
 size_t published_harvest(struct published *pub)
 {
+    uint32_t words = pub->slot_count / 64;
     size_t count = 0;
 
     for (unsigned w = 0; w < pub->workers; w++) {
         (void)atomic_exchange_explicit(&pub->shared[w]->is_dirty, false, memory_order_acq_rel);
     }
-    for (uint32_t word = 0; word < pub->slot_count / 64; word++) {
-        uint64_t bits = 0;
-
-        for (unsigned w = 0; w < pub->workers; w++) {
-            _Atomic uint64_t *dirty = &pub->shared[w]->dirty[word];
-
-            if (atomic_load_explicit(dirty, memory_order_relaxed) != 0) {
-                bits |= atomic_exchange_explicit(dirty, 0, memory_order_acquire);
-            }
-        }
-        for (; bits != 0; bits &= bits - 1) {
-            struct dp_object *object = pub->slots[word * 64 + (unsigned)__builtin_ctzll(bits)];
-
-            if (object != NULL) {
-                pub->visit(pub->visit_ctx, object);
-                count++;
-            }
+    for (uint32_t i = 0; i < words; i++) {
+        pub->harvest_at = pub->harvest_at + 1 < words ? pub->harvest_at + 1 : 0;
+        count += harvest_word(pub, pub->harvest_at);
+        if (count >= DP_HARVEST_MAX && i + 1 < words) {
+            atomic_store_explicit(&pub->shared[0]->is_dirty, true, memory_order_release);
+            break;
         }
     }
     return count;

@@ -32,7 +32,9 @@ enum {
     DP_PATHS = 8,            /* paths of a session that are told apart */
     DP_SESSIONS_MAX = 65536, /* peers with traffic */
     DP_MEMBERS_MAX = 131072, /* members with traffic, of all networks */
-    DP_SLOTS = 262144,       /* objects of all kinds; a power of two */
+    DP_SLOTS = 2097152,      /* objects of all kinds; a power of two */
+    DP_HARVEST_MAX = 4096,   /* objects visited by one harvest, about */
+    DP_WAYS = 3,             /* of a route, beside the one in use */
     DP_RETIRED_MAX = 65536,  /* waiting for workers: above, nothing new is published */
     DP_RELAY_RATE = 500000,  /* datagrams a second that a worker forwards for one address */
     DP_HARVEST_MS = 50,      /* between two harvests while there is traffic */
@@ -72,7 +74,8 @@ struct dp_shared {
     _Alignas(64) _Atomic uint64_t counts[DP_COUNTS]; /* written by the worker */
     uint64_t folded[DP_COUNTS];                      /* of control: what it took already */
     _Alignas(64) _Atomic bool is_dirty;              /* some bit below is set */
-    _Atomic uint64_t dirty[DP_SLOTS / 64];           /* slots whose cells changed */
+    _Atomic uint64_t *dirty;                         /* DP_SLOTS bits: slots whose cells changed;
+                                                        touched only as far as used */
 };
 
 enum dp_kind { DP_SESSION, DP_PORT, DP_MEMBER, DP_ROUTE };
@@ -165,13 +168,16 @@ struct dp_member {
     struct member_cell cells[];
 };
 
-/* ---- relaying, at roots ---- */
+/* ---- ways to peers ---- */
 
-/* Where packets for a peer go on; also without a session. */
+/* Where a peer is, also without a session: others' packets for it go there, and what says to be
+ * its and comes from there is no stranger's. */
 struct dp_route {
     struct dp_object object;
     struct dp_path to;
-    _Atomic int64_t used_ms[]; /* by worker: when it forwarded last, 0 never */
+    unsigned way_count;
+    struct dp_path ways[DP_WAYS]; /* more by which its packets may come */
+    _Atomic int64_t used_ms[];    /* by worker: when it forwarded last, 0 never */
 };
 
 /* ---- all of it ---- */
@@ -196,6 +202,7 @@ struct published {
     struct dp_object **slots; /* by number, NULL: free */
     uint32_t *free_slots;     /* a stack */
     uint32_t slot_count;      /* of slots */
+    uint32_t harvest_at;      /* word of the dirty maps where the next harvest begins */
     uint32_t free_count;      /* of free_slots */
     harvest_fn visit;
     void *visit_ctx;
@@ -240,6 +247,9 @@ struct dp_port *dp_port_find(const struct published *pub, uint64_t nwid);
 struct dp_member *dp_member_find(const struct dp_port *port, uint64_t address);
 struct dp_route *dp_route_find(const struct published *pub, uint64_t address);
 
+/* True if a peer with this route (or NULL) is known to be there. */
+bool dp_route_is_from(const struct dp_route *route, uint32_t socket, const struct inetaddr *from);
+
 /* Copies in one block, for objects; free with free(). NULL: out of memory. */
 struct filter_network *filter_network_copy(const struct filter_network *net);
 struct filter_credentials *filter_credentials_copy(const struct filter_credentials *creds);
@@ -257,7 +267,8 @@ static inline void dp_add(_Atomic uint64_t *word, uint64_t n)
                           memory_order_relaxed);
 }
 
-/* Visit all objects whose cells changed since the last harvest. Returns how many. */
+/* Visit objects whose cells changed since the last harvest, about DP_HARVEST_MAX of them; then the
+ * rest is left to the next one and published_is_dirty. Returns how many. */
 size_t published_harvest(struct published *pub);
 
 /* True if some worker changed cells since the last harvest. Any thread. */

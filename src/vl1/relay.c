@@ -75,6 +75,15 @@ static void introduce(struct vl1 *vl1, struct peer *a, struct peer *b, int64_t n
     }
 }
 
+/* True if a packet to be forwarded may be from whom it says: it came by a path of that node, or
+ * through an upstream. Else anybody could have two nodes told of each other. */
+static bool is_plausible(struct vl1 *vl1, struct peer *source, const struct arrival *at,
+                         unsigned hops)
+{
+    return path_find(source, at->socket, &at->from) != NULL ||
+           (hops > 0 && is_upstream_address(vl1, &at->from));
+}
+
 /* Once per unordered pair and 30 s. */
 static bool pair_is_due(struct vl1 *vl1, uint64_t a, uint64_t b, int64_t now_ms)
 {
@@ -117,7 +126,6 @@ static struct peer *forward(struct vl1 *vl1, const struct arrival *at, uint64_t 
         vl1_count(vl1, VL1_RELAYED);
         vl1_emit(vl1, path->socket, &path->remote, data, len, 0);
         path_sent(peer, path, at->now_ms);
-        peer_is_relayed_to(peer);
         return peer;
     }
     up = vl1->relay != 0 && vl1->relay != source ? peer_in_memory(vl1, vl1->relay) : NULL;
@@ -134,6 +142,7 @@ static struct peer *forward(struct vl1 *vl1, const struct arrival *at, uint64_t 
 void relay_packet(struct vl1 *vl1, const struct arrival *at, uint8_t *pkt, size_t len)
 {
     uint64_t source = packet_source(pkt);
+    unsigned hops = packet_hops(pkt);
     struct peer *dest_peer;
     struct peer *source_peer;
 
@@ -141,27 +150,31 @@ void relay_packet(struct vl1 *vl1, const struct arrival *at, uint8_t *pkt, size_
         vl1_count(vl1, VL1_DROP_NOT_OURS);
         return;
     }
-    if (packet_hops(pkt) >= PACKET_HOPS_MAX) {
+    if (hops >= PACKET_HOPS_MAX) {
         vl1_count(vl1, VL1_DROP_HOPS);
         return;
     }
     packet_add_hop(pkt);
     dest_peer = forward(vl1, at, packet_dest(pkt), source, pkt, len);
     source_peer = dest_peer != NULL ? peer_in_memory(vl1, source) : NULL;
-    if (source_peer != NULL && pair_is_due(vl1, packet_dest(pkt), source, at->now_ms)) {
+    if (source_peer != NULL && is_plausible(vl1, source_peer, at, hops) &&
+        pair_is_due(vl1, packet_dest(pkt), source, at->now_ms)) {
         introduce(vl1, dest_peer, source_peer, at->now_ms);
     }
 }
 
-/* A worker forwarded a packet between these two. */
-void relay_pair(struct vl1 *vl1, uint64_t dest, uint64_t source, int64_t now_ms)
+/* A worker forwarded a packet with this header. */
+void relay_pair(struct vl1 *vl1, const struct arrival *at, const uint8_t *pkt)
 {
+    uint64_t dest = packet_dest(pkt);
+    uint64_t source = packet_source(pkt);
     struct peer *dest_peer = peer_in_memory(vl1, dest);
     struct peer *source_peer = peer_in_memory(vl1, source);
 
     if (vl1->root && dest_peer != NULL && source_peer != NULL &&
-        pair_is_due(vl1, dest, source, now_ms)) {
-        introduce(vl1, dest_peer, source_peer, now_ms);
+        is_plausible(vl1, source_peer, at, packet_hops(pkt)) &&
+        pair_is_due(vl1, dest, source, at->now_ms)) {
+        introduce(vl1, dest_peer, source_peer, at->now_ms);
     }
 }
 

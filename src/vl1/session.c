@@ -94,25 +94,45 @@ static void session_check(struct peer *peer, int64_t now_ms)
 
 /* ---- routes ---- */
 
+/* Write down where a peer with this path in use is now. */
+static void route_fill(const struct peer *peer, const struct path *best, struct dp_route *route,
+                       int64_t now_ms)
+{
+    route->to = way(best);
+    route->way_count = 0;
+    for (size_t i = 0; i < peer->path_count && route->way_count < DP_WAYS; i++) {
+        const struct path *path = &peer->paths[i];
+
+        if (path != best && path_is_usable(path, now_ms)) {
+            route->ways[route->way_count++] = way(path);
+        }
+    }
+}
+
+static bool same_route(const struct dp_route *a, const struct dp_route *b)
+{
+    bool same = same_way(&a->to, &b->to) && a->way_count == b->way_count;
+
+    for (unsigned i = 0; same && i < a->way_count; i++) {
+        same = same_way(&a->ways[i], &b->ways[i]);
+    }
+    return same;
+}
+
 static void route_check(struct peer *peer, int64_t now_ms)
 {
     struct vl1 *vl1 = peer->vl1;
     const struct dp_route *old = dp_route_find(vl1->pub, peer->identity.address);
-    const struct path *path;
+    const struct path *path = path_best(peer, now_ms);
     struct dp_route *route;
-    struct dp_path to;
+    struct dp_route want;
 
-    if (old == NULL && !peer->route_due) {
-        return;
-    }
-    peer->route_due = false;
-    path = vl1->root ? path_best(peer, now_ms) : NULL;
     if (path == NULL) {
         dp_route_withdraw(vl1->pub, peer->identity.address);
         return;
     }
-    to = way(path);
-    if (old != NULL && same_way(&old->to, &to)) {
+    route_fill(peer, path, &want, now_ms);
+    if (old != NULL && same_route(old, &want)) {
         return;
     }
     route = published_has_room(vl1->pub) ? dp_route_new(vl1->pub, peer->identity.address) : NULL;
@@ -120,7 +140,7 @@ static void route_check(struct peer *peer, int64_t now_ms)
         dp_route_withdraw(vl1->pub, peer->identity.address);
         return;
     }
-    route->to = to;
+    route_fill(peer, path, route, now_ms);
     dp_route_publish(route);
 }
 
@@ -142,13 +162,6 @@ void peer_stale(struct peer *peer)
 void peer_has_frames(struct peer *peer)
 {
     peer->session_due = true;
-    peer_stale(peer);
-}
-
-/* Others' packets went to the peer directly. */
-void peer_is_relayed_to(struct peer *peer)
-{
-    peer->route_due = peer->vl1->root;
     peer_stale(peer);
 }
 
@@ -455,6 +468,8 @@ static void fold_counts(struct vl1 *vl1, const uint64_t counts[DP_COUNTS])
 
 int vl1_publish(struct vl1 *vl1, unsigned workers)
 {
+    bool is_first = vl1->pub == NULL;
+
     if (vl1->pub == NULL) {
         vl1->pub = published_new(vl1->identity.address, workers, &vl1->ids, vl1->seed, visit, vl1);
     }
@@ -463,6 +478,10 @@ int vl1_publish(struct vl1 *vl1, unsigned workers)
     }
     published_root(vl1);
     vl1_set_relay_rate(vl1, vl1->relay_rate);
+    for (struct hmap_node *n = is_first ? hmap_each(&vl1->peers, NULL) : NULL; n != NULL;
+         n = hmap_each(&vl1->peers, n)) {
+        peer_stale(CONTAINER_OF(n, struct peer, by_address));
+    }
     return 0;
 }
 

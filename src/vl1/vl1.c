@@ -682,7 +682,7 @@ void vl1_take(struct vl1 *vl1, const struct dp_gift *gift, int64_t now_ms)
         }
         break;
     case DP_GIFT_PAIR:
-        relay_pair(vl1, packet_dest(gift->data), packet_source(gift->data), now_ms);
+        relay_pair(vl1, &at, gift->data);
         break;
     case DP_GIFT_FRAME:
     default:

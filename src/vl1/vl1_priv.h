@@ -205,7 +205,6 @@ struct peer {
     struct peer *next_gone; /* list of those */
     bool session_due;       /* frames flow: workers are to know it */
     bool had_session;       /* they did */
-    bool route_due;         /* we relay to it: the same for its route */
     bool stale;             /* what is published of it may be wrong: in the list of those */
     struct peer *next_stale;
     unsigned keep;     /* vl1_contact_keep calls */
@@ -497,7 +496,6 @@ bool peer_is_replay(struct peer *peer, const uint8_t *pkt, int64_t now_ms);
 /* ---- session.c ---- */
 void peer_stale(struct peer *peer);
 void peer_has_frames(struct peer *peer);
-void peer_is_relayed_to(struct peer *peer);
 void peer_withdraw(struct peer *peer);
 void published_settle(struct vl1 *vl1, int64_t now_ms);
 void published_root(struct vl1 *vl1);
@@ -638,7 +636,7 @@ enum relay_reason peer_relay_reason(const struct peer *peer, int64_t now_ms);
 /* ---- relay.c ---- */
 void relay_packet(struct vl1 *vl1, const struct arrival *at, uint8_t *pkt, size_t len);
 void relay_fragment(struct vl1 *vl1, const struct arrival *at, uint8_t *frag, size_t len);
-void relay_pair(struct vl1 *vl1, uint64_t dest, uint64_t source, int64_t now_ms);
+void relay_pair(struct vl1 *vl1, const struct arrival *at, const uint8_t *pkt);
 void relay_trust(struct vl1 *vl1, const struct arrival *at);
 
 /* ---- topology.c ---- */

@@ -39,7 +39,7 @@ static struct datapath_info example(void)
                                              .lanes = 4,
                                              .lost = 11,
                                              .device_full = 12,
-                                             .ring_full = {13, 14, 0}},
+                                             .ring_full = {13, 14, 15, 0}},
                                  .aes = "vaes512",
                                  .salsa20 = "avx2",
                                  .poly1305 = "portable",
@@ -99,7 +99,7 @@ static void test_object_of_the_api(void **state)
     assert_text(at(o, "given"), "1");
     assert_text(at(o, "slowShare"), "0.01");
     assert_text(at(o, "lost"),
-                "{\"devices\":12,\"frames\":14,\"opened\":13,\"others\":0,\"sockets\":11}");
+                "{\"devices\":12,\"frames\":14,\"opened\":13,\"others\":0,\"sealed\":15,\"sockets\":11}");
     assert_text(at(o, "drops"), "{\"drop_mac\":21,\"vl2_rules_in\":0}");
     assert_text(at(at(o, "counts"), "rx_frames"), "90");
     assert_int_equal(json_object_size(at(o, "counts")), DP_COUNTS);
@@ -153,7 +153,7 @@ static void test_text_for_people(void **state)
         "workers   2, lanes of each 4\n",
         "kernels   AES vaes512, Salsa20 avx2, Poly1305 portable, checksum neon\n",
         "handled   99 by workers, 1 given to the engine (1.00 %)\n",
-        "lost      sockets=11 devices=12 opened=13 frames=14\n",
+        "lost      sockets=11 devices=12 opened=13 frames=14 sealed=15\n",
         "drops     drop_mac=21\n",
         "\n10.9.0.2/9993                    eth0                  8     8192      208 gso,batch    "
         "  "

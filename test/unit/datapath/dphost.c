@@ -29,6 +29,7 @@ static void on_give(void *ctx, const struct dp_gift *gift)
         .socket = gift->socket,
         .from = gift->from,
         .nwid = gift->nwid,
+        .is_known = gift->is_known,
         .block = block_copy(gift->data, gift->len),
     };
     memset(gift->data, 0xdb, gift->len); /* the taker may change it */

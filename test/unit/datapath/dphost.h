@@ -29,6 +29,7 @@ struct host_gift {
     uint32_t socket;
     struct inetaddr from;
     uint64_t nwid;
+    bool is_known;
     struct block block;
 };
 

@@ -48,6 +48,17 @@ static int set_up(void **state)
     return 0;
 }
 
+/* A node is known to be there. */
+static void know(uint64_t address, const struct inetaddr *at)
+{
+    struct dp_route *r = dp_route_new(h.pub, address);
+
+    assert_non_null(r);
+    r->to = (struct dp_path){.remote = *at, .socket = HOST_SOCKET + 7};
+    r->ways[r->way_count++] = (struct dp_path){.remote = *at, .socket = HOST_SOCKET};
+    dp_route_publish(r);
+}
+
 static int tear_down(void **state)
 {
     (void)state;
@@ -79,7 +90,8 @@ static void make(uint8_t *out, uint64_t dest, uint64_t source, bool is_fragment,
 }
 
 /* Let so many packets of one sender and pair come, in messages of their own. */
-static void flood(uint64_t dest, uint64_t source, const struct inetaddr *from, unsigned count)
+static void flood_hops(uint64_t dest, uint64_t source, const struct inetaddr *from, unsigned count,
+                       unsigned hops)
 {
     static uint8_t data[DP_MESSAGES_MAX][64];
     struct dp_message messages[DP_MESSAGES_MAX];
@@ -89,12 +101,18 @@ static void flood(uint64_t dest, uint64_t source, const struct inetaddr *from, u
 
         for (unsigned i = 0; i < n; i++) {
             make(data[i], dest, source, false, 64, i);
+            data[i][PACKET_AT_FLAGS] |= (uint8_t)hops;
             messages[i] = (struct dp_message){
                 .data = data[i], .len = 64, .cap = 64, .segment = 64, .from = *from};
         }
         dp_receive(h.dp, HOST_SOCKET, messages, n, h.now_ms);
         count -= n;
     }
+}
+
+static void flood(uint64_t dest, uint64_t source, const struct inetaddr *from, unsigned count)
+{
+    flood_hops(dest, source, from, count, 0);
 }
 
 /* ---- runs ---- */
@@ -107,6 +125,7 @@ static void test_scattered_datagrams_leave_together(void **state)
     const struct inetaddr from = sender(1, 9993);
 
     (void)state;
+    know(SOURCE, &from);
     for (unsigned i = 0; i < 60; i++) {
         make(data[i], dest_of(i % 3), SOURCE, false, 1000, i);
         messages[i] = (struct dp_message){
@@ -408,7 +427,53 @@ static void test_unknown_destinations_are_given_sparingly(void **state)
                      host_count(&h, DP_RX_DATAGRAMS));
 }
 
-/* A flood of made-up pairs: all is forwarded, little is told, and pairs told of stay known. */
+/* A node's name alone makes no pair: what did not come from where that node is known to be is
+ * forwarded, and that is all. */
+static void test_borrowed_names(void **state)
+{
+    const struct inetaddr from = sender(1, 9993);
+    const struct inetaddr other_port = sender(1, 9994);
+
+    (void)state;
+    flood(dest_of(1), SOURCE, &from, 1); /* nobody is known */
+    know(SOURCE, &from);
+    flood(dest_of(1), SOURCE, &other_port, 1);
+    assert_int_equal(h.sent_count, 2);
+    assert_int_equal(h.gift_count, 0);
+    flood(dest_of(1), SOURCE, &from, 1);
+    assert_int_equal(h.gift_count, 1);
+}
+
+/* Sealed packets of known peers are told from strangers' by where they come from, up to a rate. */
+static void test_sealed_packets_of_known_peers(void **state)
+{
+    const struct inetaddr from = sender(1, 9993);
+    const struct inetaddr other = sender(2, 9993);
+    unsigned known = 0;
+
+    (void)state;
+    know(SOURCE, &from);
+    flood(h.pub->self, SOURCE, &other, 1);
+    flood(h.pub->self, SOURCE + 1, &from, 1);
+    flood(h.pub->self, SOURCE, &from, 1);
+    assert_int_equal(h.gift_count, 3);
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(h.gifts[i].kind, DP_GIFT_SEALED);
+        assert_int_equal(h.gifts[i].is_known, i == 2);
+    }
+    for (unsigned ms = 0; ms < 1000; ms++, h.now_ms++) {
+        host_clear(&h);
+        flood(h.pub->self, SOURCE, &from, 10);
+        assert_int_equal(h.gift_count, 10); /* the others are strangers' */
+        for (size_t i = 0; i < h.gift_count; i++) {
+            known += h.gifts[i].is_known;
+        }
+    }
+    assert_in_range(known, 1900, 2010);
+}
+
+/* A flood of made-up pairs: all is forwarded, little is told, and pairs told of stay known. They
+ * come through another node, else their sources would have to be known here. */
 static void test_made_up_pairs(void **state)
 {
     const struct inetaddr from = sender(1, 9993);
@@ -417,12 +482,13 @@ static void test_made_up_pairs(void **state)
     unsigned again = 0;
 
     (void)state;
+    know(SOURCE, &honest);
     flood(dest_of(5), SOURCE, &honest, 1);
     assert_int_equal(h.gift_count, 1);
     for (unsigned ms = 0; ms < 1000; ms++, h.now_ms++) {
         for (unsigned i = 0; i < 20; i++) {
             host_clear(&h);
-            flood(dest_of(1), UINT64_C(0x7700000000) + ms * 20 + i, &from, 1);
+            flood_hops(dest_of(1), UINT64_C(0x7700000000) + ms * 20 + i, &from, 1, 1);
             assert_int_equal(h.sent_count, 1);
             for (size_t g = 0; g < h.gift_count; g++) {
                 assert_int_equal(h.gifts[g].kind, DP_GIFT_PAIR);
@@ -456,6 +522,8 @@ int main(void)
         TEST(test_share_of_an_ipv6_network),
         TEST(test_usual_share),
         TEST(test_unknown_destinations_are_given_sparingly),
+        TEST(test_borrowed_names),
+        TEST(test_sealed_packets_of_known_peers),
         TEST(test_made_up_pairs),
     };
 
