@@ -2,6 +2,8 @@
  * can tell. Only shown to people, nothing is decided by it. Source: spec 05 section 12. */
 #include "vl1/vl1_priv.h"
 
+#include <stdlib.h>
+
 const char *path_origin_name(enum path_origin origin)
 {
     static const char *const names[] = {
@@ -20,7 +22,10 @@ void origin_note(struct peer *peer, const struct inetaddr *to, enum path_origin 
     struct peer_search *search = peer_search(peer);
     struct origin *slot = NULL;
 
-    if (search == NULL) {
+    if (search != NULL && search->origins == NULL) {
+        search->origins = calloc(PEER_ORIGINS, sizeof(*search->origins));
+    }
+    if (search == NULL || search->origins == NULL) {
         return;
     }
     for (size_t i = 0; i < PEER_ORIGINS && slot == NULL; i++) {
@@ -39,7 +44,8 @@ enum path_origin origin_of(const struct peer *peer, const struct inetaddr *remot
 {
     uint64_t key = arrival_key(0, remote);
 
-    for (size_t i = 0; peer->search != NULL && i < PEER_ORIGINS; i++) {
+    for (size_t i = 0; peer->search != NULL && peer->search->origins != NULL && i < PEER_ORIGINS;
+         i++) {
         if (peer->search->origins[i].key == key) {
             return peer->search->origins[i].origin;
         }

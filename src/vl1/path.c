@@ -431,6 +431,46 @@ void path_learn(struct peer *peer, const struct opened *packet)
 
 /* ---- testing ---- */
 
+/* Make room for so many gates. NULL: no memory. */
+static struct peer_search *search_grow(struct peer *peer, unsigned gates)
+{
+    struct peer_search *search = peer->search;
+    unsigned from = search != NULL ? search->gate_count : 0;
+    struct peer_search *grown = realloc(search, sizeof(*search) + gates * sizeof(search->gates[0]));
+
+    if (grown == NULL) {
+        return NULL;
+    }
+    if (search == NULL) {
+        *grown = (struct peer_search){0};
+    }
+    for (unsigned i = from; i < gates; i++) {
+        grown->gates[i] = (struct probe_gate){0, TIME_NEVER, TIME_NEVER, TIME_NEVER};
+    }
+    grown->gate_count = gates;
+    peer->search = grown;
+    return grown;
+}
+
+/* What is known of addresses tried for a peer, made if there is nothing yet; NULL: no memory. */
+struct peer_search *peer_search(struct peer *peer)
+{
+    if (peer->search == NULL && search_grow(peer, 1) == NULL) {
+        return NULL;
+    }
+    peer->search->used_ms = peer->vl1->now_ms;
+    return peer->search;
+}
+
+void peer_search_free(struct peer *peer)
+{
+    if (peer->search != NULL) {
+        free(peer->search->origins);
+        free(peer->search);
+        peer->search = NULL;
+    }
+}
+
 /* The gate of an address that is no path, or NULL when too many were used in the last second: the
  * holder of a peer's key must not make us send to any number of forged addresses. */
 struct probe_gate *peer_probe_gate(struct peer *peer, uint32_t socket, const struct inetaddr *to,
@@ -445,13 +485,21 @@ struct probe_gate *peer_probe_gate(struct peer *peer, uint32_t socket, const str
     }
     peer->tried = true;
     oldest = &search->gates[0];
-    for (size_t i = 0; i < PEER_PROBES; i++) {
+    for (size_t i = 0; i < search->gate_count; i++) {
         if (search->gates[i].key == key) {
             return &search->gates[i];
         }
         if (search->gates[i].used_ms < oldest->used_ms) {
             oldest = &search->gates[i];
         }
+    }
+    if (oldest->used_ms != TIME_NEVER && now_ms - oldest->used_ms < PROBE_GATE_MS &&
+        search->gate_count < PEER_PROBES) {
+        search = search_grow(peer, 2 * search->gate_count);
+        if (search == NULL) {
+            return NULL;
+        }
+        oldest = &search->gates[search->gate_count / 2];
     }
     if (oldest->used_ms != TIME_NEVER && now_ms - oldest->used_ms < PROBE_GATE_MS) {
         return NULL;
@@ -460,26 +508,10 @@ struct probe_gate *peer_probe_gate(struct peer *peer, uint32_t socket, const str
     return oldest;
 }
 
-/* What is known of addresses tried for a peer, made if there is nothing yet; NULL: no memory. */
-struct peer_search *peer_search(struct peer *peer)
-{
-    if (peer->search == NULL) {
-        peer->search = calloc(1, sizeof(*peer->search));
-        for (size_t i = 0; peer->search != NULL && i < PEER_PROBES; i++) {
-            peer->search->gates[i] = (struct probe_gate){0, TIME_NEVER, TIME_NEVER, TIME_NEVER};
-        }
-    }
-    if (peer->search != NULL) {
-        peer->search->used_ms = peer->vl1->now_ms;
-    }
-    return peer->search;
-}
-
 void peer_search_trim(struct peer *peer, int64_t now_ms)
 {
     if (peer->search != NULL && now_ms - peer->search->used_ms >= SEARCH_MS) {
-        free(peer->search);
-        peer->search = NULL;
+        peer_search_free(peer);
     }
 }
 

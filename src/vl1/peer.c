@@ -114,7 +114,7 @@ struct peer *peer_new(struct vl1 *vl1, const struct identity *id, int64_t now_ms
 static void peer_release(struct peer *peer)
 {
     peer_live_free(peer);
-    free(peer->search);
+    peer_search_free(peer);
     free(peer->paths);
     sodium_memzero(peer, sizeof(*peer));
     free(peer);

@@ -160,9 +160,10 @@ struct probe_gate {
 /* Of addresses that are no path: only peers for which some were tried in the last seconds. */
 struct peer_search {
     int64_t used_ms;
-    struct probe_gate gates[PEER_PROBES];
-    struct origin origins[PEER_ORIGINS];
+    struct origin *origins; /* PEER_ORIGINS, NULL: none noted */
     unsigned origin_next;
+    unsigned gate_count; /* at most PEER_PROBES */
+    struct probe_gate gates[];
 };
 
 /* Keys and duplicate filter: only peers with traffic have them. Workers use them by the published
@@ -523,6 +524,7 @@ void peer_probe_address(struct peer *peer, uint32_t socket, const struct inetadd
 struct probe_gate *peer_probe_gate(struct peer *peer, uint32_t socket, const struct inetaddr *to,
                                    int64_t now_ms);
 struct peer_search *peer_search(struct peer *peer);
+void peer_search_free(struct peer *peer);
 void peer_search_trim(struct peer *peer, int64_t now_ms);
 void paths_apply_policy(struct vl1 *vl1);
 const struct physical_entry *policy_find(const struct vl1 *vl1, const struct inetaddr *remote);

@@ -98,8 +98,9 @@ static void test_object_of_the_api(void **state)
     assert_text(at(o, "handled"), "99");
     assert_text(at(o, "given"), "1");
     assert_text(at(o, "slowShare"), "0.01");
-    assert_text(at(o, "lost"),
-                "{\"devices\":12,\"frames\":14,\"opened\":13,\"others\":0,\"sealed\":15,\"sockets\":11}");
+    assert_text(
+        at(o, "lost"),
+        "{\"devices\":12,\"frames\":14,\"opened\":13,\"others\":0,\"sealed\":15,\"sockets\":11}");
     assert_text(at(o, "drops"), "{\"drop_mac\":21,\"vl2_rules_in\":0}");
     assert_text(at(at(o, "counts"), "rx_frames"), "90");
     assert_int_equal(json_object_size(at(o, "counts")), DP_COUNTS);
