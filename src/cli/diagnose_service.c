@@ -213,26 +213,29 @@ static void check_nat(struct diagnosis *d)
 static void check_mapping(struct diagnosis *d)
 {
     const json_t *map = json_object_get(d->status, "portMapping");
-    const char *external = diagnose_text(map, "external");
+    const char *state = diagnose_text(map, "state");
     const char *gateway = diagnose_text(map, "gateway");
-    const char *protocol = diagnose_text(map, "protocol");
+    struct findings *f = &d->findings;
     if (map == NULL) {
         return;
     }
-    if (!diagnose_is_true(map, "enabled")) {
-        find(&d->findings, RESULT_INFO, "mapping", NULL,
-             "port mapping is off (portMappingEnabled)");
-    } else if (external[0] != '\0') {
-        find(&d->findings, RESULT_OK, "mapping", NULL, "gateway %s forwards %s to us%s%s", gateway,
-             external, protocol[0] != '\0' ? " by " : "", protocol);
+    if (strcmp(state, "mapped") == 0) {
+        bool nested = diagnose_is_true(map, "behindAnotherNat");
+        find(f, nested ? RESULT_WARN : RESULT_OK, "mapping",
+             nested ? "map the port in the outer router too, or put the inner one into bridge mode"
+                    : NULL,
+             "gateway %s forwards %s to us by %s%s", gateway, diagnose_text(map, "external"),
+             diagnose_text(map, "protocol"), nested ? ", but is itself behind a NAT" : "");
+    } else if (strcmp(state, "off") == 0) {
+        find(f, RESULT_INFO, "mapping", NULL, "port mapping is off (portMappingEnabled)");
+    } else if (strcmp(state, "asking") == 0) {
+        find(f, RESULT_INFO, "mapping", NULL, "gateway %s is being asked", gateway);
     } else if (gateway[0] != '\0') {
-        find(&d->findings, RESULT_INFO, "mapping", NULL,
-             "gateway %s gave no mapping: it speaks no protocol for that, or it is switched off "
-             "there",
-             gateway);
+        find(f, RESULT_INFO, "mapping",
+             "if peers are relayed to: switch on PCP, NAT-PMP or UPnP there",
+             "gateway %s grants no mapping", gateway);
     } else {
-        find(&d->findings, RESULT_INFO, "mapping", NULL,
-             "no gateway with a private address: not needed");
+        find(f, RESULT_INFO, "mapping", NULL, "not needed: no private address behind a gateway");
     }
 }
 

@@ -37,6 +37,23 @@ static void check_network(struct diagnosis *d, const json_t *network)
     }
 }
 
+/* Its addresses and routes that meet a subnet this machine is in. */
+static void check_conflicts(struct diagnosis *d, const json_t *network)
+{
+    size_t i;
+    json_t *c;
+    json_array_foreach(json_object_get(network, "conflicts"), i, c)
+    {
+        bool route = json_object_get(c, "route") != NULL;
+        find(&d->findings, RESULT_WARN, "network",
+             "give the network another subnet (panlan net set), or this place",
+             "%s: %s %s meets %s of %s%s", diagnose_text(network, "nwid"),
+             route ? "route" : "address", diagnose_text(c, route ? "route" : "address"),
+             diagnose_text(c, "meets"), diagnose_text(c, "interface"),
+             diagnose_is_true(c, "skipped") ? " and is not set" : "");
+    }
+}
+
 static void check_networks(struct diagnosis *d)
 {
     size_t i;
@@ -47,6 +64,7 @@ static void check_networks(struct diagnosis *d)
     json_array_foreach(d->networks, i, network)
     {
         check_network(d, network);
+        check_conflicts(d, network);
     }
 }
 
