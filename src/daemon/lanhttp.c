@@ -18,6 +18,7 @@ struct lanhttp {
     lanhttp_done done;
     void *ctx;
     unsigned open; /* handles not closed yet; the last one frees */
+    unsigned reads;
     size_t request_len;
     size_t len; /* of in */
     char request[UPNP_REQUEST_MAX];
@@ -52,7 +53,7 @@ static bool look(struct lanhttp *http, bool ended)
 {
     struct upnp_http answer;
     int done = upnp_http_read(http->in, http->len, ended, &answer);
-    if (done == 0 && http->len < sizeof(http->in)) {
+    if (done == 0 && http->len < sizeof(http->in) && ++http->reads < LANHTTP_READS_MAX) {
         return false;
     }
     finish(http, done == 1 ? &answer : NULL);
@@ -122,6 +123,7 @@ struct lanhttp *lanhttp_start(uv_loop_t *loop, const struct inetaddr *gateway, u
     http->done = done;
     http->ctx = ctx;
     http->len = 0;
+    http->reads = 0;
     http->open = 2;
     http->request_len = len;
     memcpy(http->request, text, len);

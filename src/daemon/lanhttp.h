@@ -11,6 +11,7 @@
 
 enum {
     LANHTTP_LIMIT_MS = 5000, /* of a whole exchange */
+    LANHTTP_READS_MAX = 256, /* pieces an answer may come in; each is a look at the whole */
 };
 
 struct lanhttp;
