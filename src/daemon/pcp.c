@@ -124,9 +124,11 @@ static void look_at_notice(struct pcp *pcp, const struct portmap_answer *notice)
         now_ms - pcp->notice_ms < PCP_NOTICE_GAP_MS) {
         return;
     }
+    /* An epoch so young may have begun after our last answer; the rule of the RFC cannot tell. */
+    bool young = notice->epoch_s <= (now_ms - pcp->epoch.at_ms) / 1000 + PCP_NOTICE_YOUNG_S;
     bool moved = notice->version == PORTMAP_VERSION_NATPMP &&
                  !inetaddr_ip_equal(&notice->external, &map->grant.external);
-    if (moved || portmap_epoch_lost(&pcp->epoch, notice->epoch_s, now_ms)) {
+    if (moved || young || portmap_epoch_lost(&pcp->epoch, notice->epoch_s, now_ms)) {
         pcp->notice_ms = now_ms;
         log_write(LOG_LEVEL_INFO, "portmap", "the gateway forgot its mappings");
         portmap_renew(map);

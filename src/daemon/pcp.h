@@ -12,6 +12,7 @@ struct portmap;
 enum {
     PCP_TRIES = 4,             /* of each question, with doubling pauses */
     PCP_FIRST_MS = 250,        /* first pause (RFC 6886 section 3.1) */
+    PCP_NOTICE_YOUNG_S = 2,    /* tolerance of epochs */
     PCP_NOTICE_GAP_MS = 10000, /* a notice within that time of the last one is not looked at */
 };
 

@@ -1,5 +1,5 @@
 /* PCP and NAT-PMP: requests, answers of gateways, epochs, and finding the gateway. SV-94. */
-#include "daemon/portmap_msg.h"
+#include "daemon/portmap.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -201,12 +201,41 @@ static void test_gateway(void **state)
     assert_int_equal(portmap_gateway_parse("eth0\t00000000\tzz\n\n\nx", &gateway), -ENOENT);
 }
 
+/* What a gateway may call our external address. */
+static void test_usable_addresses(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        bool usable;
+        bool nested;
+    } table[] = {
+        {"46.0.0.1/1", true, false},
+        {"10.0.0.1/1", true, true},
+        {"192.168.1.1/1", true, true},
+        {"100.64.0.1/1", true, true},
+        {"0.0.0.0/1", false, false},
+        {"127.0.0.1/1", false, false},
+        {"224.0.0.1/1", false, false},
+        {"255.255.255.255/1", false, false},
+        {"169.254.0.1/1", false, false},
+        {"2001:db8::1/1", false, false},
+        {"", false, false},
+    };
+    for (size_t i = 0; i < COUNT_OF(table); i++) {
+        struct portmap_grant grant = {.protocol = PORTMAP_BY_PCP};
+        assert_int_equal(inetaddr_parse(table[i].text, strlen(table[i].text), &grant.external), 0);
+        assert_int_equal(portmap_is_usable(&grant.external), table[i].usable);
+        assert_int_equal(portmap_is_nested(&grant), table[i].nested);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_natpmp_answers), cmocka_unit_test(test_pcp_answers),
         cmocka_unit_test(test_requests),       cmocka_unit_test(test_epoch),
-        cmocka_unit_test(test_gateway),
+        cmocka_unit_test(test_gateway),        cmocka_unit_test(test_usable_addresses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
