@@ -397,6 +397,7 @@ def test_addresses_that_are_none(net):
     """No mapping comes of them."""
     state = {"external": "0.0.0.0", "port": 1}
     liar, a = lied_to(net, lambda at, data: natpmp(state["external"], port=state["port"])(at, data))
+    wait_for("given up", lambda: mapping(a)["state"] == "none", 15)
     for external, port in (("0.0.0.0", 1), ("127.0.0.1", 1), ("46.0.0.11", 0)):
         state.update(external=external, port=port)
         del liar.seen[:]
