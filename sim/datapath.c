@@ -49,7 +49,7 @@ static void env_send(void *ctx, const struct dp_run *runs, size_t count)
         for (size_t at = 0; at < runs[i].len; at += runs[i].size) {
             size_t left = runs[i].len - at;
 
-            sim_transmit(node, &runs[i].to.remote, runs[i].data + at,
+            sim_transmit(node, runs[i].to.socket, &runs[i].to.remote, runs[i].data + at,
                          left < runs[i].size ? left : runs[i].size, 0);
         }
     }

@@ -96,49 +96,95 @@ static bool is_cut(const struct sim *sim, const struct sim_node *a, const struct
 
 /* ---- routers ---- */
 
+static bool is_symmetric(const struct sim_nat *nat)
+{
+    return nat->kind == SIM_NAT_SYMMETRIC || nat->kind == SIM_NAT_SYMMETRIC_RANDOM;
+}
+
+static bool port_is_taken(const struct sim_nat *nat, uint16_t port)
+{
+    for (size_t i = 0; i < nat->map_count; i++) {
+        if (nat->maps[i].port == port) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static uint16_t nat_port(struct sim *sim, struct sim_nat *nat)
+{
+    uint16_t port;
+
+    if (nat->kind == SIM_NAT_SYMMETRIC_RANDOM) {
+        do {
+            port = (uint16_t)(1024 + sim_random(sim, 65536 - 1024));
+        } while (port_is_taken(nat, port));
+        return port;
+    }
+    if (nat->kind == SIM_NAT_SYMMETRIC && sim_random(sim, 8) == 0) {
+        nat->next_port++; /* somebody else behind it */
+    }
+    return nat->next_port++;
+}
+
+static void nat_expire(struct sim_nat *nat, int64_t now_ms)
+{
+    for (size_t i = nat->map_count; nat->timeout_ms > 0 && i-- > 0;) {
+        if (now_ms - nat->maps[i].used_ms >= nat->timeout_ms) {
+            nat->maps[i] = nat->maps[--nat->map_count];
+        }
+    }
+}
+
 /* Leave by the router: the source address the world sees. */
-static struct inetaddr nat_out(struct sim_node *from, const struct inetaddr *to)
+static struct inetaddr nat_out(struct sim_node *from, const struct inetaddr *inside,
+                               const struct inetaddr *to)
 {
     struct sim_nat *nat = from->nat;
     struct inetaddr source = nat->outside;
     uint16_t port = 0;
 
+    nat_expire(nat, from->sim->now_ms);
     for (size_t i = 0; i < nat->map_count; i++) {
-        const struct sim_map *m = &nat->maps[i];
+        struct sim_map *m = &nat->maps[i];
 
-        if (!inetaddr_equal(&m->inside, &from->at)) {
+        if (!inetaddr_equal(&m->inside, inside)) {
             continue;
         }
         if (inetaddr_equal(&m->dest, to)) {
+            m->used_ms = from->sim->now_ms;
             source.port = m->port;
             return source;
         }
-        port = nat->kind != SIM_NAT_SYMMETRIC ? m->port : 0;
+        port = !is_symmetric(nat) ? m->port : 0;
     }
     if (port == 0) {
-        port = nat->next_port++;
+        port = nat_port(from->sim, nat);
     }
     if (nat->map_count == nat->map_cap) {
         nat->map_cap = nat->map_cap > 0 ? 2 * nat->map_cap : 16;
         nat->maps = realloc(nat->maps, nat->map_cap * sizeof(*nat->maps));
         assert(nat->maps != NULL);
     }
-    nat->maps[nat->map_count++] = (struct sim_map){.inside = from->at, .dest = *to, .port = port};
+    nat->maps[nat->map_count++] = (struct sim_map){
+        .inside = *inside, .dest = *to, .port = port, .used_ms = from->sim->now_ms};
     source.port = port;
     return source;
 }
 
 /* Arrive at a router: may this source come in on this port, and to whom? */
-static bool nat_in(const struct sim_nat *nat, const struct inetaddr *source, uint16_t port,
-                   struct inetaddr *ret_inside)
+static bool nat_in(struct sim_nat *nat, const struct inetaddr *source, uint16_t port,
+                   int64_t now_ms, struct inetaddr *ret_inside)
 {
+    nat_expire(nat, now_ms);
     for (size_t i = 0; i < nat->map_count; i++) {
-        const struct sim_map *m = &nat->maps[i];
+        struct sim_map *m = &nat->maps[i];
         bool pass = nat->kind == SIM_NAT_FULL_CONE ||
                     (nat->kind == SIM_NAT_RESTRICTED && inetaddr_ip_equal(&m->dest, source)) ||
                     inetaddr_equal(&m->dest, source);
 
         if (m->port == port && pass) {
+            m->used_ms = now_ms;
             *ret_inside = m->inside;
             return true;
         }
@@ -146,59 +192,80 @@ static bool nat_in(const struct sim_nat *nat, const struct inetaddr *source, uin
     return false;
 }
 
-static struct sim_node *find_target(struct sim *sim, const struct sim_node *from,
-                                    const struct inetaddr *source, const struct inetaddr *to,
-                                    bool *ret_lan)
+void sim_nat_set(struct sim_node *node, bool hairpin, int64_t timeout_ms)
+{
+    if (node->nat != NULL) {
+        node->nat->hairpin = hairpin;
+        node->nat->timeout_ms = timeout_ms;
+    }
+}
+
+struct target {
+    struct sim_node *node;
+    uint32_t socket;
+    bool lan; /* nothing but a switch between */
+};
+
+static struct target find_target(struct sim *sim, const struct sim_node *from,
+                                 const struct inetaddr *source, const struct inetaddr *to)
 {
     for (size_t i = 0; i < sim->node_count; i++) {
         struct sim_node *n = sim->nodes[i];
+        bool lan = n->nat != NULL && n->nat == from->nat;
+        uint32_t socket = n != from && (n->nat == NULL || lan) ? sim_socket_at(n, to) : 0;
         struct inetaddr inside;
 
-        *ret_lan = n->nat != NULL && n->nat == from->nat;
-        if (n != from && (n->nat == NULL || *ret_lan) && inetaddr_equal(&n->at, to)) {
-            return n;
+        if (socket != 0) {
+            return (struct target){n, socket, lan};
         }
-        if (n->nat != NULL && !*ret_lan && inetaddr_ip_equal(&n->nat->outside, to) &&
-            nat_in(n->nat, source, to->port, &inside) && inetaddr_equal(&inside, &n->at)) {
-            return n;
+        if (n->nat != NULL && (!lan || n->nat->hairpin) &&
+            inetaddr_ip_equal(&n->nat->outside, to) &&
+            nat_in(n->nat, source, to->port, sim->now_ms, &inside)) {
+            socket = sim_socket_at(n, &inside);
+            if (socket != 0) {
+                return (struct target){n, socket, lan};
+            }
         }
     }
-    return NULL;
+    return (struct target){0};
 }
 
-static void put_on_wire(struct sim *sim, struct sim_node *to, const struct inetaddr *source,
+static void put_on_wire(struct sim *sim, const struct target *to, const struct inetaddr *source,
                         const void *data, size_t len, unsigned delay_ms)
 {
     struct sim_event *event = calloc(1, sizeof(*event) + len);
 
     assert(event != NULL);
     event->at_ms = sim->now_ms + delay_ms;
-    event->node = to;
+    event->node = to->node;
+    event->socket = to->socket;
     event->from = *source;
     event->len = len;
     memcpy(event->data, data, len);
     sim_push(sim, event);
 }
 
-void sim_transmit(struct sim_node *from, const struct inetaddr *to, const void *data, size_t len,
-                  unsigned ttl)
+void sim_transmit(struct sim_node *from, uint32_t socket, const struct inetaddr *to,
+                  const void *data, size_t len, unsigned ttl)
 {
     struct sim *sim = from->sim;
     bool private_dest = to->family == INETADDR_V4 && to->ip[0] == 192 && to->ip[1] == 168;
-    struct inetaddr source = from->at;
-    struct sim_node *target;
-    bool lan = false;
+    struct inetaddr source = sim_socket_address(from, socket);
+    struct target target;
     unsigned delay;
 
-    if (from->nat != NULL && !private_dest) {
-        source = nat_out(from, to);
+    if (source.family == INETADDR_NIL) {
+        return; /* closed meanwhile */
     }
-    target = find_target(sim, from, &source, to, &lan);
-    if (target == NULL || is_cut(sim, from, target)) {
+    if (from->nat != NULL && !private_dest) {
+        source = nat_out(from, &source, to);
+    }
+    target = find_target(sim, from, &source, to);
+    if (target.node == NULL || is_cut(sim, from, target.node)) {
         return;
     }
-    if (lan) {
-        put_on_wire(sim, target, &source, data, len, 0);
+    if (target.lan) {
+        put_on_wire(sim, &target, &source, data, len, 0);
         return;
     }
     if (ttl != 0 && ttl <= 2) {
@@ -208,8 +275,8 @@ void sim_transmit(struct sim_node *from, const struct inetaddr *to, const void *
         return;
     }
     delay = sim->options.latency_ms + (unsigned)sim_random(sim, sim->options.jitter_ms + 1u);
-    put_on_wire(sim, target, &source, data, len, delay);
+    put_on_wire(sim, &target, &source, data, len, delay);
     if (sim_random(sim, 100) < sim->options.dup_pct) {
-        put_on_wire(sim, target, &source, data, len, delay + 1);
+        put_on_wire(sim, &target, &source, data, len, delay + 1);
     }
 }

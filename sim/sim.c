@@ -118,8 +118,7 @@ static void env_send(void *ctx, uint32_t socket, const struct inetaddr *to, cons
 {
     struct sim_node *node = ctx;
 
-    (void)socket;
-    sim_transmit(node, to, data, len, ttl);
+    sim_transmit(node, socket, to, data, len, ttl);
 }
 
 static void env_deliver(void *ctx, uint64_t nwid, uint64_t dest_mac, uint64_t source_mac,
@@ -274,6 +273,7 @@ static void node_delete(struct sim_node *node)
         free(node->objects[i].data);
     }
     free(node->objects);
+    free(node->extras);
     if (node->nat != NULL && --node->nat->users == 0) {
         free(node->nat->maps);
         free(node->nat);
@@ -373,15 +373,6 @@ void sim_set_protocol(struct sim_node *node, uint8_t protocol)
     node->protocol = protocol;
 }
 
-void sim_set_sockets(struct sim_node *node)
-{
-    struct node_socket s = {.id = 1, .local = node->at};
-
-    if (node_set_sockets(node->node, &s, 1, node->sim->now_ms) < 0) {
-        abort();
-    }
-}
-
 void sim_start(struct sim_node *node)
 {
     struct sim *sim = node->sim;
@@ -396,6 +387,8 @@ void sim_start(struct sim_node *node)
         .event = env_event,
         .log = env_log,
         .job = env_job,
+        .extra_open = sim_extra_open,
+        .extra_close = sim_extra_close,
         .ctx = node,
         .log_level = sim->verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR,
     };
@@ -444,6 +437,7 @@ void sim_stop(struct sim_node *node, bool abrupt)
     sim_worker_stop(node);
     node_free(node->node, sim->now_ms);
     node->node = NULL;
+    node->extra_count = 0;
     node->life++;
 }
 
@@ -553,7 +547,8 @@ static size_t pop_batch(struct sim *sim, struct sim_event *first,
 
     batch[0] = first;
     while (count < DP_MESSAGES_MAX && sim->event_count > 0 && sim->events[0]->job == NULL &&
-           sim->events[0]->node == first->node && sim->events[0]->at_ms <= sim->now_ms) {
+           sim->events[0]->node == first->node && sim->events[0]->socket == first->socket &&
+           sim->events[0]->at_ms <= sim->now_ms) {
         batch[count++] = pop(sim);
     }
     return count;
@@ -565,9 +560,9 @@ static void receive(struct sim *sim, struct sim_event *event)
     struct sim_event *batch[DP_MESSAGES_MAX];
     size_t count;
 
-    if (node->worker == NULL) {
+    if (node->worker == NULL || event->socket != SIM_SOCKET) {
         trace_add(sim, event);
-        node_receive(node->node, 1, &event->from, event->data, event->len, sim->now_ms);
+        node_receive(node->node, event->socket, &event->from, event->data, event->len, sim->now_ms);
         event_delete(event);
         return;
     }

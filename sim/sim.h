@@ -24,7 +24,9 @@ enum sim_nat_kind {
     SIM_NAT_FULL_CONE,       /* one mapping, anybody may send to it */
     SIM_NAT_RESTRICTED,      /* one mapping, only IPs that were sent to */
     SIM_NAT_PORT_RESTRICTED, /* one mapping, only IPs and ports that were sent to */
-    SIM_NAT_SYMMETRIC,       /* a mapping per destination, answers from there only */
+    SIM_NAT_SYMMETRIC,       /* a mapping per destination, answers from there only; ports in order,
+                                some of them taken by others */
+    SIM_NAT_SYMMETRIC_RANDOM, /* the same with random ports */
 };
 
 struct sim_options {
@@ -61,6 +63,13 @@ struct sim_node *sim_add(struct sim *sim, enum sim_nat_kind nat);
 
 /* Another node behind the router (and on the LAN) of an existing one. */
 struct sim_node *sim_add_neighbour(struct sim *sim, struct sim_node *other);
+
+/* Change the router in front of a node: hairpin: its hosts reach each other by its public address;
+ * timeout_ms: mappings not used for so long are forgotten, 0: never. */
+void sim_nat_set(struct sim_node *node, bool hairpin, int64_t timeout_ms);
+
+/* Sockets open now beyond the first. */
+size_t sim_extra_sockets(const struct sim_node *node);
 
 /* Make a planet of these nodes (at most 4, without NAT), signed by a key of the simulator. Nodes
  * started later use it; a later call makes an update of it. */

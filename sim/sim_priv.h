@@ -9,12 +9,17 @@
 #include <errno.h>
 #include <stdio.h>
 
-enum { SIM_NODES_MAX = 1024 };
+enum {
+    SIM_NODES_MAX = 1024,
+    SIM_SOCKET = 1, /* the usual socket of a node */
+    SIM_EXTRA_MAX = 1024,
+};
 
 struct sim_event {
     int64_t at_ms;
     uint64_t serial; /* order of equal times */
     struct sim_node *node;
+    uint32_t socket;        /* it came to */
     struct engine_job *job; /* a job that ends, else a datagram */
     uint64_t life;          /* of the node when the job began */
     struct inetaddr from;
@@ -34,6 +39,7 @@ struct sim_map {
     struct inetaddr inside;
     struct inetaddr dest; /* last destination (symmetric: the only one) */
     uint16_t port;        /* outside */
+    int64_t used_ms;
 };
 
 struct sim_nat {
@@ -43,7 +49,16 @@ struct sim_nat {
     size_t map_count;
     size_t map_cap;
     uint16_t next_port;
+    bool hairpin;
+    int64_t timeout_ms; /* 0: never */
     unsigned users;
+};
+
+/* A socket opened by the engine. */
+struct sim_extra {
+    uint32_t id;
+    uint16_t port;
+    bool kept;
 };
 
 struct sim_node {
@@ -53,6 +68,9 @@ struct sim_node {
     struct identity identity;
     struct inetaddr at; /* own address and port */
     struct sim_nat *nat;
+    struct sim_extra *extras;
+    size_t extra_count;
+    uint32_t next_socket;
     uint64_t random;
     uint64_t life;
     int64_t clock_step_ms;
@@ -97,8 +115,16 @@ struct sim {
 
 void sim_push(struct sim *sim, struct sim_event *event);
 void sim_place(struct sim_node *node, enum sim_nat_kind kind);
-void sim_transmit(struct sim_node *from, const struct inetaddr *to, const void *data, size_t len,
-                  unsigned ttl);
+void sim_transmit(struct sim_node *from, uint32_t socket, const struct inetaddr *to,
+                  const void *data, size_t len, unsigned ttl);
+
+/* Address of a socket of a node; nil: there is none. Socket with an address, 0: none. */
+struct inetaddr sim_socket_address(const struct sim_node *node, uint32_t socket);
+uint32_t sim_socket_at(const struct sim_node *node, const struct inetaddr *at);
+
+/* Engine upcalls (sockets.c). */
+size_t sim_extra_open(void *ctx, uint32_t like, struct engine_socket *ret, size_t count);
+void sim_extra_close(void *ctx, uint32_t id, bool keep);
 void sim_deliver(struct sim_node *node, uint64_t nwid, uint64_t dest_mac, uint64_t source_mac,
                  uint16_t ethertype, const void *payload, size_t len);
 

@@ -75,6 +75,12 @@ struct engine_job {
     bool done; /* set by run */
 };
 
+/* An extra socket the host opened for the engine. */
+struct engine_socket {
+    uint32_t id; /* host's number, not 0, of no other socket */
+    struct inetaddr local;
+};
+
 struct engine_env {
     /* Send one datagram. socket: id of a socket given by node_set_sockets. ttl: IP hop limit, 0 =
      * default. Losing it is allowed. */
@@ -110,6 +116,15 @@ struct engine_env {
 
     /* Start a job. Returns 0; -EAGAIN no room now (the engine drops what it wanted it for). */
     int (*job)(void *ctx, struct engine_job *job);
+
+    /* Open up to count UDP sockets for a while, at the address of the socket `like` with ports of
+     * the system's choice. What comes to them is given to node_receive. They are not named in
+     * node_set_sockets. Returns how many were opened; NULL: the host cannot. */
+    size_t (*extra_open)(void *ctx, uint32_t like, struct engine_socket *ret, size_t count);
+
+    /* Close one, or (keep) make it one of the usual sockets: from now on each node_set_sockets names
+     * it, until it is closed or its address is gone. NULL with extra_open. */
+    void (*extra_close)(void *ctx, uint32_t id, bool keep);
 
     void *ctx;
     enum log_level log_level;
