@@ -10,6 +10,8 @@
 
 enum {
     ADDRESS_LEN = 5,
+    PUSH_NOTE_MAGIC = 0x504e, /* "PN" */
+    PUSH_NOTE_LEN = 4,
     PUSH_V4_LEN = 6,
     PUSH_V6_LEN = 18,
 };
@@ -174,6 +176,27 @@ int push_paths_decode(struct rd in, struct push_paths *ret)
     return 0;
 }
 
+static void note_read(struct rd in, struct push_note *ret)
+{
+    struct push_note note = {.there = rd_u16(&in) == PUSH_NOTE_MAGIC};
+
+    note.nat = rd_u8(&in);
+    note.flags = rd_u8(&in);
+    if (note.there && !in.bad) {
+        *ret = note;
+    }
+}
+
+static void note_write(struct wr *w, const struct push_note *note)
+{
+    wr_u16(w, note->there ? PUSH_NOTE_LEN : 0);
+    if (note->there) {
+        wr_u16(w, PUSH_NOTE_MAGIC);
+        wr_u8(w, note->nat);
+        wr_u8(w, note->flags);
+    }
+}
+
 int push_paths_next(struct push_paths *paths, struct push_path *ret)
 {
     struct push_path path = {0};
@@ -185,7 +208,7 @@ int push_paths_next(struct push_paths *paths, struct push_path *ret)
         return 0;
     }
     path.flags = rd_u8(in);
-    rd_skip(in, rd_u16(in)); /* extension */
+    note_read(rd_sub(in, rd_u16(in)), &path.note);
     type = rd_u8(in);
     address = rd_sub(in, rd_u8(in));
     if (in->bad) {
@@ -214,11 +237,11 @@ size_t push_paths_encode(struct wr *w, const struct push_path *paths, size_t cou
         if (ip_len == 0) {
             continue;
         }
-        if (wr_left(w) < 5 + ip_len + 2) {
+        if (wr_left(w) < 5 + ip_len + 2 + (paths[i].note.there ? PUSH_NOTE_LEN : 0)) {
             break;
         }
         wr_u8(w, paths[i].flags);
-        wr_u16(w, 0); /* no extension */
+        note_write(w, &paths[i].note);
         wr_u8(w, paths[i].at.family);
         wr_u8(w, (uint8_t)(ip_len + 2));
         wr_bytes(w, paths[i].at.ip, ip_len);

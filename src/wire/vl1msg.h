@@ -21,6 +21,7 @@ enum {
     RENDEZVOUS_MAX = 25,       /* payload with an IPv6 address */
     PUSH_FLAG_FORGET = 0x01,   /* record is skipped by receivers */
     PUSH_FLAG_REDIRECT = 0x02, /* cluster redirect */
+    PUSH_NOTE_SEEK = 0x01,     /* the sender opened many sockets: seek one at the record's IP */
     REMOTE_TRACE_MAX = 10000,  /* longest dictionary handed on */
     BEACON_LEN = 13,
     QOS_RECORD_LEN = 10,
@@ -73,9 +74,19 @@ MUST_CHECK int rendezvous_decode(struct rd in, struct rendezvous *ret);
 /* at must be IPv4 or IPv6. */
 void rendezvous_encode(struct wr *w, const struct rendezvous *msg);
 
+/* What our own nodes say in the extension of a record; others skip it. On the wire: "PN", nat,
+ * flags; more may follow. */
+struct push_note {
+    bool there;
+    uint8_t nat;   /* the NAT in front of the sender: 0 unknown, 1 none, 2 cone, 3 symmetric with
+                      sequential ports, 4 with random ports */
+    uint8_t flags; /* PUSH_NOTE_* */
+};
+
 struct push_path {
-    uint8_t flags;      /* PUSH_FLAG_* */
-    struct inetaddr at; /* nil: a record of another type or length, to be skipped */
+    uint8_t flags;         /* PUSH_FLAG_* */
+    struct inetaddr at;    /* nil: a record of another type or length, to be skipped */
+    struct push_note note; /* there or not */
 };
 
 /* Records of a PUSH_DIRECT_PATHS payload. */
