@@ -320,6 +320,11 @@ static void make_identity(struct sim *sim, struct identity *id)
     id->has_private = true;
 }
 
+struct sim *sim_of(const struct sim_node *node)
+{
+    return node->sim;
+}
+
 struct sim_node *sim_add(struct sim *sim, enum sim_nat_kind kind)
 {
     struct sim_node *node = calloc(1, sizeof(*node));

@@ -20,12 +20,12 @@ typedef void (*sim_frame_fn)(void *ctx, struct sim_node *node, uint64_t nwid, ui
 
 /* What a NAT does: how ports are mapped and who may answer. */
 enum sim_nat_kind {
-    SIM_NAT_NONE,            /* public address */
-    SIM_NAT_FULL_CONE,       /* one mapping, anybody may send to it */
-    SIM_NAT_RESTRICTED,      /* one mapping, only IPs that were sent to */
-    SIM_NAT_PORT_RESTRICTED, /* one mapping, only IPs and ports that were sent to */
-    SIM_NAT_SYMMETRIC,       /* a mapping per destination, answers from there only; ports in order,
-                                some of them taken by others */
+    SIM_NAT_NONE,             /* public address */
+    SIM_NAT_FULL_CONE,        /* one mapping, anybody may send to it */
+    SIM_NAT_RESTRICTED,       /* one mapping, only IPs that were sent to */
+    SIM_NAT_PORT_RESTRICTED,  /* one mapping, only IPs and ports that were sent to */
+    SIM_NAT_SYMMETRIC,        /* a mapping per destination, answers from there only; ports in order,
+                                 some of them taken by others */
     SIM_NAT_SYMMETRIC_RANDOM, /* the same with random ports */
 };
 
@@ -57,6 +57,9 @@ uint64_t sim_datagrams(const struct sim *sim);
 
 /* Number from the simulator's own random source, below bound. */
 uint64_t sim_random(struct sim *sim, uint64_t bound);
+
+/* The network of a node. */
+struct sim *sim_of(const struct sim_node *node);
 
 /* A new node at a site of its own. nat: the router in front of it. Not running yet. */
 struct sim_node *sim_add(struct sim *sim, enum sim_nat_kind nat);

@@ -82,9 +82,8 @@ void sim_set_sockets(struct sim_node *node)
     list[count++] = (struct node_socket){.id = SIM_SOCKET, .local = node->at};
     for (size_t i = 0; i < node->extra_count; i++) {
         if (node->extras[i].kept) {
-            list[count++] =
-                (struct node_socket){.id = node->extras[i].id,
-                                     .local = sim_socket_address(node, node->extras[i].id)};
+            list[count++] = (struct node_socket){
+                .id = node->extras[i].id, .local = sim_socket_address(node, node->extras[i].id)};
         }
     }
     if (node_set_sockets(node->node, list, count, node->sim->now_ms) < 0) {

@@ -122,8 +122,8 @@ struct engine_env {
      * node_set_sockets. Returns how many were opened; NULL: the host cannot. */
     size_t (*extra_open)(void *ctx, uint32_t like, struct engine_socket *ret, size_t count);
 
-    /* Close one, or (keep) make it one of the usual sockets: from now on each node_set_sockets names
-     * it, until it is closed or its address is gone. NULL with extra_open. */
+    /* Close one, or (keep) make it one of the usual sockets: from now on each node_set_sockets
+     * names it, until it is closed or its address is gone. NULL with extra_open. */
     void (*extra_close)(void *ctx, uint32_t id, bool keep);
 
     void *ctx;

@@ -64,6 +64,14 @@ static size_t hello_build(struct peer *peer, const struct inetaddr *address, int
     return len;
 }
 
+/* One in vl1->wire that goes to many addresses, so it names none. Returns its length, 0: none. */
+size_t hello_make(struct peer *peer, int64_t now_ms)
+{
+    static const struct inetaddr nil;
+
+    return hello_build(peer, &nil, now_ms);
+}
+
 /* To a physical address from one socket, or (0) from every one of its family. */
 void hello_send(struct peer *peer, uint32_t socket, const struct inetaddr *to, int64_t now_ms)
 {

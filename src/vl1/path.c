@@ -410,11 +410,14 @@ void path_learn(struct peer *peer, const struct opened *packet)
         path_heard(peer, path, packet->at.now_ms, packet->at.now_ms);
         return;
     }
-    if (!path_is_allowed(vl1, peer, &packet->at.from)) {
+    if (!path_is_allowed(vl1, peer, &packet->at.from) ||
+        (peer_is_upstream(peer) && punch_is_socket(vl1, packet->at.socket))) {
         return;
     }
     if (packet->in.verb == VERB_OK) {
-        path_add(peer, packet);
+        if (punch_adopt(peer, packet->at.socket, packet->at.now_ms)) {
+            path_add(peer, packet);
+        }
     } else {
         struct probe_gate *gate =
             peer_probe_gate(peer, packet->at.socket, &packet->at.from, packet->at.now_ms);
@@ -555,7 +558,7 @@ void peer_probe_address(struct peer *peer, uint32_t socket, const struct inetadd
     for (size_t i = 0; i < vl1->socket_count; i++) {
         const struct socket_entry *s = &vl1->sockets[i];
 
-        if ((socket == 0 || s->id == socket) && s->local.family == to->family) {
+        if ((socket == 0 ? !s->extra : s->id == socket) && s->local.family == to->family) {
             echo_send(peer, s->id, to, now_ms);
         }
     }

@@ -116,6 +116,7 @@ static void peer_release(struct peer *peer)
     peer_live_free(peer);
     peer_search_free(peer);
     free(peer->paths);
+    free(peer->traversal);
     sodium_memzero(peer, sizeof(*peer));
     free(peer);
 }
@@ -213,7 +214,7 @@ void peer_received(struct peer *peer, const struct opened *packet, bool trust)
     } else if (vl1->relay != 0 && !peer_is_upstream(peer)) {
         peer_came_by(peer, !is_relay_address(vl1, &packet->at.from), now_ms);
     }
-    if (peer->last_trust_ms != TIME_NEVER && now_ms - peer->last_trust_ms < TRUST_MS) {
+    if (peer_is_trusted(peer, now_ms)) {
         push_maybe(peer, packet);
     }
     if (trust || packet->in.verb == VERB_NETWORK_CREDENTIALS) {
@@ -233,9 +234,15 @@ void peer_seen(struct peer *peer, int64_t in_ms, int64_t trust_ms, int64_t now_m
     peer->last_activity_ms = time_max(peer->last_activity_ms, in_ms);
     peer->last_trust_ms = time_max(peer->last_trust_ms, trust_ms);
     peer_answered(peer, in_ms);
+    push_relayed(peer, now_ms);
     if (!was_active && is_active(peer, now_ms)) {
         peer_schedule(peer, now_ms);
     }
+}
+
+bool peer_is_trusted(const struct peer *peer, int64_t now_ms)
+{
+    return peer->last_trust_ms != TIME_NEVER && now_ms - peer->last_trust_ms < TRUST_MS;
 }
 
 void peer_set_version(struct peer *peer, const struct node_version *version)
@@ -667,6 +674,9 @@ void peer_look(const struct peer *peer, int64_t now_ms, struct peer_view *ret)
         .packet_errors = peer->packet_errors,
         .relay_reason = peer_relay_reason(peer, now_ms),
     };
+    for (size_t i = 0; peer->traversal != NULL && i < COUNT_OF(ret->nat); i++) {
+        ret->nat[i] = peer->traversal->nat[i];
+    }
     for (size_t i = 0; i < peer->path_count; i++) {
         ret->path_count += path_is_usable(&peer->paths[i], now_ms);
     }

@@ -81,7 +81,7 @@ void vl1_emit(struct vl1 *vl1, uint32_t socket, const struct inetaddr *to, const
 void vl1_emit_all(struct vl1 *vl1, const struct inetaddr *to, const uint8_t *data, size_t len)
 {
     for (size_t i = 0; i < vl1->socket_count; i++) {
-        if (vl1->sockets[i].local.family == to->family) {
+        if (vl1->sockets[i].local.family == to->family && !vl1->sockets[i].extra) {
             vl1_emit(vl1, vl1->sockets[i].id, to, data, len, 0);
         }
     }

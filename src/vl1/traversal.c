@@ -4,6 +4,7 @@
 
 #include "base/bucket.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* Probes of addresses that others chose are bounded in all, so that nobody makes us flood a third
@@ -17,6 +18,24 @@ bool probe_allowance(struct vl1 *vl1, int64_t now_ms)
     return vl1->probe_count++ < PROBES_PER_SECOND;
 }
 
+struct traversal *peer_traversal(struct peer *peer)
+{
+    if (peer->traversal == NULL) {
+        peer->traversal = calloc(1, sizeof(*peer->traversal));
+    }
+    return peer->traversal;
+}
+
+bool socket_is_extra(const struct vl1 *vl1, uint32_t socket)
+{
+    for (size_t i = 0; i < vl1->socket_count; i++) {
+        if (vl1->sockets[i].id == socket) {
+            return vl1->sockets[i].extra;
+        }
+    }
+    return false;
+}
+
 /* ---- RENDEZVOUS ---- */
 
 static void rendezvous_act(struct peer *peer, uint32_t socket, const struct inetaddr *to,
@@ -24,8 +43,19 @@ static void rendezvous_act(struct peer *peer, uint32_t socket, const struct inet
 {
     struct vl1 *vl1 = peer->vl1;
     const struct path *known = path_find(peer, socket, to);
+    struct traversal *t = peer_traversal(peer);
     uint8_t junk[4];
 
+    if (t == NULL) {
+        return;
+    }
+    t->addressed = true;
+    if (to->family == INETADDR_V4) {
+        t->met = *to;
+        t->met_socket = socket;
+        t->met_ms = now_ms;
+        punch_consider(peer, now_ms);
+    }
     if (!path_is_allowed(vl1, peer, to) || (known != NULL && path_is_usable(known, now_ms)) ||
         !probe_allowance(vl1, now_ms)) {
         return;
@@ -33,6 +63,7 @@ static void rendezvous_act(struct peer *peer, uint32_t socket, const struct inet
     /* Opens our own NAT without reaching the other side. */
     vl1->env.random(vl1->env.ctx, junk, sizeof(junk));
     vl1_emit(vl1, socket, to, junk, sizeof(junk), to->family == INETADDR_V4 ? 2 : 0);
+    t->tried = true;
     origin_note(peer, to, ORIGIN_RENDEZVOUS);
     path_confirm(peer, socket, to, now_ms);
 }
@@ -105,21 +136,38 @@ static bool has_path_to(struct peer *peer, const struct inetaddr *remote, int64_
     return false;
 }
 
+/* What a trusted peer of our kind says besides. */
+static void push_note(struct peer *peer, struct traversal *t, const struct push_path *rec,
+                      int64_t now_ms)
+{
+    if (rec->at.family == INETADDR_NIL || !rec->note.there || rec->note.nat > NAT_RANDOM) {
+        return;
+    }
+    t->nat[rec->at.family == INETADDR_V6] = rec->note.nat;
+    if ((rec->note.flags & PUSH_NOTE_SEEK) != 0 && rec->at.family == INETADDR_V4) {
+        seek_begin(peer, &rec->at, now_ms);
+    }
+}
+
 static void push_act(struct peer *peer, struct push_paths paths, int64_t now_ms)
 {
     struct vl1 *vl1 = peer->vl1;
+    struct traversal *t = peer_traversal(peer);
+    bool trusted = peer_is_trusted(peer, now_ms);
     unsigned tried[2][8] = {{0}};
-    unsigned left = PEER_PATHS_MAX;
+    unsigned left = trusted ? PEER_PATHS_MAX : PUSH_UNTRUSTED_MAX;
     struct push_path rec;
 
-    if (peer->last_trust_ms == TIME_NEVER || now_ms - peer->last_trust_ms >= TRUST_MS) {
-        left = PUSH_UNTRUSTED_MAX;
-    }
-    while (left > 0 && push_paths_next(&paths, &rec) > 0) {
+    while (t != NULL && push_paths_next(&paths, &rec) > 0) {
         unsigned *count = &tried[rec.at.family == INETADDR_V6][inetaddr_scope(&rec.at) & 7];
         bool redirect = (rec.flags & PUSH_FLAG_REDIRECT) != 0;
 
-        if (rec.at.family == INETADDR_NIL || (rec.flags & PUSH_FLAG_FORGET) != 0 ||
+        if (trusted) {
+            push_note(peer, t, &rec, now_ms);
+        }
+        t->addressed = true;
+        if (left == 0 || rec.at.family == INETADDR_NIL || (rec.flags & PUSH_FLAG_FORGET) != 0 ||
+            (rec.note.flags & PUSH_NOTE_SEEK) != 0 ||
             (!redirect && has_path_to(peer, &rec.at, now_ms)) || is_own_address(vl1, &rec.at) ||
             !path_is_allowed(vl1, peer, &rec.at)) {
             continue;
@@ -128,8 +176,12 @@ static void push_act(struct peer *peer, struct push_paths paths, int64_t now_ms)
             continue;
         }
         left--;
+        t->tried = true;
         origin_note(peer, &rec.at, ORIGIN_PUSH);
         peer_probe_address(peer, 0, &rec.at, redirect, now_ms);
+    }
+    if (trusted) {
+        punch_consider(peer, now_ms);
     }
 }
 
@@ -181,6 +233,22 @@ static size_t push_add(struct push_path *out, size_t count, const struct inetadd
     return count + 1;
 }
 
+/* The first record of each family tells our NAT. */
+static void push_add_notes(const struct vl1 *vl1, struct push_path *out, size_t count)
+{
+    bool done[2] = {false, false};
+
+    for (size_t i = 0; i < count; i++) {
+        bool v6 = out[i].at.family == INETADDR_V6;
+
+        if (!done[v6]) {
+            done[v6] = true;
+            out[i].note = (struct push_note){.there = true,
+                                             .nat = (uint8_t)vl1_nat_kind(vl1, out[i].at.family)};
+        }
+    }
+}
+
 /* Our addresses, the most promising first: mapped ports, those others see, those we have. */
 static size_t push_collect(const struct vl1 *vl1, struct push_path *out)
 {
@@ -195,42 +263,97 @@ static size_t push_collect(const struct vl1 *vl1, struct push_path *out)
         count = push_add(out, count, &seen[i]);
     }
     for (size_t i = 0; i < vl1->socket_count; i++) {
-        count = push_add(out, count, &vl1->sockets[i].local);
+        if (!vl1->sockets[i].extra) {
+            count = push_add(out, count, &vl1->sockets[i].local);
+        }
     }
+    push_add_notes(vl1, out, count);
     return count;
+}
+
+/* Fill a packet with as many records as it may hold; returns how many. */
+static size_t push_fill(struct peer *peer, struct out_packet *out, const struct push_path *paths,
+                        size_t count)
+{
+    out_begin(peer->vl1, out, peer->identity.address, VERB_PUSH_DIRECT_PATHS);
+    out->w.end = out->w.start + 1200 - PACKET_AT_PAYLOAD;
+    return push_paths_encode(&out->w, paths, count);
+}
+
+/* Is it time? What changed and matters to the other side is told soon. */
+static bool push_is_due(struct peer *peer, bool direct, int64_t now_ms)
+{
+    struct traversal *t = peer->traversal;
+    uint8_t nat = (uint8_t)vl1_nat_kind(peer->vl1, INETADDR_V4);
+    int64_t interval = direct                            ? PUSH_DIRECT_MS
+                       : t != NULL && t->told_nat != nat ? PUSH_NEWS_MS
+                       : peer->push_rounds < 4           ? PUSH_RELAYED_MS
+                                                         : PUSH_SLOW_MS;
+
+    if (peer->last_push_ms != TIME_NEVER && now_ms - peer->last_push_ms < interval) {
+        return false;
+    }
+    peer->last_push_ms = now_ms;
+    peer->push_rounds = direct ? 0 : peer->push_rounds + 1;
+    t = peer_traversal(peer);
+    if (t != NULL) {
+        t->told_nat = nat;
+    }
+    return true;
 }
 
 /* Tell a peer with shared membership where we can be reached, as often as its path asks for. */
 void push_maybe(struct peer *peer, const struct opened *packet)
 {
-    struct vl1 *vl1 = peer->vl1;
     int64_t now_ms = packet->at.now_ms;
-    bool direct = packet->in.hops == 0;
-    int64_t interval = direct                  ? PUSH_DIRECT_MS
-                       : peer->push_rounds < 4 ? PUSH_RELAYED_MS
-                                               : PUSH_SLOW_MS;
     struct push_path paths[PUSH_MAX];
     size_t count;
-    size_t done = 0;
+    size_t n = 0;
 
-    if (peer->last_push_ms != TIME_NEVER && now_ms - peer->last_push_ms < interval) {
+    if (packet->in.hops > 0) {
+        punch_consider(peer, now_ms);
+    }
+    if (!push_is_due(peer, packet->in.hops == 0, now_ms)) {
         return;
     }
-    peer->last_push_ms = now_ms;
-    peer->push_rounds = direct ? 0 : peer->push_rounds + 1;
-    count = push_collect(vl1, paths);
-    while (done < count) {
+    count = push_collect(peer->vl1, paths);
+    for (size_t done = 0; done < count; done += n) {
         struct out_packet out;
-        size_t n;
 
-        out_begin(vl1, &out, peer->identity.address, VERB_PUSH_DIRECT_PATHS);
-        out.w.end = out.w.start + 1200 - PACKET_AT_PAYLOAD;
-        n = push_paths_encode(&out.w, paths + done, count - done);
+        n = push_fill(peer, &out, paths + done, count - done);
         if (n == 0) {
             break;
         }
-        done += n;
-        (void)!out_reply(vl1, &out, &packet->in, OUT_COMPRESS, now_ms);
+        (void)!out_reply(peer->vl1, &out, &packet->in, OUT_COMPRESS, now_ms);
+    }
+}
+
+/* Some records, by whatever way there is. */
+void push_send(struct peer *peer, const struct push_path *paths, size_t count, int64_t now_ms)
+{
+    size_t n = 0;
+
+    for (size_t done = 0; done < count; done += n) {
+        struct out_packet out;
+
+        n = push_fill(peer, &out, paths + done, count - done);
+        if (n == 0) {
+            break;
+        }
+        (void)!out_send(peer->vl1, &out, OUT_COMPRESS, now_ms);
+    }
+}
+
+/* Workers carry frames of the peer: if they are relayed, the engine sees none of them. */
+void push_relayed(struct peer *peer, int64_t now_ms)
+{
+    struct push_path paths[PUSH_MAX];
+
+    if (peer_is_trusted(peer, now_ms) && !peer_has_direct_path(peer, now_ms)) {
+        punch_consider(peer, now_ms);
+        if (push_is_due(peer, false, now_ms)) {
+            push_send(peer, paths, push_collect(peer->vl1, paths), now_ms);
+        }
     }
 }
 
@@ -302,6 +425,16 @@ static void surface_changed(struct vl1 *vl1, const struct surface *report, enum 
     env->event(env->ctx, EVENT_SURFACE_ADDRESS, 0, NULL, 0);
 }
 
+/* An upstream sees another port of a socket: what others saw before need not be true any more. */
+static void socket_remapped(struct vl1 *vl1, const struct arrival *at)
+{
+    for (size_t i = 0; i < vl1->socket_count; i++) {
+        if (vl1->sockets[i].id == at->socket) {
+            vl1->sockets[i].remapped_ms = at->now_ms;
+        }
+    }
+}
+
 void surface_report(struct peer *reporter, const struct arrival *at, const struct inetaddr *mine)
 {
     struct vl1 *vl1 = reporter->vl1;
@@ -311,6 +444,10 @@ void surface_report(struct peer *reporter, const struct arrival *at, const struc
     struct surface *oldest = NULL; /* of the same reporter */
     unsigned same = 0;
 
+    if (punch_surface(vl1, report.reporter, at->socket, mine, at->now_ms) ||
+        socket_is_extra(vl1, at->socket)) {
+        return;
+    }
     if (scope != inetaddr_scope(&at->from) || scope == INET_SCOPE_NONE ||
         scope == INET_SCOPE_LOOPBACK || scope == INET_SCOPE_MULTICAST || mine->port == 0) {
         return;
@@ -332,10 +469,14 @@ void surface_report(struct peer *reporter, const struct arrival *at, const struc
     if (slot != NULL) {
         bool moved = peer_is_upstream(reporter) && !inetaddr_ip_equal(&slot->mine, mine);
 
+        if (peer_is_upstream(reporter) && slot->mine.port != mine->port) {
+            socket_remapped(vl1, at);
+        }
         *slot = report;
         if (moved) {
             surface_changed(vl1, &report, scope);
         }
+        nat_update(vl1, moved ? 0 : at->socket);
         return;
     }
     if (same >= SURFACE_REPORTER_MAX && !peer_is_upstream(reporter)) {
@@ -353,5 +494,6 @@ void surface_report(struct peer *reporter, const struct arrival *at, const struc
     } else {
         vl1->surfaces[vl1->surface_count++] = report;
     }
+    nat_update(vl1, at->socket);
     vl1->env.event(vl1->env.ctx, EVENT_SURFACE_ADDRESS, 0, NULL, 0);
 }

@@ -131,6 +131,7 @@ void vl1_free(struct vl1 *vl1, int64_t now_ms)
     }
     vl1->upper = (struct vl1_upper){0}; /* it went before */
     validations_drop(vl1);
+    punch_done(vl1);
     peers_done(vl1, now_ms);
     published_done(vl1);
     whois_done(vl1);
@@ -196,6 +197,11 @@ int vl1_set_sockets(struct vl1 *vl1, const struct vl1_socket *sockets, size_t co
     for (size_t i = 0; i < count; i++) {
         fresh[i] = (struct socket_entry){.id = sockets[i].id, .local = sockets[i].local};
         for (size_t k = 0; k < vl1->socket_count; k++) {
+            if (vl1->sockets[k].id == fresh[i].id) {
+                fresh[i].extra = vl1->sockets[k].extra;
+                fresh[i].nat = vl1->sockets[k].nat;
+                fresh[i].remapped_ms = vl1->sockets[k].remapped_ms;
+            }
             fresh[i].moved =
                 fresh[i].moved || (vl1->sockets[k].id == fresh[i].id &&
                                    !inetaddr_equal(&vl1->sockets[k].local, &fresh[i].local));
@@ -532,6 +538,10 @@ void vl1_dispatch(struct vl1 *vl1, struct peer *peer, const struct arrival *at, 
     bool retry = how == DISPATCH_RETRY;
     enum vl1_verdict verdict;
 
+    if (!punch_takes(vl1, peer, at->socket, verb, at->now_ms)) {
+        vl1_count(vl1, VL1_DROP_RATE);
+        return;
+    }
     if (how == DISPATCH_NEW) {
         vl1_count(vl1, VL1_RX_PACKETS);
         if (verb != VERB_HELLO && verb != VERB_ECHO && peer_is_replay(peer, pkt, at->now_ms)) {

@@ -12,6 +12,7 @@
 #include "datapath/replay.h"
 #include "vl1/counters.h"
 #include "vl1/host.h"
+#include "vl1/punch.h"
 #include "vl1/vl1.h"
 #include "wire/hello.h"
 #include "wire/vl1msg.h"
@@ -62,6 +63,7 @@ enum {
     HINT_MS = 30000,         /* tries of a configured address */
     PUSH_RELAYED_MS = 15000, /* own PUSH_DIRECT_PATHS, trigger came by relay */
     PUSH_DIRECT_MS = 120000, /* trigger came directly */
+    PUSH_NEWS_MS = 2000,     /* our NAT was found to be of another kind */
     PUSH_SLOW_MS = 30500,  /* relayed pushes after the first few: stays under a reference's gate */
     PUSH_BUCKET_MS = 3750, /* one received push is admitted per this time, 8 saved up */
     RELAYED_HELLO_MS = 5000, /* HELLO by relay to a peer of unknown version */
@@ -236,6 +238,7 @@ struct peer {
     unsigned confirm_left; /* tries left, 0 = none */
     int64_t confirm_ms;    /* next try */
     struct timer timer;
+    struct traversal *traversal; /* NULL: nothing happened yet */
 };
 
 /* A root or moon held or waited for. */
@@ -263,7 +266,10 @@ struct awaited {
 struct socket_entry {
     uint32_t id;
     struct inetaddr local;
-    bool moved; /* set_sockets just gave it another address: its paths are gone */
+    uint8_t nat;         /* enum nat_kind, as reports say */
+    bool extra;          /* opened by us, for one peer: not for discovery */
+    int64_t remapped_ms; /* an upstream saw it get another port: older reports do not count */
+    bool moved;          /* set_sockets just gave it another address: its paths are gone */
 };
 
 /* Where a packet came from. */
@@ -437,7 +443,8 @@ struct vl1 {
     struct pair_time trusted_remotes[TRUSTED_REMOTES];
     struct assembly assembly;
 
-    int64_t probe_second; /* probes that others made us send: counted per second */
+    struct punching *punching; /* NULL: never needed */
+    int64_t probe_second;      /* probes that others made us send: counted per second */
     unsigned probe_count;
     int64_t introduce_second; /* introductions by us, the same */
     unsigned introduce_count;
@@ -482,6 +489,7 @@ void peer_seen(struct peer *peer, int64_t in_ms, int64_t trust_ms, int64_t now_m
 void peer_schedule(struct peer *peer, int64_t now_ms);
 void peer_save(struct peer *peer, int64_t now_ms);
 void peer_set_version(struct peer *peer, const struct node_version *version);
+bool peer_is_trusted(const struct peer *peer, int64_t now_ms);
 bool peer_can_echo(const struct peer *peer);
 void peer_contact_now(struct peer *peer, int64_t now_ms);
 
@@ -575,6 +583,7 @@ void queues_done(struct vl1 *vl1);
 
 /* ---- hello.c ---- */
 void hello_send(struct peer *peer, uint32_t socket, const struct inetaddr *to, int64_t now_ms);
+size_t hello_make(struct peer *peer, int64_t now_ms);
 void hello_send_relayed(struct peer *peer, int64_t now_ms);
 void hello_receive(struct vl1 *vl1, const struct arrival *at, uint8_t *pkt, size_t len);
 enum vl1_verdict hello_authenticated(struct peer *peer, struct opened *packet);
@@ -628,11 +637,16 @@ void whois_done(struct vl1 *vl1);
 enum vl1_verdict rendezvous_receive(struct peer *peer, struct opened *packet);
 enum vl1_verdict push_receive(struct peer *peer, struct opened *packet);
 void push_maybe(struct peer *peer, const struct opened *packet);
+void push_relayed(struct peer *peer, int64_t now_ms);
+void push_send(struct peer *peer, const struct push_path *paths, size_t count, int64_t now_ms);
+bool socket_is_extra(const struct vl1 *vl1, uint32_t socket);
 void rendezvous_peer_known(struct vl1 *vl1, struct peer *peer, int64_t now_ms);
 bool probe_allowance(struct vl1 *vl1, int64_t now_ms);
 void surface_report(struct peer *reporter, const struct arrival *at, const struct inetaddr *mine);
 
 /* ---- nat.c ---- */
+void nat_update(struct vl1 *vl1, uint32_t socket);
+enum nat_kind nat_of_socket(const struct vl1 *vl1, uint32_t socket);
 enum relay_reason peer_relay_reason(const struct peer *peer, int64_t now_ms);
 
 /* ---- relay.c ---- */
