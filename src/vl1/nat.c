@@ -263,7 +263,7 @@ enum relay_reason peer_relay_reason(const struct peer *peer, int64_t now_ms)
     }
     if (t == NULL || !t->addressed) {
         /* Upstreams are tried at the addresses of their worlds. */
-        return peer_is_upstream(peer) || peer->tried ? RELAY_REASON_NO_ANSWER
+        return peer_is_upstream(peer) || peer->tried  ? RELAY_REASON_NO_ANSWER
                : peer->last_activity_ms != TIME_NEVER ? RELAY_REASON_NO_ADDRESS
                                                       : RELAY_REASON_NOT_TRIED;
     }
