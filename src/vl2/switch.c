@@ -213,7 +213,7 @@ static void send_foreign(struct network *net, uint64_t via, const struct filter_
     }
     if (via != 0) {
         send_to_bridge(net, via, frame, now_ms);
-    } else {
+    } else if (frame->source_mac == net->mac || !bridge_is_loop(net, true, frame, now_ms)) {
         spam_bridges(net, frame, now_ms);
     }
 }
@@ -251,6 +251,9 @@ static void multicast_out(struct network *net, const struct filter_frame *frame,
         return;
     }
     if (source_mac != 0) {
+        if (bridge_is_loop(net, true, frame, now_ms)) {
+            return;
+        }
         announce_behind(net, &group, now_ms);
     }
     if (switch_filter_out(net, frame, 0, NULL, false, now_ms)) {
@@ -420,6 +423,10 @@ static bool ext_frame(struct network *net, const struct in_packet *in, const str
         vl2_count(net->vl2, COUNT_SOURCE_MAC);
         return false;
     }
+    if (net->is_bridge && frame->dest_mac != net->mac &&
+        bridge_is_loop(net, false, frame, now_ms)) {
+        return false;
+    }
     verdict = switch_filter_in(net, frame, in->source, member, now_ms);
     if (verdict == FILTER_DROP) {
         return true;
@@ -480,6 +487,9 @@ static bool multicast_frame(struct network *net, const struct in_packet *in,
     if (!mac_is_multicast(frame->dest_mac) || frame->source_mac == 0 ||
         mac_is_multicast(frame->source_mac) || frame->source_mac == net->mac) {
         vl2_count(net->vl2, COUNT_MULTICAST_BAD);
+        return false;
+    }
+    if (net->is_bridge && bridge_is_loop(net, false, frame, now_ms)) {
         return false;
     }
     if ((mf->flags & MULTICAST_REPLICATE) != 0 && net->is_replicator) {
