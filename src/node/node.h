@@ -90,6 +90,7 @@ void node_reclaim(struct node *node, uint64_t number);
 struct node_socket {
     uint32_t id;           /* host's number, not 0; appears in send and receive */
     struct inetaddr local; /* address and port it is bound to; zero IP = wildcard */
+    unsigned mtu;          /* of the interface that has the address, 0 unknown */
 };
 
 /* Replace the set of local UDP sockets (at most 256). Paths over sockets that are gone end; peers
