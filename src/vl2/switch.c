@@ -44,6 +44,7 @@ static void carry_out(struct network *net, const struct filter_frame *frame,
 bool switch_filter_out(struct network *net, const struct filter_frame *frame, uint64_t dest,
                        const struct member *member, bool no_tee, int64_t now_ms)
 {
+    struct filter_log log;
     const struct filter_input input = {
         .network = &net->filter,
         .remote = member != NULL ? &member->creds : NULL,
@@ -53,11 +54,13 @@ bool switch_filter_out(struct network *net, const struct filter_frame *frame, ui
         .no_tee = no_tee,
         .draw = vl2_draw,
         .draw_ctx = net->vl2,
+        .log = trace_wants_frames(net) ? &log : NULL,
     };
     struct filter_result result;
 
     filter_outbound(&input, &result);
     capture_verdict(net->vl2, &result);
+    trace_filter(net, &input, false, &result, now_ms);
     if (result.effect_count > 0) {
         carry_out(net, frame, &result, now_ms);
     }
@@ -71,6 +74,7 @@ bool switch_filter_out(struct network *net, const struct filter_frame *frame, ui
 enum filter_verdict switch_filter_in(struct network *net, const struct filter_frame *frame,
                                      uint64_t source, const struct member *member, int64_t now_ms)
 {
+    struct filter_log log;
     const struct filter_input input = {
         .network = &net->filter,
         .remote = member != NULL ? &member->creds : NULL,
@@ -79,11 +83,13 @@ enum filter_verdict switch_filter_in(struct network *net, const struct filter_fr
         .dest = net->vl2->self,
         .draw = vl2_draw,
         .draw_ctx = net->vl2,
+        .log = trace_wants_frames(net) ? &log : NULL,
     };
     struct filter_result result;
 
     filter_inbound(&input, &result);
     capture_verdict(net->vl2, &result);
+    trace_filter(net, &input, true, &result, now_ms);
     if (result.effect_count > 0) {
         carry_out(net, frame, &result, now_ms);
     }

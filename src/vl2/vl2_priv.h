@@ -182,6 +182,7 @@ struct network {
     int port_error;
     struct netconf_sso *sso; /* from ERROR 9, NULL none */
     bool captured;           /* the host is told of every frame */
+    int64_t trace_credit_ms; /* token bucket of remote traces */
 
     /* configuration */
     bool has_conf;
@@ -334,6 +335,18 @@ struct vl2 {
     uint64_t counts[VL2_COUNTS];
     struct capture capture;
 };
+
+/* ---- trace.c: what the configuration asks to be told about ---- */
+
+/* True if decisions about frames are told: then the engine decides all of them, with a log. */
+bool trace_wants_frames(const struct network *net);
+
+/* A decision; nothing is told if in->log is NULL. */
+void trace_filter(struct network *net, const struct filter_input *in, bool is_inbound,
+                  const struct filter_result *result, int64_t now_ms);
+
+/* A credential of this network was rejected. */
+void trace_rejected(struct network *net, const struct credential *item, int64_t now_ms);
 
 /* ---- capture.c: what becomes of frames, for people who look ---- */
 
