@@ -18,24 +18,25 @@
 #include "wire/vl1msg.h"
 #include "wire/world.h"
 
-/* All timers of VL1 in one place (ms). */
+/* Timers of VL1, each with its purpose (ms); tools/timers lists all there are. */
 enum {
-    /* Retry of HELLO to an upstream without a path: first, doubled each time up to the last. */
-    UPSTREAM_RETRY_FIRST_MS = 100,
-    UPSTREAM_RETRY_LAST_MS = 5000,
-    UPSTREAM_EAGER_MS = 1000,   /* the last in the first minute */
-    UPSTREAM_EAGER = 60,        /* attempts of this minute */
-    UPSTREAM_ECHO_MS = 20000,   /* keeps NAT mappings to every root open (PP-10: 25 s) */
-    HEARTBEAT_MS = 14000,       /* ECHO on a path to an active peer (PP-9) */
-    HEARTBEAT_LOW_MS = 25000,   /* the same in low bandwidth mode */
-    FULL_HELLO_MS = 60000,      /* HELLO on the best path: versions, world updates */
-    PATH_EXPIRY_MS = 243000,    /* path without authenticated packets is given up */
-    PEER_ALIVE_MS = 500000,     /* peer without packets is put into the cache and forgotten */
-    PEER_ACTIVE_MS = 500000,    /* frames within this time: keepalive */
-    PEER_KEYS_IDLE_MS = 120000, /* cipher contexts of silent peers are released */
-    PEER_SAVE_MS = 600000,      /* a used peer is written to the cache at most this often */
-    TRUST_MS = 600000,          /* shared membership is believed for this long */
-    SURFACE_MS = 600000,        /* reports of our external address */
+    UPSTREAM_RETRY_FIRST_MS = 100, /* HELLO to an upstream without a path: again after this, */
+    UPSTREAM_RETRY_LAST_MS = 5000, /* doubled each time up to this */
+    UPSTREAM_EAGER_MS = 1000,      /* the last in the first minute */
+    UPSTREAM_EAGER = 60,           /* attempts of this minute */
+    OFFLINE_MS = 30000,            /* no upstream answers for this long: offline */
+    SEED_RETRY_MS = 30000,         /* a seed that no upstream knew is asked for again */
+    UPSTREAM_ECHO_MS = 20000,      /* keeps NAT mappings to every root open (PP-10: 25 s) */
+    HEARTBEAT_MS = 14000,          /* ECHO on a path to an active peer (PP-9) */
+    HEARTBEAT_LOW_MS = 25000,      /* the same in low bandwidth mode */
+    FULL_HELLO_MS = 60000,         /* HELLO on the best path: versions, world updates */
+    PATH_EXPIRY_MS = 243000,       /* path without authenticated packets is given up */
+    PEER_ALIVE_MS = 500000,        /* peer without packets is put into the cache and forgotten */
+    PEER_ACTIVE_MS = 500000,       /* frames within this time: keepalive */
+    PEER_KEYS_IDLE_MS = 120000,    /* cipher contexts of silent peers are released */
+    PEER_SAVE_MS = 600000,         /* a used peer is written to the cache at most this often */
+    TRUST_MS = 600000,             /* shared membership is believed for this long */
+    SURFACE_MS = 600000,           /* reports of our external address */
     PROBE_FIRST_MS = 200, /* silence after sending until the first probe, plus 2 round trips */
     PROBE_CALM_MS = 500,  /* the same when probes were answered and nothing else was */
     PROBE_CALM_RELAY_MS = 2000, /* and on the way to or from a relay */
@@ -53,17 +54,17 @@ enum {
     PROBE_GATE_LOST_MS = 200,   /* the same while the path in use is silent */
     ECHO_GATE_MS = 166,         /* answers to ECHO over one path */
     WHOIS_RETRY_MS = 500,       /* per wanted address (TX-3) */
-    WHOIS_GIVE_UP_MS = 5000,
-    SEARCH_MS = 10000,       /* what is known of addresses tried is kept for so long */
-    WHOIS_GATE_MS = 100,     /* answers to one peer, not at roots */
-    QUEUE_MS = 5000,         /* waiting packets, both directions */
-    LATER_RETRY_MS = 500,    /* retry of packets answered VL1_LATER */
-    AWAIT_MS = 10000,        /* an OK is believed for this long after the request */
-    INTRODUCE_MS = 30000,    /* per pair (NT-2) */
-    HINT_MS = 30000,         /* tries of a configured address */
-    PUSH_RELAYED_MS = 15000, /* own PUSH_DIRECT_PATHS, trigger came by relay */
-    PUSH_DIRECT_MS = 120000, /* trigger came directly */
-    PUSH_NEWS_MS = 2000,     /* our NAT was found to be of another kind */
+    WHOIS_GIVE_UP_MS = 5000,    /* a wanted address that nobody knows is not asked for any more */
+    SEARCH_MS = 10000,          /* what is known of addresses tried is kept for so long */
+    WHOIS_GATE_MS = 100,        /* answers to one peer, not at roots */
+    QUEUE_MS = 5000,            /* waiting packets, both directions */
+    LATER_RETRY_MS = 500,       /* retry of packets answered VL1_LATER */
+    AWAIT_MS = 10000,           /* an OK is believed for this long after the request */
+    INTRODUCE_MS = 30000,       /* per pair (NT-2) */
+    HINT_MS = 30000,            /* tries of a configured address */
+    PUSH_RELAYED_MS = 15000,    /* own PUSH_DIRECT_PATHS, trigger came by relay */
+    PUSH_DIRECT_MS = 120000,    /* trigger came directly */
+    PUSH_NEWS_MS = 2000,        /* our NAT was found to be of another kind */
     PUSH_SLOW_MS = 30500,  /* relayed pushes after the first few: stays under a reference's gate */
     PUSH_BUCKET_MS = 3750, /* one received push is admitted per this time, 8 saved up */
     RELAYED_HELLO_MS = 5000,    /* HELLO by relay to a peer of unknown version */
