@@ -13,7 +13,8 @@ enum {
     IP_OVERHEAD_V4 = 28, /* headers of IP and UDP */
     IP_OVERHEAD_V6 = 48,
     ETHERNET = 1500,
-    GRAIN = 512, /* above the usual size the search ends when the rest is smaller */
+    MTU_SILENCES_MAX = 4, /* doublings of the time between tests */
+    GRAIN = 512,          /* above the usual size the search ends when the rest is smaller */
 };
 
 /* Tenths of a second from now_ms on, never 0: small, as every path has two. */
@@ -74,7 +75,9 @@ void mtu_reset(const struct vl1 *vl1, struct path *path)
 
     path->mtu_fixed = is_configured && ceiling <= MTU_UNPROVED_MAX;
     path->mtu = (uint16_t)(ceiling < first ? ceiling : first);
-    path->mtu_raises = path->mtu_silences = path->large = 0;
+    path->mtu_raises = 0;
+    path->mtu_silences = 0;
+    path->large = 0;
     path->mtu_proved = path->mtu_raise = 0;
 }
 
@@ -140,6 +143,15 @@ static void search_end(struct vl1 *vl1, struct mtu_search *s)
     *s = vl1->mtu_searches[--vl1->mtu_search_count];
 }
 
+/* True if it is time to try larger sizes. */
+static bool may_raise(const struct path *path, int64_t now_ms)
+{
+    uint16_t late = (uint16_t)((uint16_t)(now_ms / 1000) - path->mtu_raise);
+
+    return path->mtu_raises == 0 || late <= INT16_MAX ||
+           since(path->mtu_proved, now_ms) >= MTU_RAISE_LAST_MS;
+}
+
 /* All is known that was asked. */
 static void search_done(struct vl1 *vl1, struct mtu_search *s, struct path *path, int64_t now_ms)
 {
@@ -150,8 +162,12 @@ static void search_done(struct vl1 *vl1, struct mtu_search *s, struct path *path
     } else if (s->low > 0) {
         int64_t wait = (int64_t)MTU_RAISE_FIRST_MS << path->mtu_raises;
 
-        path->mtu_raise = mtu_clock(now_ms + (wait < MTU_RAISE_LAST_MS ? wait : MTU_RAISE_LAST_MS));
-        path->mtu_raises = (uint8_t)(path->mtu_raises + (wait < MTU_RAISE_LAST_MS));
+        if (wait < MTU_RAISE_LAST_MS) {
+            path->mtu_raises++;
+        } else {
+            wait = MTU_RAISE_LAST_MS;
+        }
+        path->mtu_raise = (uint16_t)((now_ms + wait) / 1000);
     }
     search_end(vl1, s);
 }
@@ -198,6 +214,7 @@ static void size_passed(struct peer *peer, struct mtu_search *s, struct path *pa
     struct vl1 *vl1 = peer->vl1;
     bool is_first = s->low == 0;
     unsigned ceiling = mtu_ceiling(vl1, path);
+    bool is_raised = is_first && ceiling > size && may_raise(path, now_ms);
 
     path->mtu_proved = mtu_clock(now_ms);
     if (size < s->low) {
@@ -208,7 +225,7 @@ static void size_passed(struct peer *peer, struct mtu_search *s, struct path *pa
     set_mtu(peer, path, size);
     if (!is_first) {
         go_on(vl1, s, path, now_ms);
-    } else if (ceiling > size && mtu_clock(now_ms) >= path->mtu_raise) {
+    } else if (is_raised) {
         s->high = ceiling;
         try_size(s, ceiling, now_ms);
     } else {
@@ -318,7 +335,11 @@ static bool is_due(struct path *path, int64_t now_ms)
     if (path->mtu_proved != 0 && since(path->mtu_proved, now_ms) < wait) {
         return false;
     }
-    path->mtu_silences = is_silent ? (uint8_t)(path->mtu_silences + (path->mtu_silences < 4)) : 0;
+    if (!is_silent) {
+        path->mtu_silences = 0;
+    } else if (path->mtu_silences < MTU_SILENCES_MAX) {
+        path->mtu_silences++;
+    }
     return true;
 }
 
@@ -331,8 +352,8 @@ void mtu_sent(struct peer *peer, struct path *path, uint64_t large, int64_t now_
     if (large == 0 || path->mtu_fixed || !peer_can_echo(peer)) {
         return;
     }
-    path->large = large < MTU_LARGE_MANY ? (uint8_t)(path->large + large) : MTU_LARGE_MANY;
-    path->large = path->large < MTU_LARGE_MANY ? path->large : MTU_LARGE_MANY;
+    large += path->large;
+    path->large = (large < MTU_LARGE_MANY ? (unsigned)large : MTU_LARGE_MANY) & 0x1f;
     if (!is_due(path, now_ms)) {
         return;
     }

@@ -149,15 +149,15 @@ struct path {
     uint32_t socket;
     uint8_t lost;                /* probes in a row without answer */
     uint8_t calm;                /* answered probes in a row that nothing else came between */
-    enum path_origin origin : 8; /* how its address became known */
+    enum path_origin origin : 4; /* how its address became known */
+    bool mtu_fixed : 1;          /* by configuration */
+    unsigned large : 5;          /* packets sent since the MTU was tested that it matters for */
+    unsigned mtu_silences : 3;   /* tests in a row that passed though nothing else came back */
+    unsigned mtu_raises : 3;     /* fruitless tries of larger ones */
     int latency_ms;              /* smoothed round trip, -1 unknown */
-    uint8_t large;               /* packets sent since the MTU was tested that it matters for */
     uint16_t mtu;                /* UDP payload */
-    bool mtu_fixed;              /* by configuration */
-    uint8_t mtu_silences;        /* tests in a row that passed though nothing else came back */
-    uint8_t mtu_raises;          /* fruitless tries of larger ones */
+    uint16_t mtu_raise;          /* low bits of the second when larger ones may be tried */
     uint32_t mtu_proved;         /* when the one in use was tested, mtu_clock(), or 0 */
-    uint32_t mtu_raise;          /* when larger ones may be tried, the same */
     uint64_t trusted_id;         /* trusted path ID, 0 none */
     int64_t learned_ms;          /* when it was proved */
     int64_t last_in_ms;          /* last authenticated direct packet */
