@@ -220,13 +220,23 @@ int node_set_sockets(struct node *node, const struct node_socket *sockets, size_
         return -ENOMEM;
     }
     for (size_t i = 0; i < count; i++) {
-        copy[i] = (struct vl1_socket){sockets[i].id, sockets[i].local, sockets[i].mtu};
+        copy[i] = (struct vl1_socket){sockets[i].id, sockets[i].local};
     }
     vl1_enter(node->vl1);
     err = vl1_set_sockets(node->vl1, copy, count, now_ms);
     vl1_leave(node->vl1, now_ms);
     free(copy);
     return err;
+}
+
+bool node_upstream_without_detour(const struct node *node, int64_t now_ms)
+{
+    return vl1_upstream_without_detour(node->vl1, now_ms);
+}
+
+bool node_upstream_by_detour(const struct node *node, int64_t now_ms)
+{
+    return vl1_upstream_by_detour(node->vl1, now_ms);
 }
 
 void node_set_relay_rate(struct node *node, uint32_t rate)

@@ -88,9 +88,9 @@ void node_reclaim(struct node *node, uint64_t number);
 /* ---- physical side ---- */
 
 struct node_socket {
-    uint32_t id;           /* host's number, not 0; appears in send and receive */
+    uint32_t id;           /* host's number, not 0; appears in send and receive; from
+                              SOCKET_DETOUR_FIRST on it is a detour */
     struct inetaddr local; /* address and port it is bound to; zero IP = wildcard */
-    unsigned mtu;          /* of the interface that has the address, 0 unknown */
 };
 
 /* Replace the set of local UDP sockets (at most 256). Paths over sockets that are gone end; peers
@@ -98,6 +98,11 @@ struct node_socket {
  */
 MUST_CHECK int node_set_sockets(struct node *node, const struct node_socket *sockets, size_t count,
                                 int64_t now_ms);
+
+/* Does an upstream answer by a socket that is no detour (true if there is no upstream)? By one that
+ * is? */
+bool node_upstream_without_detour(const struct node *node, int64_t now_ms);
+bool node_upstream_by_detour(const struct node *node, int64_t now_ms);
 
 enum { NODE_PHYSICAL_MAX = 32 };
 

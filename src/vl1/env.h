@@ -20,6 +20,10 @@ enum log_level {
     LOG_LEVEL_TRACE,
 };
 
+/* Sockets with numbers from here on are a detour: by them datagrams travel where the others do not
+ * work, and no longer than that. */
+#define SOCKET_DETOUR_FIRST UINT32_C(0xfffffff0)
+
 /* Objects the host keeps for the engine; contents are opaque to the host. id is 0 where not named.
  */
 enum state_kind {
@@ -42,6 +46,7 @@ enum event_kind {
     EVENT_USER_MESSAGE,       /* id = address of the sender, data = 8-byte type and message */
     EVENT_REMOTE_TRACE,       /* id = address of the sender, data = one dictionary */
     EVENT_SURFACE_ADDRESS,    /* set of external addresses changed */
+    EVENT_WORLD,              /* roots changed; id = world ID */
 };
 
 enum port_change {
@@ -81,17 +86,11 @@ struct engine_socket {
     struct inetaddr local;
 };
 
-/* How a datagram leaves: a hop limit, 0 = default, and bits. */
-enum send_how {
-    SEND_TTL = 0xff,    /* mask */
-    SEND_WHOLE = 0x100, /* not to be cut by IP, here or on the way: rather lost */
-};
-
 struct engine_env {
-    /* Send one datagram. socket: id of a socket given by node_set_sockets. how: enum send_how bits.
-     * Losing it is allowed. */
+    /* Send one datagram. socket: id of a socket given by node_set_sockets. ttl: IP hop limit, 0 =
+     * default. Losing it is allowed. */
     void (*send)(void *ctx, uint32_t socket, const struct inetaddr *to, const void *data,
-                 size_t len, unsigned how);
+                 size_t len, unsigned ttl);
 
     /* Give a frame to the port of a network. payload excludes the 14-byte header. */
     void (*deliver)(void *ctx, uint64_t nwid, uint64_t dest_mac, uint64_t source_mac,

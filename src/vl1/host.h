@@ -22,7 +22,6 @@ struct vl1_options {
 struct vl1_socket {
     uint32_t id;
     struct inetaddr local;
-    unsigned mtu; /* of its interface, 0 unknown */
 };
 
 struct physical_entry {
@@ -92,6 +91,11 @@ const struct world *vl1_planet(const struct vl1 *vl1);
 bool vl1_planet_is_verified(const struct vl1 *vl1);
 const struct world *vl1_moon(const struct vl1 *vl1, size_t index, uint64_t *ret_id,
                              uint64_t *ret_seed, bool *ret_verified);
+
+/* Does an upstream answer by a socket that is no detour (true if there is no upstream)? By one that
+ * is? */
+bool vl1_upstream_without_detour(const struct vl1 *vl1, int64_t now_ms);
+bool vl1_upstream_by_detour(const struct vl1 *vl1, int64_t now_ms);
 
 /* Looking in. */
 bool vl1_online(const struct vl1 *vl1);

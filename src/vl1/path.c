@@ -88,7 +88,7 @@ static void apply_policy(const struct vl1 *vl1, struct path *path)
 {
     const struct physical_entry *entry = policy_find(vl1, &path->remote);
 
-    mtu_configured(vl1, path);
+    path->mtu = policy_mtu(entry);
     path->trusted_id = entry != NULL ? entry->trusted_path_id : 0;
 }
 
@@ -158,7 +158,8 @@ static uint64_t path_score(const struct path *path)
 {
     uint64_t latency = path->latency_ms < 0 ? 1000 : (uint64_t)path->latency_ms;
 
-    return (2 * latency + 1) * (8 - (uint64_t)inetaddr_scope(&path->remote));
+    return (2 * latency + 1) * (8 - (uint64_t)inetaddr_scope(&path->remote)) +
+           detour_penalty(path->socket);
 }
 
 /* When a path gives way to one that was proved since it was last heard: the peer has moved if what
@@ -181,7 +182,8 @@ static int64_t newest_path_ms(const struct peer *peer, int64_t now_ms)
     for (size_t i = 0; i < peer->path_count; i++) {
         const struct path *p = &peer->paths[i];
 
-        if (path_is_usable(p, now_ms) && p->learned_ms > newest_ms) {
+        if (path_is_usable(p, now_ms) && p->learned_ms > newest_ms &&
+            detour_penalty(p->socket) == 0) {
             newest_ms = p->learned_ms;
         }
     }
@@ -223,7 +225,7 @@ static bool is_good_enough(const struct peer *peer, const struct path *current,
     uint64_t score = path_score(current);
     uint64_t scope = 8 - (uint64_t)inetaddr_scope(&current->remote);
 
-    if (is_suspect(current, now_ms) ||
+    if (is_suspect(current, now_ms) || detour_penalty(current->socket) > 0 ||
         inetaddr_scope(&current->remote) != inetaddr_scope(&best->remote)) {
         return false;
     }
@@ -349,7 +351,6 @@ static void path_add(struct peer *peer, const struct opened *packet)
         .last_echo_ms = TIME_NEVER,
         .origin = origin_of(peer, &packet->at.from),
     };
-    mtu_reset(vl1, path);
     apply_policy(vl1, path);
     peer_stale(peer);
     if (is_prompt_reply(packet)) {

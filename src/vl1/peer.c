@@ -260,8 +260,9 @@ bool peer_can_echo(const struct peer *peer)
 
 /* ---- keepalive ---- */
 
-/* HELLO to a peer that must be reached and has no path: one stable endpoint of each family. */
-static void contact_round(struct peer *peer, int64_t now_ms)
+/* HELLO to one stable endpoint of each family, to others at the next call. Returns how many there
+ * are. */
+size_t peer_greet_endpoints(struct peer *peer, int64_t now_ms)
 {
     struct vl1 *vl1 = peer->vl1;
     struct inetaddr at[WORLD_ENDPOINTS_MAX];
@@ -280,6 +281,14 @@ static void contact_round(struct peer *peer, int64_t now_ms)
         }
     }
     peer->endpoint++;
+    return count;
+}
+
+/* To a peer that must be reached and has no path. */
+static void contact_round(struct peer *peer, int64_t now_ms)
+{
+    size_t count = peer_greet_endpoints(peer, now_ms);
+
     if (count == 0 || peer->attempts >= 4) {
         hello_send_relayed(peer, now_ms);
     }
@@ -407,6 +416,8 @@ void peer_schedule(struct peer *peer, int64_t now_ms)
     at = next < at ? next : at;
     next = peer->vl1->pub != NULL ? path_gives_way_ms(peer, now_ms) : INT64_MAX;
     at = next < at ? next : at;
+    next = detour_due(peer, now_ms);
+    at = next < at ? next : at;
     if (peer->confirm_left > 0 && peer->confirm_ms < at) {
         at = peer->confirm_ms;
     }
@@ -456,6 +467,7 @@ static void peer_timer(struct timer *timer, int64_t now_ms)
     } else if (silent && !is_active(peer, now_ms)) {
         peer_live_free(peer);
     }
+    detour_retry(vl1, now_ms);
     path_settle(peer, now_ms);
     if (peer_is_upstream(peer)) {
         topology_choose_relay(vl1, now_ms);

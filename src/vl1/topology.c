@@ -9,6 +9,8 @@
 #include <string.h>
 
 enum {
+    OFFLINE_MS = 30000,        /* no upstream answers for this long: offline */
+    SEED_RETRY_MS = 30000,     /* a seed that no upstream knew is asked for again */
     ORBIT_LEN = 16,            /* bytes of a stored pending orbit */
     RELAY_LOST_SCORE = 100000, /* of an upstream that does not answer */
 };
@@ -147,7 +149,7 @@ static int64_t relay_score(const struct peer *peer, int64_t now_ms)
     }
     /* One probe without answer yet is the regular heartbeat, not a loss. */
     return (path->latency_ms < 0 ? 1000 : path->latency_ms) +
-           (path->lost > 1 ? RELAY_LOST_SCORE : 0);
+           (path->lost > 1 ? RELAY_LOST_SCORE : 0) + (int64_t)detour_penalty(path->socket);
 }
 
 void topology_choose_relay(struct vl1 *vl1, int64_t now_ms)
@@ -411,6 +413,7 @@ int topology_offer(struct vl1 *vl1, const struct world *world, uint64_t from, bo
     if (was_root || vl1->root) {
         spread_tell(vl1, now_ms);
     }
+    vl1->env.event(vl1->env.ctx, EVENT_WORLD, world->id, NULL, 0);
     return 0;
 }
 
@@ -533,6 +536,7 @@ int vl1_deorbit(struct vl1 *vl1, uint64_t world_id, int64_t now_ms)
     vl1->env.state_erase(vl1->env.ctx, STATE_MOON, world_id);
     orbits_store(vl1);
     rebuild(vl1, now_ms);
+    vl1->env.event(vl1->env.ctx, EVENT_WORLD, world_id, NULL, 0);
     return 0;
 }
 
