@@ -115,7 +115,7 @@ static void reply_status(struct api_call *call, bool full)
         .config = svc->config,
         .home = svc->state.home,
         .wall_ms = clock_wall_ms(),
-        .tcp_relay = svc->relay.connected,
+        .tcp_relay = relay_in_use(&svc->relay) != NULL,
         .primary_port = svc->primary_port,
         .secondary_port = svc->secondary_port,
         .listening = listening,
@@ -139,8 +139,8 @@ static json_t *peer_array(struct service *svc)
     }
     json_t *array = json_array();
     for (ssize_t i = 0; i < count; i++) {
-        (void)json_array_append_new(
-            array, api_json_peer(&peers[i], svc->wall_offset_ms, svc->relay.connected));
+        (void)json_array_append_new(array, api_json_peer(&peers[i], svc->wall_offset_ms,
+                                                         relay_in_use(&svc->relay) != NULL));
     }
     node_peers_free(peers, (size_t)count);
     return array;
@@ -153,7 +153,7 @@ static json_t *peer_object(struct service *svc, uint64_t address)
     if (err < 0) {
         return err == -ENOENT ? json_object() : NULL;
     }
-    json_t *o = api_json_peer(&peer, svc->wall_offset_ms, svc->relay.connected);
+    json_t *o = api_json_peer(&peer, svc->wall_offset_ms, relay_in_use(&svc->relay) != NULL);
     free(peer.paths);
     return o;
 }

@@ -281,7 +281,7 @@ static json_t *path_object(const struct node_path_info *path, int64_t wall_offse
     set(o, "preferred", json_boolean(path->preferred));
     set(o, "localSocket", json_integer(path->socket));
     set(o, "localPort", json_integer(0));
-    set(o, "transport", json_string(path->socket == RELAY_SOCKET ? "tcp" : "udp"));
+    set(o, "transport", json_string(path->socket >= SOCKET_DETOUR_FIRST ? "tcp" : "udp"));
     set(o, "latency", json_integer(path->latency_ms));
     set(o, "mtu", json_integer(path->mtu));
     set(o, "learnedAt", wall_time(path->learned_ms, wall_offset_ms));

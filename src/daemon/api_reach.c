@@ -64,13 +64,17 @@ static json_t *mapping_object(const struct service *svc)
 
 static json_t *tcp_relay_object(const struct service *svc)
 {
+    static const char *const states[] = {
+        [RELAY_IDLE] = "idle",    [RELAY_WAIT] = "waiting", [RELAY_TRY] = "connecting",
+        [RELAY_UP] = "connected", [RELAY_REST] = "resting",
+    };
+    const struct relay_way *way = relay_in_use(&svc->relay);
     json_t *o = json_object();
     set(o, "allowed", json_boolean(svc->config->allow_tcp_relay || svc->config->force_tcp_relay));
     set(o, "forced", json_boolean(svc->config->force_tcp_relay));
-    set(o, "state",
-        json_string(svc->relay.connected     ? "connected"
-                    : svc->relay.tcp != NULL ? "connecting"
-                                             : "idle"));
+    set(o, "state", json_string(states[svc->relay.state]));
+    set(o, "address", way == NULL ? json_null() : address_text(&way->to));
+    set(o, "transport", way == NULL ? json_null() : json_string(way->tls ? "tls" : "plain"));
     return o;
 }
 

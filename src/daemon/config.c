@@ -19,6 +19,9 @@ enum {
     PEERS_MOST = 16000000,
 };
 
+/* Bytes a second. */
+static const json_int_t TCP_RELAY_RATE_MAX = INT64_C(1000000000000);
+
 static void warn(struct config *c, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 static void warn(struct config *c, const char *fmt, ...)
@@ -263,6 +266,38 @@ static void parse_relay(struct config *c, const json_t *settings)
         warn(c, "settings: tcpFallbackRelay is not \"IP/port\", ignored");
         c->tcp_relay = (struct inetaddr){0};
     }
+    (void)config_loose_text(json_object_get(settings, "tcpRelayName"), c->tcp_relay_name,
+                            sizeof(c->tcp_relay_name));
+}
+
+/* An address with a port. */
+static int parse_listen(const char *text, struct inetaddr *ret)
+{
+    struct inetaddr a;
+    if (inetaddr_parse(text, strlen(text), &a) < 0 || a.family == INETADDR_NIL || a.port == 0) {
+        return -EBADMSG;
+    }
+    *ret = a;
+    return 0;
+}
+
+/* The TCP relay that a root offers. */
+static void parse_relay_server(struct config *c, const json_t *settings)
+{
+    const json_t *listen = json_object_get(settings, "tcpRelayListen");
+    const json_t *rate = json_object_get(settings, "tcpRelayRate");
+    c->has_tcp_listen = json_is_array(listen);
+    c->tcp_listen.count = parse_list(c, "settings: tcpRelayListen", listen, parse_listen,
+                                     c->tcp_listen.items, CONFIG_LIST_MAX);
+    c->tcp_relay_private = config_loose_bool(json_object_get(settings, "tcpRelayPrivate"), false);
+    c->tcp_relay_rate = CONFIG_TCP_RELAY_RATE;
+    if (rate != NULL && (!json_is_integer(rate) || json_integer_value(rate) < 0 ||
+                         json_integer_value(rate) > TCP_RELAY_RATE_MAX)) {
+        warn(c, "settings: tcpRelayRate is not a number from 0 to %lld, ignored",
+             (long long)TCP_RELAY_RATE_MAX);
+    } else if (rate != NULL) {
+        c->tcp_relay_rate = (uint64_t)json_integer_value(rate);
+    }
 }
 
 /* Protocol version told to peers: ours, or an older one (4 to 11) for tests with the old cipher. */
@@ -317,6 +352,7 @@ static void parse_settings(struct config *c, const json_t *settings)
                                      json_object_get(settings, "allowManagementFrom"), parse_net,
                                      c->management.items, CONFIG_LIST_MAX);
     parse_relay(c, settings);
+    parse_relay_server(c, settings);
     c->low_bandwidth = config_loose_bool(json_object_get(settings, "lowBandwidthMode"), false);
     c->no_default_planet = config_loose_bool(json_object_get(settings, "noDefaultPlanet"), false);
     c->relay_rate = parse_number(c, settings, "relayRate", DP_RELAY_RATE, 0, RELAY_RATE_MAX);

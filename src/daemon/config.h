@@ -22,6 +22,7 @@ enum {
     CONFIG_WARNINGS_MAX = 16,
     CONFIG_WARNING_LEN = 160,
     CONFIG_PRIMARY_PORT = 9993,
+    CONFIG_TCP_RELAY_RATE = 12500000, /* 100 Mbit/s */
 };
 
 /* One entry of "virtual". */
@@ -59,7 +60,12 @@ struct config {
     struct config_addrs management; /* allowManagementFrom; port = prefix length */
     bool allow_tcp_relay;
     bool force_tcp_relay;
-    struct inetaddr tcp_relay;
+    struct inetaddr tcp_relay;            /* tcpFallbackRelay, nil: not given */
+    char tcp_relay_name[CONFIG_TEXT_LEN]; /* tcpRelayName, empty: none */
+    bool has_tcp_listen;                  /* tcpRelayListen is given: tcp_listen counts */
+    struct config_addrs tcp_listen;
+    bool tcp_relay_private;  /* tcpRelayPrivate */
+    uint64_t tcp_relay_rate; /* tcpRelayRate, bytes a second, 0 = no limit */
     bool low_bandwidth;
     uint32_t relay_rate;       /* relayRate, 0 = no limit */
     uint32_t max_peers;        /* maxPeers, 0 = by role */

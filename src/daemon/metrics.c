@@ -22,6 +22,43 @@ static void family(FILE *out, const char *name, const char *type, const char *he
     (void)fprintf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
+/* The TCP relay we offer. */
+static void write_tcp_relay(FILE *out, const struct service *svc)
+{
+    struct relay_hub_stats stats = {0};
+    if (svc->relay_server.hub != NULL) {
+        relay_hub_stats(svc->relay_server.hub, &stats);
+    }
+    const struct {
+        const char *name;
+        const char *type;
+        const char *help;
+        uint64_t value;
+    } table[] = {
+        {"panlan_tcp_relay_clients", "gauge", "clients of our TCP relay", stats.clients},
+        {"panlan_tcp_relay_accepted", "counter", "connections to it", stats.accepted},
+        {"panlan_tcp_relay_refused", "counter", "refused for want of room", stats.refused},
+        {"panlan_tcp_relay_ended", "counter", "ended for misbehaving or idling", stats.ended},
+        {"panlan_tcp_relay_lost", "counter", "datagrams clients took too slowly", stats.lost},
+    };
+    for (size_t i = 0; i < COUNT_OF(table); i++) {
+        family(out, table[i].name, table[i].type, table[i].help);
+        (void)fprintf(out, "%s %" PRIu64 "\n", table[i].name, table[i].value);
+    }
+    family(out, "panlan_tcp_relay_datagrams", "counter", "datagrams it carried");
+    (void)fprintf(out, "panlan_tcp_relay_datagrams{direction=\"rx\"} %" PRIu64 "\n",
+                  stats.datagrams[0]);
+    (void)fprintf(out, "panlan_tcp_relay_datagrams{direction=\"tx\"} %" PRIu64 "\n",
+                  stats.datagrams[1]);
+    family(out, "panlan_tcp_relay_drops", "counter", "datagrams it did not carry");
+    for (unsigned i = 0; i < GATE_VERDICTS; i++) {
+        if (gate_reason(i) != NULL) {
+            (void)fprintf(out, "panlan_tcp_relay_drops{reason=\"%s\"} %" PRIu64 "\n",
+                          gate_reason(i), stats.drops[i]);
+        }
+    }
+}
+
 static void write_data(FILE *out, const struct service *svc)
 {
     uint64_t kernel = 0;
@@ -438,6 +475,7 @@ char *metrics_text(struct service *svc)
         return NULL;
     }
     write_data(out, svc);
+    write_tcp_relay(out, svc);
     write_packets(out, svc);
     write_packet_errors(out, svc);
     write_networks(out, svc);

@@ -204,6 +204,7 @@ static void on_net_delay(uv_timer_t *timer)
 {
     struct service *svc = timer->data;
     service_rebind(svc);
+    relay_network_changed(&svc->relay);
     portmap_network_changed(&svc->portmap);
 }
 
@@ -243,6 +244,7 @@ void service_rebind(struct service *svc)
     if (err < 0) {
         log_write(LOG_LEVEL_ERROR, "udp", "cannot bind error=\"%s\"", strerror(-err));
     }
+    relay_server_review(&svc->relay_server);
 }
 
 /* ---- start ---- */
@@ -332,6 +334,7 @@ static int start_loop(struct service *svc)
     }
     relay_init(&svc->relay, svc);
     captures_init(&svc->captures, svc);
+    svc->relay_server = (struct relay_server){.svc = svc};
     portmap_init(&svc->portmap, svc);
     uv_timer_t *timers[] = {&svc->deadline,  &svc->conf_delay, &svc->sweep,
                             &svc->net_delay, &svc->renew,      &svc->trim};
@@ -525,6 +528,7 @@ static void stop_parts(struct service *svc)
     svc->http = NULL;
     captures_stop(&svc->captures);
     relay_stop(&svc->relay);
+    relay_server_stop(&svc->relay_server);
     portmap_stop(&svc->portmap);
     jobs_stop(&svc->jobs);
     ports_done(&svc->ports);

@@ -10,6 +10,7 @@
 #include "daemon/portmap.h"
 #include "daemon/ports.h"
 #include "daemon/relay.h"
+#include "daemon/relay_server.h"
 #include "daemon/service.h"
 #include "daemon/sockets.h"
 #include "daemon/state.h"
@@ -52,6 +53,7 @@ struct service {
     struct workers *workers; /* threads of the data path */
     struct sockets sockets;
     struct relay relay;
+    struct relay_server relay_server;
     struct portmap portmap;
     struct ports ports;
     struct captures captures;

@@ -323,7 +323,6 @@ static size_t collect(const struct sockets *sockets, struct node_socket *out, si
         struct usock *s = usock_of(node);
         out[count].id = usock_id(s);
         out[count].local = s->target.ip;
-        out[count].mtu = s->target.mtu;
         out[count++].local.port = s->port;
     }
     qsort(out, count, sizeof(*out), compare_ids);
@@ -334,9 +333,13 @@ static size_t collect(const struct sockets *sockets, struct node_socket *out, si
 static int announce(struct sockets *sockets)
 {
     struct node_socket list[SOCKETS_MAX];
-    size_t count = collect(sockets, list, SOCKETS_MAX - 1);
-    if (sockets->relay) {
+    size_t count = collect(sockets, list, SOCKETS_MAX - 2);
+    if (sockets->relay > 0) {
         list[count++] = (struct node_socket){.id = RELAY_SOCKET, .local = {.family = INETADDR_V4}};
+    }
+    if (sockets->relay > 1) {
+        list[count++] =
+            (struct node_socket){.id = RELAY_SOCKET_V6, .local = {.family = INETADDR_V6}};
     }
     return node_set_sockets(sockets->svc->node, list, count, service_now());
 }
@@ -346,7 +349,6 @@ int sockets_rebind(struct sockets *sockets, const uint16_t *ports, size_t port_c
     struct service *svc = sockets->svc;
     struct bind_target targets[BIND_TARGETS_MAX];
     size_t target_count = choose_targets(svc, targets);
-    bool changed = false;
     struct hmap_node *node = NULL;
     while ((node = hmap_each(&sockets->by_id, node)) != NULL) {
         usock_of(node)->wanted = false;
@@ -356,12 +358,10 @@ int sockets_rebind(struct sockets *sockets, const uint16_t *ports, size_t port_c
             struct usock *s = find_target(sockets, &targets[i], ports[p]);
             if (s != NULL) {
                 s->wanted = true;
-                changed |= s->target.mtu != targets[i].mtu;
-                s->target.mtu = targets[i].mtu;
             }
         }
     }
-    changed |= close_unwanted(sockets); /* first: an address may have moved to another device */
+    bool changed = close_unwanted(sockets); /* first: an address may have moved to another device */
     for (size_t i = 0; i < target_count; i++) {
         for (size_t p = 0; p < port_count; p++) {
             changed |= open_missing(sockets, &targets[i], ports[p]);
@@ -370,10 +370,10 @@ int sockets_rebind(struct sockets *sockets, const uint16_t *ports, size_t port_c
     return changed ? announce(sockets) : 0;
 }
 
-void sockets_set_relay(struct sockets *sockets, bool there)
+void sockets_set_relay(struct sockets *sockets, unsigned families)
 {
-    if (sockets->relay != there && sockets->svc->node != NULL) {
-        sockets->relay = there;
+    if (sockets->relay != families && sockets->svc->node != NULL) {
+        sockets->relay = families;
         int err = announce(sockets);
         if (err < 0) {
             log_write(LOG_LEVEL_ERROR, "udp", "cannot tell the engine error=\"%s\"",
@@ -382,40 +382,30 @@ void sockets_set_relay(struct sockets *sockets, bool there)
     }
 }
 
-static struct usock *any_socket(const struct sockets *sockets, uint8_t family)
-{
-    struct hmap_node *node = NULL;
-    while ((node = hmap_each(&sockets->by_id, node)) != NULL) {
-        if (usock_of(node)->target.ip.family == family) {
-            return usock_of(node);
-        }
-    }
-    return NULL;
-}
-
 void sockets_send(struct sockets *sockets, uint32_t id, const struct inetaddr *to, const void *data,
-                  size_t len, unsigned how)
+                  size_t len, unsigned ttl)
 {
     struct usock *s = usock_of(hmap_find(&sockets->by_id, id));
-    if (id == RELAY_SOCKET) {
+    if (id >= SOCKET_DETOUR_FIRST) {
         relay_send(&sockets->svc->relay, to, data, len);
-        s = any_socket(sockets, to->family); /* by UDP too: that is how it is found to work again */
+        return;
     }
     if (s == NULL) {
         return;
     }
     sockets->svc->tx_bytes += len;
-    if (how == 0) {
+    if (ttl == 0) {
         outbox_add(&sockets->outbox, s->udp[0], to, data, len);
         return;
     }
     outbox_flush(&sockets->outbox);
-    (void)!udp_send(s->udp[0], to, data, len, how & SEND_TTL, (how & SEND_WHOLE) != 0);
+    (void)!udp_send(s->udp[0], to, data, len, ttl);
 }
 
 void sockets_flush(struct sockets *sockets)
 {
     outbox_flush(&sockets->outbox);
+    relay_flush(&sockets->svc->relay);
 }
 
 void sockets_trim(struct sockets *sockets)

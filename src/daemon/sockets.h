@@ -35,7 +35,7 @@ struct sockets {
     struct hmap by_id;     /* struct usock */
     uint32_t next_id;      /* numbers are never used again */
     bool held;             /* sockets are tied to their interfaces */
-    bool relay;            /* the TCP relay is one of the sockets */
+    unsigned relay;        /* families for which the TCP relay is one of the sockets */
     bool warned;           /* that the system grants small buffers */
     struct udp_bulk *bulk; /* buffers and vectors, both ways */
     struct outbox outbox;
@@ -55,8 +55,8 @@ MUST_CHECK int sockets_rebind(struct sockets *sockets, const uint16_t *ports, si
  * or our own datagrams would go into it. */
 void sockets_hold(struct sockets *sockets, bool held);
 
-/* Tell the engine that the TCP relay is there, or no longer. */
-void sockets_set_relay(struct sockets *sockets, bool there);
+/* Tell the engine that the TCP relay is there for IPv4 (1) or IPv6 too (2), or no longer (0). */
+void sockets_set_relay(struct sockets *sockets, unsigned families);
 
 /* Give memory that only bulk transfers need back to the system; what was gathered is sent. */
 void sockets_trim(struct sockets *sockets);
@@ -66,7 +66,7 @@ void sockets_flush(struct sockets *sockets);
 
 /* Engine upcall: send one datagram, at the latest with the next sockets_flush. */
 void sockets_send(struct sockets *sockets, uint32_t id, const struct inetaddr *to, const void *data,
-                  size_t len, unsigned how);
+                  size_t len, unsigned ttl);
 
 /* Local addresses in order of creation: writes up to cap, returns how many were written. */
 size_t sockets_list(const struct sockets *sockets, struct inetaddr *out, size_t cap);

@@ -6,10 +6,10 @@
 #include <inttypes.h>
 
 static void env_send(void *ctx, uint32_t socket, const struct inetaddr *to, const void *data,
-                     size_t len, unsigned how)
+                     size_t len, unsigned ttl)
 {
     struct service *svc = ctx;
-    sockets_send(&svc->sockets, socket, to, data, len, how);
+    sockets_send(&svc->sockets, socket, to, data, len, ttl);
 }
 
 static void env_deliver(void *ctx, uint64_t nwid, uint64_t dest_mac, uint64_t source_mac,
@@ -87,9 +87,11 @@ static void env_event(void *ctx, enum event_kind kind, uint64_t id, const void *
         break;
     case EVENT_PEER_DIRECT:
         log_write(LOG_LEVEL_INFO, "node", "direct path peer=%010" PRIx64, id);
+        relay_review(&svc->relay);
         break;
     case EVENT_PEER_RELAYED:
         log_write(LOG_LEVEL_INFO, "node", "no direct path peer=%010" PRIx64, id);
+        relay_review(&svc->relay);
         break;
     case EVENT_NETWORK_STATUS:
         log_write(LOG_LEVEL_INFO, "node", "status changed network=%016" PRIx64, id);
@@ -97,6 +99,9 @@ static void env_event(void *ctx, enum event_kind kind, uint64_t id, const void *
     case EVENT_USER_MESSAGE:
     case EVENT_REMOTE_TRACE:
     case EVENT_SURFACE_ADDRESS:
+        break;
+    case EVENT_WORLD:
+        service_rebind_soon(svc); /* whether we are a root, and where */
         break;
     }
 }

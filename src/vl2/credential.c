@@ -414,9 +414,11 @@ enum add_result credential_add_revocation(struct network *net, const struct revo
 
 /* ---- packets ---- */
 
-static uint64_t network_of(const struct credential *item)
+static enum add_result add_item(struct vl2 *vl2, struct credential *item, uint64_t source,
+                                int64_t now_ms)
 {
     uint64_t nwid = 0;
+    struct network *net;
 
     switch (item->type) {
     case CREDENTIAL_COM:
@@ -437,12 +439,7 @@ static uint64_t network_of(const struct credential *item)
     default:
         break;
     }
-    return nwid;
-}
-
-static enum add_result add_to(struct network *net, struct credential *item, uint64_t source,
-                              int64_t now_ms)
-{
+    net = vl2_find(vl2, nwid);
     if (net == NULL || net->controller == 0) {
         return ADD_REJECTED;
     }
@@ -458,18 +455,6 @@ static enum add_result add_to(struct network *net, struct credential *item, uint
     default:
         return credential_add_revocation(net, &item->revocation, source, now_ms);
     }
-}
-
-static enum add_result add_item(struct vl2 *vl2, struct credential *item, uint64_t source,
-                                int64_t now_ms)
-{
-    struct network *net = vl2_find(vl2, network_of(item));
-    enum add_result result = add_to(net, item, source, now_ms);
-
-    if (result == ADD_REJECTED && net != NULL) {
-        trace_rejected(net, item, now_ms);
-    }
-    return result;
 }
 
 enum vl1_verdict credentials_packet(struct vl2 *vl2, const struct in_packet *in, int64_t now_ms)
