@@ -102,6 +102,7 @@ for part in $parts; do
     case $part in
     style)
         tools/check-includes; one $? "include order and file sizes"
+        tools/timers --check; one $? "every timer of VL1 is listed with its purpose"
         tools/check-format; one $? "format of C files"
         builds build-clang clang-14 -Dwerror=true -Dfuzz=true; one $? "builds with clang 14 without warnings"
         ;;

@@ -83,6 +83,16 @@ void sim_partition(struct sim_node *a, struct sim_node *b, bool cut)
     }
 }
 
+void sim_set_mtu(struct sim_node *node, unsigned mtu)
+{
+    node->mtu = mtu;
+}
+
+static bool is_too_large(const struct sim_node *node, size_t len)
+{
+    return node->mtu != 0 && len > node->mtu;
+}
+
 static bool is_cut(const struct sim *sim, const struct sim_node *a, const struct sim_node *b)
 {
     for (size_t i = 0; i < sim->cut_count; i++) {
@@ -246,7 +256,7 @@ static void put_on_wire(struct sim *sim, const struct target *to, const struct i
 }
 
 void sim_transmit(struct sim_node *from, uint32_t socket, const struct inetaddr *to,
-                  const void *data, size_t len, unsigned ttl)
+                  const void *data, size_t len, unsigned how)
 {
     struct sim *sim = from->sim;
     bool private_dest = to->family == INETADDR_V4 && to->ip[0] == 192 && to->ip[1] == 168;
@@ -268,8 +278,11 @@ void sim_transmit(struct sim_node *from, uint32_t socket, const struct inetaddr 
         put_on_wire(sim, &target, &source, data, len, 0);
         return;
     }
-    if (ttl != 0 && ttl <= 2) {
+    if ((how & SEND_TTL) != 0 && (how & SEND_TTL) <= 2) {
         return; /* dies on the way, after it opened the own router */
+    }
+    if (is_too_large(from, len) || is_too_large(target.node, len)) {
+        return;
     }
     if (sim_random(sim, 100) < sim->options.loss_pct) {
         return;

@@ -114,11 +114,11 @@ static struct sim_event *pop(struct sim *sim)
 /* ---- the host side of one engine ---- */
 
 static void env_send(void *ctx, uint32_t socket, const struct inetaddr *to, const void *data,
-                     size_t len, unsigned ttl)
+                     size_t len, unsigned how)
 {
     struct sim_node *node = ctx;
 
-    sim_transmit(node, socket, to, data, len, ttl);
+    sim_transmit(node, socket, to, data, len, how);
 }
 
 static void env_deliver(void *ctx, uint64_t nwid, uint64_t dest_mac, uint64_t source_mac,

@@ -92,6 +92,8 @@ uint64_t sim_address(const struct sim_node *node);
 const struct identity *sim_identity(const struct sim_node *node);
 
 /* Physical events. */
+void sim_set_mtu(struct sim_node *node, unsigned mtu); /* larger datagrams are lost between its site
+                                                          and others, silently; 0: none are */
 void sim_partition(struct sim_node *a, struct sim_node *b, bool cut); /* between two nodes' sites */
 void sim_isolate(struct sim_node *node, bool cut);                    /* from everybody */
 void sim_move(struct sim_node *node);       /* new address (its router's, if behind one) */

@@ -77,6 +77,7 @@ struct sim_node {
     uint8_t protocol;
     bool online;
     bool isolated;
+    unsigned mtu; /* largest UDP payload that leaves or reaches its site, 0: any */
     struct sim_object *objects;
     size_t object_count;
     unsigned frames;
@@ -116,7 +117,7 @@ struct sim {
 void sim_push(struct sim *sim, struct sim_event *event);
 void sim_place(struct sim_node *node, enum sim_nat_kind kind);
 void sim_transmit(struct sim_node *from, uint32_t socket, const struct inetaddr *to,
-                  const void *data, size_t len, unsigned ttl);
+                  const void *data, size_t len, unsigned how);
 
 /* Address of a socket of a node; nil: there is none. Socket with an address, 0: none. */
 struct inetaddr sim_socket_address(const struct sim_node *node, uint32_t socket);

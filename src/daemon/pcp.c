@@ -193,6 +193,15 @@ static void granted(struct pcp *pcp, const struct portmap_answer *answer,
     portmap_granted(pcp->map, &grant);
 }
 
+/* It does not know PCP, or does not want it: NAT-PMP may still do. */
+static void ask_natpmp(struct pcp *pcp)
+{
+    pcp->pcp = false;
+    pcp->natpmp = true;
+    pcp->tries = 0;
+    ask(pcp);
+}
+
 static void take_pcp(struct pcp *pcp, const struct portmap_answer *answer)
 {
     if (pcp->natpmp || answer->op != PORTMAP_OP_MAP ||
@@ -204,17 +213,16 @@ static void take_pcp(struct pcp *pcp, const struct portmap_answer *answer)
         granted(pcp, answer, &answer->external);
     } else {
         log_write(LOG_LEVEL_DEBUG, "portmap", "refused protocol=pcp result=%u", answer->result);
-        fail(pcp);
+        ask_natpmp(pcp);
     }
 }
 
 static void take_natpmp(struct pcp *pcp, const struct portmap_answer *answer)
 {
-    if (answer->result == PORTMAP_BAD_VERSION && !pcp->natpmp) {
-        pcp->pcp = false; /* it does not know PCP */
-        pcp->natpmp = true;
-        pcp->tries = 0;
-        ask(pcp);
+    if (answer->result == PORTMAP_BAD_VERSION) { /* to each PCP request, maybe late */
+        if (!pcp->natpmp) {
+            ask_natpmp(pcp);
+        }
     } else if (pcp->pcp) {
         return;
     } else if (answer->result != 0) {

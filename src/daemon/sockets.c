@@ -323,6 +323,7 @@ static size_t collect(const struct sockets *sockets, struct node_socket *out, si
         struct usock *s = usock_of(node);
         out[count].id = usock_id(s);
         out[count].local = s->target.ip;
+        out[count].mtu = s->target.mtu;
         out[count++].local.port = s->port;
     }
     qsort(out, count, sizeof(*out), compare_ids);
@@ -349,6 +350,7 @@ int sockets_rebind(struct sockets *sockets, const uint16_t *ports, size_t port_c
     struct service *svc = sockets->svc;
     struct bind_target targets[BIND_TARGETS_MAX];
     size_t target_count = choose_targets(svc, targets);
+    bool changed = false;
     struct hmap_node *node = NULL;
     while ((node = hmap_each(&sockets->by_id, node)) != NULL) {
         usock_of(node)->wanted = false;
@@ -358,10 +360,12 @@ int sockets_rebind(struct sockets *sockets, const uint16_t *ports, size_t port_c
             struct usock *s = find_target(sockets, &targets[i], ports[p]);
             if (s != NULL) {
                 s->wanted = true;
+                changed |= s->target.mtu != targets[i].mtu;
+                s->target.mtu = targets[i].mtu;
             }
         }
     }
-    bool changed = close_unwanted(sockets); /* first: an address may have moved to another device */
+    changed |= close_unwanted(sockets); /* first: an address may have moved to another device */
     for (size_t i = 0; i < target_count; i++) {
         for (size_t p = 0; p < port_count; p++) {
             changed |= open_missing(sockets, &targets[i], ports[p]);
@@ -383,7 +387,7 @@ void sockets_set_relay(struct sockets *sockets, unsigned families)
 }
 
 void sockets_send(struct sockets *sockets, uint32_t id, const struct inetaddr *to, const void *data,
-                  size_t len, unsigned ttl)
+                  size_t len, unsigned how)
 {
     struct usock *s = usock_of(hmap_find(&sockets->by_id, id));
     if (id >= SOCKET_DETOUR_FIRST) {
@@ -394,12 +398,12 @@ void sockets_send(struct sockets *sockets, uint32_t id, const struct inetaddr *t
         return;
     }
     sockets->svc->tx_bytes += len;
-    if (ttl == 0) {
+    if (how == 0) {
         outbox_add(&sockets->outbox, s->udp[0], to, data, len);
         return;
     }
     outbox_flush(&sockets->outbox);
-    (void)!udp_send(s->udp[0], to, data, len, ttl);
+    (void)!udp_send(s->udp[0], to, data, len, how & SEND_TTL, (how & SEND_WHOLE) != 0);
 }
 
 void sockets_flush(struct sockets *sockets)

@@ -66,7 +66,7 @@ void sockets_flush(struct sockets *sockets);
 
 /* Engine upcall: send one datagram, at the latest with the next sockets_flush. */
 void sockets_send(struct sockets *sockets, uint32_t id, const struct inetaddr *to, const void *data,
-                  size_t len, unsigned ttl);
+                  size_t len, unsigned how);
 
 /* Local addresses in order of creation: writes up to cap, returns how many were written. */
 size_t sockets_list(const struct sockets *sockets, struct inetaddr *out, size_t cap);

@@ -6,10 +6,10 @@
 #include <inttypes.h>
 
 static void env_send(void *ctx, uint32_t socket, const struct inetaddr *to, const void *data,
-                     size_t len, unsigned ttl)
+                     size_t len, unsigned how)
 {
     struct service *svc = ctx;
-    sockets_send(&svc->sockets, socket, to, data, len, ttl);
+    sockets_send(&svc->sockets, socket, to, data, len, how);
 }
 
 static void env_deliver(void *ctx, uint64_t nwid, uint64_t dest_mac, uint64_t source_mac,

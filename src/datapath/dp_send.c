@@ -2,6 +2,7 @@
  * they leave from. Source: data path contract section 3 (TX), spec 09 section 6.3. */
 #include "datapath/dp_priv.h"
 
+#include "datapath/fragment.h"
 #include "wire/frame.h"
 #include "wire/mac.h"
 
@@ -126,6 +127,9 @@ static bool seal_frame(struct dp *dp, const struct outbound *out, const struct o
     };
     int err = -ENOSPC;
 
+    if (!out->session->mtu_fixed) {
+        p.mtu = fragment_mtu(p.len, p.mtu);
+    }
     if (dp->target_count < SEAL_RUNS_MAX) {
         p.target = target_of(dp, &out->session->out);
         err = seal_add(&dp->slab, &p);
@@ -152,6 +156,7 @@ struct tally {
     unsigned refused; /* by the rules */
     unsigned passed;  /* the rules */
     unsigned sent;    /* of these; the rest was too big */
+    unsigned large;   /* of these */
 };
 
 static void note_sent(struct dp *dp, const struct outbound *out, const struct tally *tally,
@@ -173,6 +178,7 @@ static void note_sent(struct dp *dp, const struct outbound *out, const struct ta
 
         dp_time(&cell->out_ms, now_ms);
         dp_add(&cell->packets[1], tally->sent);
+        dp_add(&cell->large, tally->large);
         dp_count(dp, out->is_bridged ? DP_TX_EXT_FRAMES : DP_TX_FRAMES, tally->sent);
         dp_changed(dp, &out->session->object);
     }
@@ -198,8 +204,10 @@ static void send_all(struct dp *dp, const struct outbound *out, struct offload_s
             continue;
         }
         tally.passed++;
-        tally.sent +=
-            frame.len - ETHERNET_LEN <= out->port->mtu && seal_frame(dp, out, &frame, count > 1);
+        if (frame.len - ETHERNET_LEN <= out->port->mtu && seal_frame(dp, out, &frame, count > 1)) {
+            tally.sent++;
+            tally.large += frame.len > DP_LARGE;
+        }
     }
     note_sent(dp, out, &tally, now_ms);
 }

@@ -62,6 +62,14 @@ int fragment_plan_equal(size_t len, size_t mtu, struct fragment_plan *ret)
     return r;
 }
 
+size_t fragment_mtu(size_t len, size_t mtu)
+{
+    size_t least =
+        (len + FRAGMENT_AT_DATA * (FRAGMENTS_MAX - 1) + FRAGMENTS_MAX - 1) / FRAGMENTS_MAX;
+
+    return least > mtu && least <= MTU_PHYSICAL_DEFAULT ? least : mtu;
+}
+
 void fragment_cut(const uint8_t *pkt, const struct fragment_plan *plan, unsigned index,
                   struct fragment_piece *ret)
 {

@@ -37,6 +37,10 @@ bool fragment_is_needed(size_t len, size_t mtu);
 MUST_CHECK int fragment_plan(size_t len, size_t mtu, struct fragment_plan *ret);
 MUST_CHECK int fragment_plan_equal(size_t len, size_t mtu, struct fragment_plan *ret);
 
+/* The size of datagrams for a packet over a path that carries mtu: where parts of that size would
+ * be too many, larger ones up to the default, which IP may cut, are better than none. */
+size_t fragment_mtu(size_t len, size_t mtu);
+
 /* Datagram `index` (below plan->total) of a sealed packet of plan->packet_len bytes (borrowed). */
 void fragment_cut(const uint8_t *pkt, const struct fragment_plan *plan, unsigned index,
                   struct fragment_piece *ret);

@@ -37,6 +37,8 @@ enum {
     DP_WAYS = 3,             /* of a route, beside the one in use */
     DP_RETIRED_MAX = 65536,  /* waiting for workers: above, nothing new is published */
     DP_RELAY_RATE = 500000,  /* datagrams a second that a worker forwards for one address */
+    DP_LARGE = 1176,         /* frames whose packets may be above 1200 bytes: the MTU of paths
+                                matters to them */
     DP_HARVEST_MS = 50,      /* between two harvests while there is traffic */
 };
 
@@ -106,6 +108,7 @@ struct session_cell {
     _Atomic int64_t out_ms;             /* sent */
     _Atomic int64_t path_ms[DP_PATHS];  /* came directly, by path */
     _Atomic uint64_t packets[2];        /* received, sent */
+    _Atomic uint64_t large;             /* sent, of frames above DP_LARGE */
     _Atomic uint64_t relayed;           /* received through a relay */
     _Atomic uint64_t errors;            /* not authentic */
 };
@@ -115,13 +118,15 @@ struct dp_session {
     bool can_send;   /* out and the next two are set */
     bool is_relayed; /* out leads to a relay */
     enum cipher_suite suite;
+    bool mtu_fixed;     /* by configuration: not more, though a packet needs it */
     size_t mtu;         /* largest UDP payload on the way out */
     struct dp_path out; /* where packets to the peer go */
     unsigned path_count;
     struct dp_path paths[DP_PATHS]; /* direct ones by which it may send to us */
     const struct armor_keys *keys;  /* borrowed: released after the session */
     struct replay *replay;          /* the same */
-    uint64_t folded[4];             /* of control: received, sent, errors, relayed taken already */
+    uint64_t folded[5];             /* of control: received, sent, errors, relayed, large ones
+                                       taken already */
     struct session_cell cells[];    /* one for a worker */
 };
 

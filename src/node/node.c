@@ -220,7 +220,7 @@ int node_set_sockets(struct node *node, const struct node_socket *sockets, size_
         return -ENOMEM;
     }
     for (size_t i = 0; i < count; i++) {
-        copy[i] = (struct vl1_socket){sockets[i].id, sockets[i].local};
+        copy[i] = (struct vl1_socket){sockets[i].id, sockets[i].local, sockets[i].mtu};
     }
     vl1_enter(node->vl1);
     err = vl1_set_sockets(node->vl1, copy, count, now_ms);

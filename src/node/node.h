@@ -91,6 +91,7 @@ struct node_socket {
     uint32_t id;           /* host's number, not 0; appears in send and receive; from
                               SOCKET_DETOUR_FIRST on it is a detour */
     struct inetaddr local; /* address and port it is bound to; zero IP = wildcard */
+    unsigned mtu;          /* of the interface that has the address, 0 unknown */
 };
 
 /* Replace the set of local UDP sockets (at most 256). Paths over sockets that are gone end; peers

@@ -120,6 +120,7 @@ static void select_target(struct selection *s, const struct inetaddr *ip,
     if (iface != NULL) {
         target.index = iface->index;
         memcpy(target.device, iface->name, sizeof(target.device));
+        target.mtu = iface->mtu;
     }
     for (size_t i = 0; i < s->count; i++) {
         if (bind_target_equal(&s->out[i], &target)) {
@@ -155,6 +156,30 @@ static void select_scanned(struct selection *s, const struct bind_policy *policy
     }
 }
 
+/* The interface that has an address, or NULL. */
+static const struct net_iface *iface_of(const struct net_snapshot *snapshot,
+                                        const struct inetaddr *ip)
+{
+    for (size_t i = 0; snapshot != NULL && i < snapshot->addr_count; i++) {
+        if (inetaddr_ip_equal(&snapshot->addrs[i].ip, ip)) {
+            return net_iface_find(snapshot, snapshot->addrs[i].index);
+        }
+    }
+    return NULL;
+}
+
+static void select_fixed(struct selection *s, const struct inetaddr *ip,
+                         const struct net_snapshot *snapshot)
+{
+    const struct net_iface *iface = iface_of(snapshot, ip);
+    size_t before = s->count;
+
+    select_target(s, ip, NULL);
+    if (s->count > before && iface != NULL) {
+        s->out[before].mtu = iface->mtu;
+    }
+}
+
 size_t bind_select(const struct bind_policy *policy, const struct net_snapshot *snapshot,
                    struct bind_target *out, size_t cap, size_t *ret_left_out)
 {
@@ -163,7 +188,7 @@ size_t bind_select(const struct bind_policy *policy, const struct net_snapshot *
     if (policy->fixed_count > 0) {
         for (size_t i = 0; i < policy->fixed_count; i++) {
             if (policy->fixed[i].family != INETADDR_NIL) {
-                select_target(&s, &policy->fixed[i], NULL);
+                select_fixed(&s, &policy->fixed[i], snapshot);
             }
         }
     } else if (snapshot == NULL) {

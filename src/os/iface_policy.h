@@ -38,11 +38,12 @@ enum bind_verdict {
     BIND_MANAGED,   /* one of our own managed addresses */
 };
 
-/* An address to bind. Sockets are kept only while all members stay the same. */
+/* An address to bind. Sockets are kept only while all members but mtu stay the same. */
 struct bind_target {
     struct inetaddr ip;        /* port 0 */
     unsigned index;            /* interface, 0 = none */
     char device[NET_NAME_LEN]; /* interface to bind to, empty = none */
+    uint32_t mtu;              /* of the interface that has the address, 0 = unknown */
 };
 
 /* Judge one address of one interface. */

@@ -1,5 +1,5 @@
 /* Underlay sockets: UDP, non-blocking, in batches. A socket is bound to one address and port, or to
- * the wildcard of one family. The path MTU is left to the network (no DF), checksums stay on.
+ * the wildcard of one family. Datagrams may be cut by IP (no DF), checksums stay on.
  * One thread at a time may receive and one may use udp_send_batch; udp_send, and udp_send_runs each
  * with its own struct udp_bulk, may be called by any thread meanwhile. Source: spec 05 sections 6.5
  * to 6.7, spec 02 section 11.5. */
@@ -98,9 +98,11 @@ MUST_CHECK int udp_receive(struct udp_socket *s, struct udp_rx *batch, size_t co
 MUST_CHECK size_t udp_send_batch(struct udp_socket *s, struct udp_tx *batch, size_t count);
 
 /* Send one datagram. ttl: hop limit of this datagram alone, 0 = default (255).
- * Returns 0; -EAGAIN would block; negative errno. */
+ * whole: it is not to be cut by IP, but to be lost if it is too large for some link; what other
+ * threads send in this moment may share that fate.
+ * Returns 0; -EAGAIN would block; -EMSGSIZE too large for the interface; negative errno. */
 int udp_send(struct udp_socket *s, const struct inetaddr *to, const void *data, size_t len,
-             unsigned ttl);
+             unsigned ttl, bool whole);
 
 /* True if UDP (and TCP, if with_tcp) can be bound to port on the wildcard of every family that
  * exists here. port: not 0. */

@@ -86,11 +86,17 @@ struct engine_socket {
     struct inetaddr local;
 };
 
+/* How a datagram leaves: a hop limit, 0 = default, and bits. */
+enum send_how {
+    SEND_TTL = 0xff,    /* mask */
+    SEND_WHOLE = 0x100, /* not to be cut by IP, here or on the way: rather lost */
+};
+
 struct engine_env {
-    /* Send one datagram. socket: id of a socket given by node_set_sockets. ttl: IP hop limit, 0 =
-     * default. Losing it is allowed. */
+    /* Send one datagram. socket: id of a socket given by node_set_sockets. how: enum send_how bits.
+     * Losing it is allowed. */
     void (*send)(void *ctx, uint32_t socket, const struct inetaddr *to, const void *data,
-                 size_t len, unsigned ttl);
+                 size_t len, unsigned how);
 
     /* Give a frame to the port of a network. payload excludes the 14-byte header. */
     void (*deliver)(void *ctx, uint64_t nwid, uint64_t dest_mac, uint64_t source_mac,

@@ -22,6 +22,7 @@ struct vl1_options {
 struct vl1_socket {
     uint32_t id;
     struct inetaddr local;
+    unsigned mtu; /* of its interface, 0 unknown */
 };
 
 struct physical_entry {

@@ -88,7 +88,7 @@ static void apply_policy(const struct vl1 *vl1, struct path *path)
 {
     const struct physical_entry *entry = policy_find(vl1, &path->remote);
 
-    path->mtu = policy_mtu(entry);
+    mtu_configured(vl1, path);
     path->trusted_id = entry != NULL ? entry->trusted_path_id : 0;
 }
 
@@ -351,6 +351,7 @@ static void path_add(struct peer *peer, const struct opened *packet)
         .last_echo_ms = TIME_NEVER,
         .origin = origin_of(peer, &packet->at.from),
     };
+    mtu_reset(vl1, path);
     apply_policy(vl1, path);
     peer_stale(peer);
     if (is_prompt_reply(packet)) {

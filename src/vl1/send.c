@@ -72,10 +72,10 @@ bool await_take(struct vl1 *vl1, uint64_t id, uint64_t peer, enum verb verb, int
 /* ---- datagrams ---- */
 
 void vl1_emit(struct vl1 *vl1, uint32_t socket, const struct inetaddr *to, const uint8_t *data,
-              size_t len, unsigned ttl)
+              size_t len, unsigned how)
 {
     vl1_count(vl1, VL1_TX_DATAGRAMS);
-    vl1->env.send(vl1->env.ctx, socket, to, data, len, ttl);
+    vl1->env.send(vl1->env.ctx, socket, to, data, len, how);
 }
 
 void vl1_emit_all(struct vl1 *vl1, const struct inetaddr *to, const uint8_t *data, size_t len)
@@ -89,7 +89,7 @@ void vl1_emit_all(struct vl1 *vl1, const struct inetaddr *to, const uint8_t *dat
 
 /* Cut a sealed packet and send it; its contents are used up. */
 static void emit_packet(struct vl1 *vl1, uint32_t socket, const struct inetaddr *to, uint8_t *pkt,
-                        const struct fragment_plan *plan)
+                        const struct fragment_plan *plan, unsigned how)
 {
     for (unsigned i = 0; i < plan->total; i++) {
         struct fragment_piece piece;
@@ -99,7 +99,7 @@ static void emit_packet(struct vl1 *vl1, uint32_t socket, const struct inetaddr 
         /* The header of a part goes over the end of the part before, which has left. */
         at = pkt + (piece.data - pkt) - piece.head_len;
         memcpy(at, piece.head, piece.head_len);
-        vl1_emit(vl1, socket, to, at, piece.head_len + piece.len, 0);
+        vl1_emit(vl1, socket, to, at, piece.head_len + piece.len, how);
     }
 }
 
@@ -109,9 +109,11 @@ enum cipher_suite suite_for(const struct vl1 *vl1, const struct peer *peer)
                                                                        : SUITE_SALSA_POLY1305;
 }
 
+enum { OUT_WHOLE = 8 }; /* besides enum out_flags: SEND_WHOLE */
+
 /* Compress, seal for peer and send the plain packet at plain over a socket to an address. */
 static int transmit(struct vl1 *vl1, struct peer *peer, uint8_t *plain, size_t len, uint32_t socket,
-                    const struct inetaddr *to, unsigned mtu, uint64_t trusted_id, unsigned flags,
+                    const struct inetaddr *to, size_t mtu, uint64_t trusted_id, unsigned flags,
                     int64_t now_ms)
 {
     struct armor_keys *keys = peer_keys(peer);
@@ -145,7 +147,7 @@ static int transmit(struct vl1 *vl1, struct peer *peer, uint8_t *plain, size_t l
     if ((flags & OUT_EXPECT) != 0) {
         await_add(vl1, packet_id(pkt), peer->identity.address, verb, now_ms);
     }
-    emit_packet(vl1, socket, to, pkt, &plan);
+    emit_packet(vl1, socket, to, pkt, &plan, (flags & OUT_WHOLE) != 0 ? SEND_WHOLE : 0);
     return 0;
 }
 
@@ -232,10 +234,12 @@ static bool send_now(struct vl1 *vl1, uint8_t *plain, size_t len, uint64_t dest,
         return false;
     }
     relayed = route.via != peer;
-    *ret_err = transmit(vl1, peer, plain, len, route.path->socket, &route.path->remote,
-                        route.path->mtu, relayed ? 0 : route.path->trusted_id, flags, now_ms);
+    *ret_err =
+        transmit(vl1, peer, plain, len, route.path->socket, &route.path->remote,
+                 mtu_for(route.path, len), relayed ? 0 : route.path->trusted_id, flags, now_ms);
     peer->relayed[1] += relayed;
     path_sent(route.via, route.path, now_ms);
+    mtu_sent(route.via, route.path, len > MTU_PHYSICAL_FLOOR, now_ms);
     if (verb == VERB_FRAME || verb == VERB_EXT_FRAME) {
         peer_has_frames(peer);
     }
@@ -363,17 +367,72 @@ int out_send(struct vl1 *vl1, struct out_packet *out, unsigned flags, int64_t no
     return tx_enqueue(vl1, out->data, len, out->dest, flags, now_ms);
 }
 
+/* The path that leads from a socket to an address: of a peer, or of the relay that brought its
+ * request. */
+static struct path *path_towards(struct vl1 *vl1, struct peer *peer, uint32_t socket,
+                                 const struct inetaddr *to, struct peer **ret_via)
+{
+    struct path *path = path_find(peer, socket, to);
+
+    *ret_via = peer;
+    if (path == NULL && vl1->relay != 0) {
+        *ret_via = peer_in_memory(vl1, vl1->relay);
+        path = *ret_via != NULL ? path_find(*ret_via, socket, to) : NULL;
+    }
+    return path;
+}
+
 /* Straight to a physical address, whatever paths there are. */
 int out_straight(struct vl1 *vl1, struct out_packet *out, struct peer *peer, uint32_t socket,
                  const struct inetaddr *to, unsigned flags, int64_t now_ms)
 {
+    size_t len = PACKET_AT_PAYLOAD + wr_len(&out->w);
+    size_t mtu = MTU_PHYSICAL_DEFAULT;
     int err = check(vl1, out);
 
     if (err < 0) {
         return err;
     }
-    return transmit(vl1, peer, out->data, PACKET_AT_PAYLOAD + wr_len(&out->w), socket, to,
-                    MTU_PHYSICAL_DEFAULT, 0, flags, now_ms);
+    if (len > MTU_PHYSICAL_FLOOR) {
+        struct peer *via;
+        struct path *path = path_towards(vl1, peer, socket, to, &via);
+
+        if (path != NULL) {
+            mtu = mtu_for(path, len);
+            mtu_sent(via, path, 1, now_ms);
+        }
+    }
+    return transmit(vl1, peer, out->data, len, socket, to, mtu, 0, flags, now_ms);
+}
+
+/* An ECHO of one datagram of so many bytes, which arrives whole or not at all. */
+int out_probe(struct peer *peer, const struct path *path, size_t size, uint64_t *ret_id,
+              int64_t now_ms)
+{
+    struct vl1 *vl1 = peer->vl1;
+    struct inetaddr to = path->remote;
+    struct out_packet out;
+    int err;
+
+    out_begin(vl1, &out, peer->identity.address, VERB_ECHO);
+    memset(out.data + PACKET_AT_PAYLOAD, 0, size - PACKET_AT_PAYLOAD);
+    err = transmit(vl1, peer, out.data, size, path->socket, &to, size, 0, OUT_EXPECT | OUT_WHOLE,
+                   now_ms);
+    *ret_id = packet_id(vl1->wire); /* as it was sealed */
+    return err;
+}
+
+/* The answer to an ECHO comes in parts that pass wherever the ECHO came from: it tells of the size
+ * that its sender may send, not of ours. */
+int out_echo_answer(struct vl1 *vl1, struct out_packet *out, const struct in_packet *re,
+                    int64_t now_ms)
+{
+    size_t len = PACKET_AT_PAYLOAD + wr_len(&out->w);
+    int err = check(vl1, out);
+
+    return err < 0 ? err
+                   : transmit(vl1, re->peer, out->data, len, re->socket, &re->from,
+                              fragment_mtu(len, MTU_PHYSICAL_FLOOR), 0, 0, now_ms);
 }
 
 int out_reply(struct vl1 *vl1, struct out_packet *out, const struct in_packet *re, unsigned flags,

@@ -37,6 +37,7 @@ static void session_fill(struct peer *peer, struct dp_session *session, int64_t 
         session->can_send = true;
         session->is_relayed = route.via != peer;
         session->mtu = route.path->mtu;
+        session->mtu_fixed = route.path->mtu_fixed;
         session->out = way(route.path);
     }
     if (best != NULL) {
@@ -55,7 +56,8 @@ static bool same_session(const struct dp_session *a, const struct dp_session *b)
 {
     bool same = a->keys == b->keys && a->replay == b->replay && a->suite == b->suite &&
                 a->can_send == b->can_send && a->is_relayed == b->is_relayed && a->mtu == b->mtu &&
-                same_way(&a->out, &b->out) && a->path_count == b->path_count;
+                a->mtu_fixed == b->mtu_fixed && same_way(&a->out, &b->out) &&
+                a->path_count == b->path_count;
 
     for (unsigned i = 0; same && i < a->path_count; i++) {
         same = same_way(&a->paths[i], &b->paths[i]);
@@ -227,6 +229,7 @@ struct noted {
     uint64_t sent;
     uint64_t errors;
     uint64_t relayed; /* of received */
+    uint64_t large;   /* of sent */
 };
 
 static void newest(int64_t *time, const _Atomic int64_t *cell)
@@ -249,7 +252,7 @@ static uint64_t grown(uint64_t *folded, uint64_t sum)
 
 static void note_cells(struct dp_session *session, struct noted *ret)
 {
-    uint64_t sums[4] = {0};
+    uint64_t sums[5] = {0};
 
     *ret = (struct noted){.in_ms = TIME_NEVER,
                           .trust_ms = TIME_NEVER,
@@ -274,11 +277,13 @@ static void note_cells(struct dp_session *session, struct noted *ret)
         sums[1] += atomic_load_explicit(&cell->packets[1], memory_order_relaxed);
         sums[2] += atomic_load_explicit(&cell->errors, memory_order_relaxed);
         sums[3] += atomic_load_explicit(&cell->relayed, memory_order_relaxed);
+        sums[4] += atomic_load_explicit(&cell->large, memory_order_relaxed);
     }
     ret->received = grown(&session->folded[0], sums[0]);
     ret->sent = grown(&session->folded[1], sums[1]);
     ret->errors = grown(&session->folded[2], sums[2]);
     ret->relayed = grown(&session->folded[3], sums[3]);
+    ret->large = grown(&session->folded[4], sums[4]);
 }
 
 /* The peer of a session, if it is still the same one. */
@@ -378,6 +383,7 @@ static void fold_sent(struct peer *peer, const struct dp_session *session,
     path = via != NULL ? path_find(via, session->out.socket, &session->out.remote) : NULL;
     if (path != NULL) {
         path_carried(via, path, noted->out_ms, now_ms);
+        mtu_sent(via, path, noted->large, now_ms);
     }
     route_used(peer, session->is_relayed, noted->out_ms, now_ms);
 }

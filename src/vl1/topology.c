@@ -9,8 +9,6 @@
 #include <string.h>
 
 enum {
-    OFFLINE_MS = 30000,        /* no upstream answers for this long: offline */
-    SEED_RETRY_MS = 30000,     /* a seed that no upstream knew is asked for again */
     ORBIT_LEN = 16,            /* bytes of a stored pending orbit */
     RELAY_LOST_SCORE = 100000, /* of an upstream that does not answer */
 };

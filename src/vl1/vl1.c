@@ -108,6 +108,7 @@ struct vl1 *vl1_new(const struct engine_env *env, const struct identity *identit
     list_init(&vl1->world_links);
     assembly_init(&vl1->assembly, vl1->seed);
     queues_init(vl1);
+    vl1->mtu_timer.fire = mtu_timer;
     for (size_t i = 0; i < TRUSTED_REMOTES; i++) {
         vl1->trusted_remotes[i].at_ms = TIME_NEVER;
     }
@@ -195,7 +196,8 @@ int vl1_set_sockets(struct vl1 *vl1, const struct vl1_socket *sockets, size_t co
         return -ENOMEM;
     }
     for (size_t i = 0; i < count; i++) {
-        fresh[i] = (struct socket_entry){.id = sockets[i].id, .local = sockets[i].local};
+        fresh[i] = (struct socket_entry){
+            .id = sockets[i].id, .local = sockets[i].local, .mtu = sockets[i].mtu};
         for (size_t k = 0; k < vl1->socket_count; k++) {
             if (vl1->sockets[k].id == fresh[i].id) {
                 fresh[i].extra = vl1->sockets[k].extra;
@@ -205,6 +207,8 @@ int vl1_set_sockets(struct vl1 *vl1, const struct vl1_socket *sockets, size_t co
             fresh[i].moved =
                 fresh[i].moved || (vl1->sockets[k].id == fresh[i].id &&
                                    !inetaddr_equal(&vl1->sockets[k].local, &fresh[i].local));
+            fresh[i].resized = fresh[i].resized || (vl1->sockets[k].id == fresh[i].id &&
+                                                    vl1->sockets[k].mtu != fresh[i].mtu);
         }
     }
     free(vl1->sockets);
@@ -216,6 +220,9 @@ int vl1_set_sockets(struct vl1 *vl1, const struct vl1_socket *sockets, size_t co
     }
     for (size_t i = 0; i < count; i++) {
         fresh[i].moved = false;
+        if (fresh[i].resized) {
+            mtu_socket_changed(vl1, fresh[i].id);
+        }
     }
     topology_choose_relay(vl1, now_ms);
     return 0;
@@ -406,6 +413,7 @@ static enum vl1_verdict handle_ok(struct peer *peer, struct opened *packet)
     case VERB_EXT_FRAME:
         return vl1->upper.packet(vl1->upper.ctx, &packet->in, packet->at.now_ms);
     default:
+        mtu_answered(peer, packet);
         return VL1_DONE; /* ECHO: its arrival is the news */
     }
 }
@@ -460,7 +468,10 @@ static enum vl1_verdict handle_echo(struct peer *peer, struct opened *packet)
     *last = packet->at.now_ms;
     out_begin_ok(vl1, &out, &packet->in);
     wr_bytes(&out.w, packet->in.payload.p, rd_left(&packet->in.payload));
-    (void)!out_reply(vl1, &out, &packet->in, 0, packet->at.now_ms);
+    (void)!out_echo_answer(vl1, &out, &packet->in, packet->at.now_ms);
+    if (path != NULL) {
+        path->last_out_ms = packet->at.now_ms;
+    }
     return VL1_DONE;
 }
 

@@ -18,24 +18,25 @@
 #include "wire/vl1msg.h"
 #include "wire/world.h"
 
-/* All timers of VL1 in one place (ms). */
+/* Timers of VL1, each with its purpose (ms); tools/timers lists all there are. */
 enum {
-    /* Retry of HELLO to an upstream without a path: first, doubled each time up to the last. */
-    UPSTREAM_RETRY_FIRST_MS = 100,
-    UPSTREAM_RETRY_LAST_MS = 5000,
-    UPSTREAM_EAGER_MS = 1000,   /* the last in the first minute */
-    UPSTREAM_EAGER = 60,        /* attempts of this minute */
-    UPSTREAM_ECHO_MS = 20000,   /* keeps NAT mappings to every root open (PP-10: 25 s) */
-    HEARTBEAT_MS = 14000,       /* ECHO on a path to an active peer (PP-9) */
-    HEARTBEAT_LOW_MS = 25000,   /* the same in low bandwidth mode */
-    FULL_HELLO_MS = 60000,      /* HELLO on the best path: versions, world updates */
-    PATH_EXPIRY_MS = 243000,    /* path without authenticated packets is given up */
-    PEER_ALIVE_MS = 500000,     /* peer without packets is put into the cache and forgotten */
-    PEER_ACTIVE_MS = 500000,    /* frames within this time: keepalive */
-    PEER_KEYS_IDLE_MS = 120000, /* cipher contexts of silent peers are released */
-    PEER_SAVE_MS = 600000,      /* a used peer is written to the cache at most this often */
-    TRUST_MS = 600000,          /* shared membership is believed for this long */
-    SURFACE_MS = 600000,        /* reports of our external address */
+    UPSTREAM_RETRY_FIRST_MS = 100, /* HELLO to an upstream without a path: again after this, */
+    UPSTREAM_RETRY_LAST_MS = 5000, /* doubled each time up to this */
+    UPSTREAM_EAGER_MS = 1000,      /* the last in the first minute */
+    UPSTREAM_EAGER = 60,           /* attempts of this minute */
+    OFFLINE_MS = 30000,            /* no upstream answers for this long: offline */
+    SEED_RETRY_MS = 30000,         /* a seed that no upstream knew is asked for again */
+    UPSTREAM_ECHO_MS = 20000,      /* keeps NAT mappings to every root open (PP-10: 25 s) */
+    HEARTBEAT_MS = 14000,          /* ECHO on a path to an active peer (PP-9) */
+    HEARTBEAT_LOW_MS = 25000,      /* the same in low bandwidth mode */
+    FULL_HELLO_MS = 60000,         /* HELLO on the best path: versions, world updates */
+    PATH_EXPIRY_MS = 243000,       /* path without authenticated packets is given up */
+    PEER_ALIVE_MS = 500000,        /* peer without packets is put into the cache and forgotten */
+    PEER_ACTIVE_MS = 500000,       /* frames within this time: keepalive */
+    PEER_KEYS_IDLE_MS = 120000,    /* cipher contexts of silent peers are released */
+    PEER_SAVE_MS = 600000,         /* a used peer is written to the cache at most this often */
+    TRUST_MS = 600000,             /* shared membership is believed for this long */
+    SURFACE_MS = 600000,           /* reports of our external address */
     PROBE_FIRST_MS = 200, /* silence after sending until the first probe, plus 2 round trips */
     PROBE_CALM_MS = 500,  /* the same when probes were answered and nothing else was */
     PROBE_CALM_RELAY_MS = 2000, /* and on the way to or from a relay */
@@ -53,26 +54,33 @@ enum {
     PROBE_GATE_LOST_MS = 200,   /* the same while the path in use is silent */
     ECHO_GATE_MS = 166,         /* answers to ECHO over one path */
     WHOIS_RETRY_MS = 500,       /* per wanted address (TX-3) */
-    WHOIS_GIVE_UP_MS = 5000,
-    SEARCH_MS = 10000,       /* what is known of addresses tried is kept for so long */
-    WHOIS_GATE_MS = 100,     /* answers to one peer, not at roots */
-    QUEUE_MS = 5000,         /* waiting packets, both directions */
-    LATER_RETRY_MS = 500,    /* retry of packets answered VL1_LATER */
-    AWAIT_MS = 10000,        /* an OK is believed for this long after the request */
-    INTRODUCE_MS = 30000,    /* per pair (NT-2) */
-    HINT_MS = 30000,         /* tries of a configured address */
-    PUSH_RELAYED_MS = 15000, /* own PUSH_DIRECT_PATHS, trigger came by relay */
-    PUSH_DIRECT_MS = 120000, /* trigger came directly */
-    PUSH_NEWS_MS = 2000,     /* our NAT was found to be of another kind */
+    WHOIS_GIVE_UP_MS = 5000,    /* a wanted address that nobody knows is not asked for any more */
+    SEARCH_MS = 10000,          /* what is known of addresses tried is kept for so long */
+    WHOIS_GATE_MS = 100,        /* answers to one peer, not at roots */
+    QUEUE_MS = 5000,            /* waiting packets, both directions */
+    LATER_RETRY_MS = 500,       /* retry of packets answered VL1_LATER */
+    AWAIT_MS = 10000,           /* an OK is believed for this long after the request */
+    INTRODUCE_MS = 30000,       /* per pair (NT-2) */
+    HINT_MS = 30000,            /* tries of a configured address */
+    PUSH_RELAYED_MS = 15000,    /* own PUSH_DIRECT_PATHS, trigger came by relay */
+    PUSH_DIRECT_MS = 120000,    /* trigger came directly */
+    PUSH_NEWS_MS = 2000,        /* our NAT was found to be of another kind */
     PUSH_SLOW_MS = 30500,  /* relayed pushes after the first few: stays under a reference's gate */
     PUSH_BUCKET_MS = 3750, /* one received push is admitted per this time, 8 saved up */
-    RELAYED_HELLO_MS = 5000, /* HELLO by relay to a peer of unknown version */
-    VALIDATE_MS = 250,       /* per source block: identity checks beyond the burst */
-    STRANGERS_MS = 2,        /* the same over all source blocks */
-    HELLO_COPIES_MS = 10000, /* copies of one HELLO arrive within this time */
-    HELLO_CLOCK_MS = 600000, /* an older timestamp in a HELLO is believed after this time */
-    WORLDS_MS = 1000,        /* worlds are sent to one peer at most this often */
-    TELL_MS = 10,            /* a root tells TELL_BURST peers of a new world, then the next */
+    RELAYED_HELLO_MS = 5000,    /* HELLO by relay to a peer of unknown version */
+    VALIDATE_MS = 250,          /* per source block: identity checks beyond the burst */
+    STRANGERS_MS = 2,           /* the same over all source blocks */
+    HELLO_COPIES_MS = 10000,    /* copies of one HELLO arrive within this time */
+    HELLO_CLOCK_MS = 600000,    /* an older timestamp in a HELLO is believed after this time */
+    WORLDS_MS = 1000,           /* worlds are sent to one peer at most this often */
+    TELL_MS = 10,               /* a root tells TELL_BURST peers of a new world, then the next */
+    MTU_ANSWER_MS = 250,        /* until a probe of a size is lost, plus 2 latencies */
+    MTU_GAP_MS = 200,           /* between such probes: the gate of the other side is 166 ms */
+    MTU_TEST_MS = 10000,        /* the size in use is tested again, if large packets were sent */
+    MTU_TEST_BUSY_MS = 2000,    /* if they were many */
+    MTU_TEST_SILENT_MS = 1000,  /* if nothing came back */
+    MTU_RAISE_FIRST_MS = 60000, /* until larger sizes are tried again, doubled each time */
+    MTU_RAISE_LAST_MS = 600000, /* up to this */
 };
 
 enum { LOW_BANDWIDTH_FACTOR = 4 }; /* longer patience with silent paths */
@@ -119,10 +127,18 @@ enum {
     PUSH_BURST = 8,
     GREET_BURST = 4,
     INTRODUCTIONS_PER_SECOND = 512,
-    PROBES_PER_SECOND = 256, /* to addresses chosen by others */
-    PUSH_UNTRUSTED_MAX = 4,  /* addresses tried of a push without shared membership */
-    TELL_BURST = 16,         /* HELLOs in one go that tell of a new world */
-    WORLD_LINKS_MAX = 16,    /* changes of key remembered of one world */
+    PROBES_PER_SECOND = 256,   /* to addresses chosen by others */
+    PUSH_UNTRUSTED_MAX = 4,    /* addresses tried of a push without shared membership */
+    TELL_BURST = 16,           /* HELLOs in one go that tell of a new world */
+    WORLD_LINKS_MAX = 16,      /* changes of key remembered of one world */
+    MTU_PHYSICAL_FLOOR = 1200, /* datagrams are not made smaller than this by what is lost */
+    MTU_PROVABLE_MAX = 9919,   /* the answer is 9 bytes longer and fits 7 usual datagrams */
+    MTU_UNPROVED_MAX = 1500,   /* a peer may not have buffers for more (D-5) */
+    MTU_SEARCHES_MAX = 64,     /* paths whose size is tested at the same time */
+    MTU_PROBES = 4,            /* of each, answers to the last ones are believed */
+    MTU_TRIES = 2,             /* lost probes that refute a size */
+    MTU_TRIES_IN_USE = 3,      /* the same of the size in use */
+    MTU_LARGE_MANY = 16,       /* large packets that make a path busy */
 };
 
 #define TIME_NEVER INT64_MIN
@@ -133,9 +149,15 @@ struct path {
     uint32_t socket;
     uint8_t lost;                /* probes in a row without answer */
     uint8_t calm;                /* answered probes in a row that nothing else came between */
-    enum path_origin origin : 8; /* how its address became known */
+    enum path_origin origin : 4; /* how its address became known */
+    bool mtu_fixed : 1;          /* by configuration */
+    unsigned large : 5;          /* packets sent since the MTU was tested that it matters for */
+    unsigned mtu_silences : 3;   /* tests in a row that passed though nothing else came back */
+    unsigned mtu_raises : 3;     /* fruitless tries of larger ones */
     int latency_ms;              /* smoothed round trip, -1 unknown */
-    unsigned mtu;                /* UDP payload */
+    uint16_t mtu;                /* UDP payload */
+    uint16_t mtu_raise;          /* low bits of the second when larger ones may be tried */
+    uint32_t mtu_proved;         /* when the one in use was tested, mtu_clock(), or 0 */
     uint64_t trusted_id;         /* trusted path ID, 0 none */
     int64_t learned_ms;          /* when it was proved */
     int64_t last_in_ms;          /* last authenticated direct packet */
@@ -263,9 +285,34 @@ struct awaited {
     uint8_t verb;
 };
 
+/* An ECHO of one datagram of this size. */
+struct mtu_probe {
+    uint64_t id; /* wire ID */
+    unsigned size;
+};
+
+/* A path whose size is being tested. */
+struct mtu_search {
+    uint64_t peer;
+    uint32_t socket;
+    struct inetaddr remote;
+    unsigned low;     /* largest that passes, 0: before the first answer */
+    unsigned high;    /* smallest that does not, less 1 */
+    unsigned size;    /* being tried */
+    uint8_t tries;    /* of it */
+    bool is_asked;    /* a small ECHO left meanwhile */
+    int64_t first_ms; /* its first try */
+    int64_t sent_ms;  /* last probe */
+    int64_t next_ms;  /* when something is due */
+    unsigned probe_next;
+    struct mtu_probe probes[MTU_PROBES];
+};
+
 struct socket_entry {
     uint32_t id;
     struct inetaddr local;
+    unsigned mtu;        /* of the interface, 0 unknown */
+    bool resized;        /* set_sockets just gave it another MTU */
     uint8_t nat;         /* enum nat_kind, as reports say */
     bool extra;          /* opened by us, for one peer: not for discovery */
     int64_t remapped_ms; /* an upstream saw it get another port: older reports do not count */
@@ -422,6 +469,9 @@ struct vl1 {
     struct list tx_queue;
     size_t tx_count;
     size_t tx_bytes;
+    struct mtu_search mtu_searches[MTU_SEARCHES_MAX];
+    size_t mtu_search_count;
+    struct timer mtu_timer;
     struct list rx_queue;
     size_t rx_count;
     bool rx_due;      /* some entry has due set */
@@ -559,6 +609,15 @@ int64_t peer_relay_question_ms(const struct peer *peer, int64_t now_ms);
 void peer_relay_question(struct peer *peer, int64_t now_ms);
 void peer_came_by(struct peer *peer, bool is_other, int64_t now_ms);
 
+/* ---- mtu.c ---- */
+void mtu_reset(const struct vl1 *vl1, struct path *path);
+void mtu_configured(const struct vl1 *vl1, struct path *path);
+void mtu_socket_changed(struct vl1 *vl1, uint32_t socket);
+size_t mtu_for(const struct path *path, size_t len);
+void mtu_sent(struct peer *peer, struct path *path, uint64_t large, int64_t now_ms);
+void mtu_answered(struct peer *peer, const struct opened *packet);
+void mtu_timer(struct timer *timer, int64_t now_ms);
+
 /* ---- send.c ---- */
 struct route {
     struct path *path; /* path used (of the peer itself, or of the relay) */
@@ -569,13 +628,17 @@ bool route_look(struct vl1 *vl1, struct peer *peer, int64_t now_ms, struct route
 void route_used(struct peer *peer, bool relayed, int64_t out_ms, int64_t now_ms);
 enum cipher_suite suite_for(const struct vl1 *vl1, const struct peer *peer);
 void vl1_emit(struct vl1 *vl1, uint32_t socket, const struct inetaddr *to, const uint8_t *data,
-              size_t len, unsigned ttl);
+              size_t len, unsigned how);
 void vl1_emit_all(struct vl1 *vl1, const struct inetaddr *to, const uint8_t *data, size_t len);
 void await_add(struct vl1 *vl1, uint64_t id, uint64_t peer, enum verb verb, int64_t now_ms);
 bool await_take(struct vl1 *vl1, uint64_t id, uint64_t peer, enum verb verb, int64_t now_ms,
                 int64_t *ret_sent_ms);
 int out_straight(struct vl1 *vl1, struct out_packet *out, struct peer *peer, uint32_t socket,
                  const struct inetaddr *to, unsigned flags, int64_t now_ms);
+int out_probe(struct peer *peer, const struct path *path, size_t size, uint64_t *ret_id,
+              int64_t now_ms);
+int out_echo_answer(struct vl1 *vl1, struct out_packet *out, const struct in_packet *re,
+                    int64_t now_ms);
 void tx_flush(struct vl1 *vl1, uint64_t dest, int64_t now_ms);
 
 /* ---- wait.c ---- */

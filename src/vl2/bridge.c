@@ -1,8 +1,10 @@
 /* Which foreign MACs live behind which bridge: learned from frames of active bridges, the last one
- * wins. Source: spec 03 section 10.2 with Do better 18, 19. */
+ * wins. And frames that come back, because two bridges are in one LAN.
+ * Source: spec 03 section 10.2 with Do better 18, 19. */
 #include "vl2/vl2_priv.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* The bridge stays, perhaps without routes: bridge_release. */
 static void route_free(struct network *net, struct bridge_route *route)
@@ -130,9 +132,93 @@ uint64_t bridge_of(struct network *net, uint64_t mac, int64_t now_ms)
     return via;
 }
 
+/* ---- loops ---- */
+
+/* A frame that was flooded lately. */
+struct flooded {
+    uint64_t hash; /* 0: free */
+    int64_t first_ms;
+    unsigned repeats; /* the same way */
+    bool outbound;
+};
+
+struct bridge_loops {
+    int64_t told_ms;                           /* last warning */
+    struct flooded frames[BRIDGE_LOOP_FRAMES]; /* by hash */
+};
+
+static uint64_t frame_hash(const struct filter_frame *frame, uint64_t seed)
+{
+    uint64_t hash = hash_mix(frame->dest_mac ^ (uint64_t)frame->ethertype << 48, seed);
+    size_t i = 0;
+
+    hash = hash_mix(hash ^ frame->source_mac ^ (uint64_t)frame->len << 48, seed);
+    for (; i + sizeof(uint64_t) <= frame->len; i += sizeof(uint64_t)) {
+        uint64_t word;
+
+        memcpy(&word, frame->payload + i, sizeof(word));
+        hash = hash_mix(hash ^ word, seed);
+    }
+    if (i < frame->len) {
+        uint64_t word = 0;
+
+        memcpy(&word, frame->payload + i, frame->len - i);
+        hash = hash_mix(hash ^ word, seed);
+    }
+    return hash != 0 ? hash : 1;
+}
+
+static void tell_of_loop(const struct network *net, const struct filter_frame *frame,
+                         int64_t now_ms)
+{
+    struct bridge_loops *loops = net->loops;
+
+    if (loops->told_ms == NEVER || now_ms - loops->told_ms >= BRIDGE_LOOP_LOG_MS) {
+        loops->told_ms = now_ms;
+        engine_log(
+            net->vl2->env, LOG_LEVEL_WARN,
+            "vl2: loop: a frame came back, another bridge of this network is in the same LAN "
+            "network=%016llx mac=%012llx",
+            (unsigned long long)net->id, (unsigned long long)frame->source_mac);
+    }
+}
+
+bool bridge_is_loop(struct network *net, bool outbound, const struct filter_frame *frame,
+                    int64_t now_ms)
+{
+    uint64_t hash = frame_hash(frame, net->vl2->seed);
+    struct bridge_loops *loops = net->loops;
+    size_t i = hash % BRIDGE_LOOP_FRAMES;
+    struct flooded *flooded;
+
+    if (loops == NULL) {
+        loops = net->loops = calloc(1, sizeof(*loops));
+        if (loops == NULL) {
+            vl2_count(net->vl2, COUNT_NO_MEMORY);
+            return false;
+        }
+        loops->told_ms = NEVER;
+    }
+    flooded = &loops->frames[i];
+    if (flooded->hash != hash || now_ms - flooded->first_ms >= BRIDGE_LOOP_MS) {
+        *flooded = (struct flooded){.hash = hash, .first_ms = now_ms, .outbound = outbound};
+        return false;
+    }
+    if (flooded->outbound == outbound && flooded->repeats < BRIDGE_LOOP_REPEATS) {
+        flooded->repeats++;
+        return false;
+    }
+    vl2_count(net->vl2, COUNT_BRIDGE_LOOP);
+    tell_of_loop(net, frame, now_ms);
+    return true;
+}
+
 void bridges_clear(struct network *net)
 {
     struct hmap_node *n;
+
+    free(net->loops);
+    net->loops = NULL;
 
     while ((n = hmap_drain(&net->routes)) != NULL) {
         free(CONTAINER_OF(n, struct bridge_route, node));

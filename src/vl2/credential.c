@@ -414,11 +414,9 @@ enum add_result credential_add_revocation(struct network *net, const struct revo
 
 /* ---- packets ---- */
 
-static enum add_result add_item(struct vl2 *vl2, struct credential *item, uint64_t source,
-                                int64_t now_ms)
+static uint64_t network_of(const struct credential *item)
 {
     uint64_t nwid = 0;
-    struct network *net;
 
     switch (item->type) {
     case CREDENTIAL_COM:
@@ -439,7 +437,12 @@ static enum add_result add_item(struct vl2 *vl2, struct credential *item, uint64
     default:
         break;
     }
-    net = vl2_find(vl2, nwid);
+    return nwid;
+}
+
+static enum add_result add_to(struct network *net, struct credential *item, uint64_t source,
+                              int64_t now_ms)
+{
     if (net == NULL || net->controller == 0) {
         return ADD_REJECTED;
     }
@@ -455,6 +458,18 @@ static enum add_result add_item(struct vl2 *vl2, struct credential *item, uint64
     default:
         return credential_add_revocation(net, &item->revocation, source, now_ms);
     }
+}
+
+static enum add_result add_item(struct vl2 *vl2, struct credential *item, uint64_t source,
+                                int64_t now_ms)
+{
+    struct network *net = vl2_find(vl2, network_of(item));
+    enum add_result result = add_to(net, item, source, now_ms);
+
+    if (result == ADD_REJECTED && net != NULL) {
+        trace_rejected(net, item, now_ms);
+    }
+    return result;
 }
 
 enum vl1_verdict credentials_packet(struct vl2 *vl2, const struct in_packet *in, int64_t now_ms)

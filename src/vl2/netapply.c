@@ -188,6 +188,7 @@ static int take_conf(struct network *net, struct netconf *conf, int64_t now_ms)
     const struct engine_env *env = net->vl2->env;
     bool first = !net->has_conf;
     bool same_port = !first && port_equal(&net->conf, conf);
+    bool was_traced = trace_wants_frames(net);
     struct own_views own;
     uint64_t roles;
 
@@ -205,6 +206,12 @@ static int take_conf(struct network *net, struct netconf *conf, int64_t now_ms)
     net->generation++;
     net->conf_changed_ms = now_ms;
     keep_contacts(net, now_ms);
+    if (trace_wants_frames(net) && !was_traced) {
+        engine_log(env, LOG_LEVEL_WARN,
+                   "vl2: the controller has decisions about frames, and their beginnings, told to "
+                   "%010llx network=%016llx",
+                   (unsigned long long)conf->trace_target, (unsigned long long)net->id);
+    }
     if (net->shown_port && !same_port) {
         env->port(env->ctx, net->id, PORT_CONFIG);
     }

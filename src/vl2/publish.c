@@ -58,7 +58,7 @@ static struct dp_port *port_publish(struct published *pub, const struct network 
     struct dp_port *port = dp_port_find(pub, net->id);
     struct filter_network *filter;
 
-    if (port != NULL || net->captured || !published_has_room(pub)) {
+    if (port != NULL || net->captured || trace_wants_frames(net) || !published_has_room(pub)) {
         return port;
     }
     filter = filter_network_copy(&net->filter);

@@ -44,6 +44,7 @@ static void carry_out(struct network *net, const struct filter_frame *frame,
 bool switch_filter_out(struct network *net, const struct filter_frame *frame, uint64_t dest,
                        const struct member *member, bool no_tee, int64_t now_ms)
 {
+    struct filter_log log;
     const struct filter_input input = {
         .network = &net->filter,
         .remote = member != NULL ? &member->creds : NULL,
@@ -53,11 +54,13 @@ bool switch_filter_out(struct network *net, const struct filter_frame *frame, ui
         .no_tee = no_tee,
         .draw = vl2_draw,
         .draw_ctx = net->vl2,
+        .log = trace_wants_frames(net) ? &log : NULL,
     };
     struct filter_result result;
 
     filter_outbound(&input, &result);
     capture_verdict(net->vl2, &result);
+    trace_filter(net, &input, false, &result, now_ms);
     if (result.effect_count > 0) {
         carry_out(net, frame, &result, now_ms);
     }
@@ -71,6 +74,7 @@ bool switch_filter_out(struct network *net, const struct filter_frame *frame, ui
 enum filter_verdict switch_filter_in(struct network *net, const struct filter_frame *frame,
                                      uint64_t source, const struct member *member, int64_t now_ms)
 {
+    struct filter_log log;
     const struct filter_input input = {
         .network = &net->filter,
         .remote = member != NULL ? &member->creds : NULL,
@@ -79,11 +83,13 @@ enum filter_verdict switch_filter_in(struct network *net, const struct filter_fr
         .dest = net->vl2->self,
         .draw = vl2_draw,
         .draw_ctx = net->vl2,
+        .log = trace_wants_frames(net) ? &log : NULL,
     };
     struct filter_result result;
 
     filter_inbound(&input, &result);
     capture_verdict(net->vl2, &result);
+    trace_filter(net, &input, true, &result, now_ms);
     if (result.effect_count > 0) {
         carry_out(net, frame, &result, now_ms);
     }
@@ -213,7 +219,7 @@ static void send_foreign(struct network *net, uint64_t via, const struct filter_
     }
     if (via != 0) {
         send_to_bridge(net, via, frame, now_ms);
-    } else {
+    } else if (frame->source_mac == net->mac || !bridge_is_loop(net, true, frame, now_ms)) {
         spam_bridges(net, frame, now_ms);
     }
 }
@@ -251,6 +257,9 @@ static void multicast_out(struct network *net, const struct filter_frame *frame,
         return;
     }
     if (source_mac != 0) {
+        if (bridge_is_loop(net, true, frame, now_ms)) {
+            return;
+        }
         announce_behind(net, &group, now_ms);
     }
     if (switch_filter_out(net, frame, 0, NULL, false, now_ms)) {
@@ -420,6 +429,10 @@ static bool ext_frame(struct network *net, const struct in_packet *in, const str
         vl2_count(net->vl2, COUNT_SOURCE_MAC);
         return false;
     }
+    if (net->is_bridge && frame->dest_mac != net->mac &&
+        bridge_is_loop(net, false, frame, now_ms)) {
+        return false;
+    }
     verdict = switch_filter_in(net, frame, in->source, member, now_ms);
     if (verdict == FILTER_DROP) {
         return true;
@@ -480,6 +493,9 @@ static bool multicast_frame(struct network *net, const struct in_packet *in,
     if (!mac_is_multicast(frame->dest_mac) || frame->source_mac == 0 ||
         mac_is_multicast(frame->source_mac) || frame->source_mac == net->mac) {
         vl2_count(net->vl2, COUNT_MULTICAST_BAD);
+        return false;
+    }
+    if (net->is_bridge && bridge_is_loop(net, false, frame, now_ms)) {
         return false;
     }
     if ((mf->flags & MULTICAST_REPLICATE) != 0 && net->is_replicator) {

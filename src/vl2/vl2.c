@@ -194,6 +194,7 @@ static const char *const count_names[VL2_COUNTS] = {
     [COUNT_NOT_BRIDGE] = "vl2_not_bridge",
     [COUNT_BRIDGE_SOURCE] = "vl2_bridge_source",
     [COUNT_BRIDGE_DEST] = "vl2_bridge_dest",
+    [COUNT_BRIDGE_LOOP] = "vl2_bridge_loop",
     [COUNT_SOURCE_MAC] = "vl2_source_mac",
     [COUNT_BAD_DEST] = "vl2_bad_dest",
     [COUNT_NO_BRIDGE] = "vl2_no_bridge",

@@ -37,6 +37,10 @@ enum {
     BEHIND_GROUPS_MAX = 4096,     /* groups of hosts we bridge */
     BEHIND_MS = 1200000,          /* they and bridge routes expire (Do better 19) */
     BRIDGE_ROUTES_MAX = 65536,    /* per bridge */
+    BRIDGE_LOOP_MS = 1000,        /* the same frame both ways within this time: a loop */
+    BRIDGE_LOOP_REPEATS = 4,      /* the same way so often: it goes round by others */
+    BRIDGE_LOOP_FRAMES = 256,     /* remembered for that */
+    BRIDGE_LOOP_LOG_MS = 60000,   /* between two warnings */
     BRIDGE_SPAM = 32,             /* bridges that get a frame to an unknown foreign MAC */
     ASSEMBLY_SLOTS = 3,           /* updates being assembled per network */
     ASSEMBLY_PARTS_MAX = 474,     /* chunks per update */
@@ -56,6 +60,7 @@ enum vl2_count {
     COUNT_NOT_BRIDGE,
     COUNT_BRIDGE_SOURCE,
     COUNT_BRIDGE_DEST,
+    COUNT_BRIDGE_LOOP,
     COUNT_SOURCE_MAC,
     COUNT_BAD_DEST,
     COUNT_NO_BRIDGE,
@@ -177,6 +182,7 @@ struct network {
     int port_error;
     struct netconf_sso *sso; /* from ERROR 9, NULL none */
     bool captured;           /* the host is told of every frame */
+    int64_t trace_credit_ms; /* token bucket of remote traces */
 
     /* configuration */
     bool has_conf;
@@ -217,6 +223,7 @@ struct network {
     /* bridging */
     struct hmap bridges;
     struct hmap routes;
+    struct bridge_loops *loops; /* NULL: nothing was flooded yet */
 
     /* our groups */
     struct multicast_group *port_groups; /* as the system reports */
@@ -328,6 +335,18 @@ struct vl2 {
     uint64_t counts[VL2_COUNTS];
     struct capture capture;
 };
+
+/* ---- trace.c: what the configuration asks to be told about ---- */
+
+/* True if decisions about frames are told: then the engine decides all of them, with a log. */
+bool trace_wants_frames(const struct network *net);
+
+/* A decision; nothing is told if in->log is NULL. */
+void trace_filter(struct network *net, const struct filter_input *in, bool is_inbound,
+                  const struct filter_result *result, int64_t now_ms);
+
+/* A credential of this network was rejected. */
+void trace_rejected(struct network *net, const struct credential *item, int64_t now_ms);
 
 /* ---- capture.c: what becomes of frames, for people who look ---- */
 
@@ -536,6 +555,13 @@ void port_withdraw(const struct network *net);
 uint64_t bridge_of(struct network *net, uint64_t mac, int64_t now_ms);
 
 void bridge_learn(struct network *net, uint64_t mac, uint64_t address, int64_t now_ms);
+
+/* A frame that many get (multicast, unknown MAC) passes a bridge, outbound from its port or not.
+ * True if the same frame passed the other way a moment ago, or several times this way: two bridges
+ * of this network are in one LAN, and it would go round for ever. Counted and logged; drop it and
+ * learn nothing from it. */
+bool bridge_is_loop(struct network *net, bool outbound, const struct filter_frame *frame,
+                    int64_t now_ms);
 
 /* Address behind which mac was seen, 0 unknown. */
 uint64_t bridge_find(struct network *net, uint64_t mac, int64_t now_ms);

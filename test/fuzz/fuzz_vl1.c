@@ -416,9 +416,9 @@ static void act_jobs(struct bench *b, struct rd *in)
 static void set_sockets(struct bench *b, uint8_t how)
 {
     struct vl1_socket sockets[] = {
-        {1, {.family = INETADDR_V4, .ip = {10, 0, 0, 1}, .port = 9993}},
-        {2, {.family = INETADDR_V6, .ip = {0xfd, 0, 9}, .port = 9993}},
-        {3, {.family = INETADDR_V4, .ip = {10, 0, 0, 1}, .port = 5555}},
+        {1, {.family = INETADDR_V4, .ip = {10, 0, 0, 1}, .port = 9993}, 0},
+        {2, {.family = INETADDR_V6, .ip = {0xfd, 0, 9}, .port = 9993}, 1400},
+        {3, {.family = INETADDR_V4, .ip = {10, 0, 0, 1}, .port = 5555}, 9000},
     };
 
     sockets[0].local.ip[3] = (uint8_t)(1 + (how >> 2 & 1));

@@ -410,6 +410,34 @@ def test_addresses_that_are_none(net):
     liar.close()
 
 
+def test_pcp_refused_natpmp_granted(net):
+    def udp(port, data):
+        if port == 5351 and data[0] == 2:  # not authorized
+            return [data[:1] + b"\x81\0\2" + bytes(20) + data[24:]]
+        return natpmp("46.0.0.11")(port, data)
+    liar, a = lied_to(net, udp)
+    wait_mapped(a, "nat-pmp")
+    a.stop()
+    liar.close()
+
+
+def test_slow_gateway_without_pcp(net):
+    """Its refusals of several PCP requests come together, after it was asked by NAT-PMP too."""
+    queue = []
+
+    def udp(port, data):
+        queue.append(data)
+        if port != 5351 or len(queue) < 3:
+            return []
+        answers = [natpmp("46.0.0.11")(port, item)[0] for item in queue]
+        del queue[:-1]
+        return answers
+    liar, a = lied_to(net, udp)
+    wait_mapped(a, "nat-pmp", 5)
+    a.stop()
+    liar.close()
+
+
 def test_nonsense_and_floods(net):
     """A gateway that answers much, and nothing of use."""
     junk = [os.urandom(n) for n in (0, 1, 2, 3, 24, 59, 60, 61, 1100, 1400)]

@@ -339,6 +339,28 @@ size_t udp_send_batch(struct udp_socket *s, struct udp_tx *batch, size_t count)
     return done;
 }
 
+/* Whether IP may cut datagrams. If not, they are as large as the interface allows, whatever was
+ * heard of links further on. */
+static int set_cutting(struct udp_socket *s, bool allowed)
+{
+    if (s->local.family == INETADDR_V4) {
+        return set_int(s->fd, IPPROTO_IP, IP_MTU_DISCOVER,
+                       allowed ? IP_PMTUDISC_DONT : IP_PMTUDISC_PROBE);
+    }
+    return set_int(s->fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER,
+                   allowed ? IPV6_PMTUDISC_DONT : IPV6_PMTUDISC_PROBE);
+}
+
+static int send_message(struct udp_socket *s, const struct msghdr *msg)
+{
+    while (sendmsg(s->fd, msg, MSG_DONTWAIT) < 0) {
+        if (errno != EINTR) {
+            return errno == EWOULDBLOCK ? -EAGAIN : -errno;
+        }
+    }
+    return 0;
+}
+
 /* Attach the hop limit of one datagram. control: room for one int. */
 static void attach_ttl(struct msghdr *msg, uint8_t family, int ttl)
 {
@@ -351,7 +373,7 @@ static void attach_ttl(struct msghdr *msg, uint8_t family, int ttl)
 }
 
 int udp_send(struct udp_socket *s, const struct inetaddr *to, const void *data, size_t len,
-             unsigned ttl)
+             unsigned ttl, bool whole)
 {
     union udp_sockaddr sa;
     union {
@@ -377,14 +399,14 @@ int udp_send(struct udp_socket *s, const struct inetaddr *to, const void *data, 
         msg.msg_controllen = sizeof(control.bytes);
         attach_ttl(&msg, to->family, (int)ttl);
     }
-    for (;;) {
-        if (sendmsg(s->fd, &msg, MSG_DONTWAIT) >= 0) {
-            return 0;
-        }
-        if (errno != EINTR) {
-            return errno == EWOULDBLOCK ? -EAGAIN : -errno;
-        }
+    if (whole) {
+        (void)set_cutting(s, false);
     }
+    int error = send_message(s, &msg);
+    if (whole) {
+        (void)set_cutting(s, true);
+    }
+    return error;
 }
 
 /* Outcome of a trial bind. */

@@ -128,12 +128,12 @@ static void test_wildcards(void **state)
     int error = udp_open(&config, &v6);
     assert_true(error == 0 || error == -EAFNOSUPPORT);
     to.port = port.port;
-    assert_int_equal(udp_send(a, &to, "hello", 5, 0), 0);
+    assert_int_equal(udp_send(a, &to, "hello", 5, 0, false), 0);
     prepare(rx, BUF);
     assert_int_equal(receive(v4, rx, UDP_BATCH_MAX), 1);
     assert_memory_equal(rx[0].data, "hello", 5);
     /* and it answers */
-    assert_int_equal(udp_send(v4, &rx[0].from, "yes", 3, 0), 0);
+    assert_int_equal(udp_send(v4, &rx[0].from, "yes", 3, 0, false), 0);
     prepare(rx, BUF);
     assert_int_equal(receive(a, rx, 1), 1);
     assert_int_equal(rx[0].len, 3);
@@ -159,9 +159,9 @@ static void test_ttl_of_one_datagram(void **state)
     assert_int_equal(setsockopt(fd, IPPROTO_IP, IP_RECVTTL, &on, sizeof(on)), 0);
     struct inetaddr to = parse("127.0.0.1/0");
     to.port = ntohs(sa.sin_port);
-    assert_int_equal(udp_send(a, &to, "x", 1, 2), 0);
-    assert_int_equal(udp_send(a, &to, "x", 1, 0), 0);
-    assert_int_equal(udp_send(a, &to, "x", 1, 256), -EINVAL);
+    assert_int_equal(udp_send(a, &to, "x", 1, 2, false), 0);
+    assert_int_equal(udp_send(a, &to, "x", 1, 0, false), 0);
+    assert_int_equal(udp_send(a, &to, "x", 1, 256, false), -EINVAL);
     for (size_t i = 0; i < 2; i++) {
         char data[4];
         union {
@@ -180,6 +180,7 @@ static void test_ttl_of_one_datagram(void **state)
         memcpy(&ttl, CMSG_DATA(c), sizeof(ttl));
         assert_int_equal(ttl, expected[i]);
     }
+    assert_int_equal(udp_send(a, &to, "x", 1, 0, true), 0); /* of this one alone */
     int pmtu = -1;
     socklen_t size = sizeof(pmtu);
     assert_int_equal(getsockopt(udp_fd(a), IPPROTO_IP, IP_MTU_DISCOVER, &pmtu, &size), 0);
@@ -202,15 +203,15 @@ static void test_large_and_truncated_datagrams(void **state)
     for (size_t i = 0; i < sizeof(big); i++) {
         big[i] = (uint8_t)(i * 7);
     }
-    assert_int_equal(udp_send(a, &to, big, sizeof(big), 0), 0);
+    assert_int_equal(udp_send(a, &to, big, sizeof(big), 0, false), 0);
     prepare(rx, BUF);
     assert_int_equal(receive(b, rx, UDP_BATCH_MAX), 1);
     assert_int_equal(rx[0].len, sizeof(big));
     assert_memory_equal(rx[0].data, big, sizeof(big));
     /* three, the first and second too long: the third moves up with its buffer */
-    assert_int_equal(udp_send(a, &to, big, 101, 0), 0);
-    assert_int_equal(udp_send(a, &to, big, 5000, 0), 0);
-    assert_int_equal(udp_send(a, &to, big + 9, 100, 0), 0);
+    assert_int_equal(udp_send(a, &to, big, 101, 0, false), 0);
+    assert_int_equal(udp_send(a, &to, big, 5000, 0, false), 0);
+    assert_int_equal(udp_send(a, &to, big + 9, 100, 0, false), 0);
     prepare(rx, 100);
     assert_int_equal(receive(b, rx, UDP_BATCH_MAX), 1);
     assert_int_equal(rx[0].len, 100);
@@ -259,7 +260,7 @@ static void test_errors_do_not_stop_a_batch(void **state)
     assert_int_equal(rx[1].data[0], 'e');
     udp_info(a, &info);
     assert_int_equal(info.tx_errors, 3);
-    assert_int_equal(udp_send(a, &tx[0].to, "x", 1, 0), -EAFNOSUPPORT);
+    assert_int_equal(udp_send(a, &tx[0].to, "x", 1, 0, false), -EAFNOSUPPORT);
     udp_close(a);
     udp_close(b);
 }
@@ -281,7 +282,7 @@ static void test_buffers_and_drops(void **state)
     assert_int_equal(info.kernel_drops, 0);
     struct inetaddr to = info.local;
     for (int i = 0; i < 500; i++) {
-        int error = udp_send(a, &to, data, sizeof(data), 0);
+        int error = udp_send(a, &to, data, sizeof(data), 0, false);
         assert_true(error == 0 || error == -EAGAIN);
     }
     udp_info(b, &info);
@@ -421,7 +422,7 @@ static void test_shared_address(void **state)
     assert_false(udp_port_is_free(config.local.port, false));
     for (int i = 0; i < SENDERS; i++) {
         struct udp_socket *sender = open_at("127.0.0.1/0");
-        assert_int_equal(udp_send(sender, &config.local, "x", 1, 0), 0);
+        assert_int_equal(udp_send(sender, &config.local, "x", 1, 0, false), 0);
         udp_close(sender);
     }
     for (int i = 0; i < SOCKETS; i++) {

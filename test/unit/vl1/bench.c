@@ -175,6 +175,10 @@ static void net_take(struct host *h, uint32_t socket, const struct inetaddr *to,
         test_rng_below(&net->rng, 100) < net->loss_percent) {
         return;
     }
+    if (net->mtu != 0 && len > net->mtu && (!net->cuts || (ttl & SEND_WHOLE) != 0)) {
+        return;
+    }
+    net->largest = len > net->largest ? len : net->largest;
     d = datagram_new(socket, to, data, len, ttl);
     d->from = s->local;
     d->at_ms = net->now_ms + net->latency_ms + h->distance_ms + distance(net, to);
@@ -423,7 +427,7 @@ void host_sockets(struct host *h, const char *const *locals, size_t count)
     assert_true(count <= COUNT_OF(h->sockets));
     h->socket_count = count;
     for (size_t i = 0; i < count; i++) {
-        h->sockets[i] = (struct vl1_socket){(uint32_t)(SOCK + i), addr(locals[i])};
+        h->sockets[i] = (struct vl1_socket){.id = (uint32_t)(SOCK + i), .local = addr(locals[i])};
     }
     vl1_enter(h->vl1);
     assert_int_equal(vl1_set_sockets(h->vl1, h->sockets, count, h->now_ms), 0);

@@ -251,6 +251,9 @@ struct net {
         struct inetaddr a, b; /* IPs between which everything is lost */
     } cut[16];
     size_t cut_count;
+    unsigned mtu;   /* larger datagrams are lost, 0: none */
+    bool cuts;      /* but larger ones that may be cut by IP arrive */
+    size_t largest; /* that arrived since it was set to 0 */
 };
 
 struct net *net_new(int64_t latency_ms);
