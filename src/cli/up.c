@@ -350,6 +350,27 @@ static int find_invitation(struct up *up, uint64_t nwid, char **ret)
     return invite_make(up->cli, nwid, 0, expires_ms, ret);
 }
 
+/* What this node is in its planet, in words. */
+static const char *root_text(const json_t *status)
+{
+    size_t i;
+    json_t *root;
+    size_t count = 0;
+    bool is_root = false;
+    json_array_foreach(json_object_get(status, "roots"), i, root)
+    {
+        const char *role = json_string_value(json_object_get(root, "role"));
+        if (role != NULL && strcmp(role, "PLANET") == 0) {
+            count++;
+            is_root = is_root || json_is_true(json_object_get(root, "self"));
+        }
+    }
+    if (!is_root) {
+        return "this node is not one of its roots";
+    }
+    return count == 1 ? "this node is its root" : "this node is one of its roots";
+}
+
 static void print_result(const struct up *up, const json_t *status, const json_t *network,
                          const char *invitation)
 {
@@ -358,8 +379,9 @@ static void print_result(const struct up *up, const json_t *status, const json_t
                  json_string_value(json_object_get(status, "address")),
                  json_string_value(json_object_get(status, "version")));
     (void)printf("home       %s\n", up->cli->home);
-    (void)printf("planet     %016llx, this node is its root\n",
-                 (unsigned long long)json_integer_value(json_object_get(status, "planetWorldId")));
+    (void)printf("planet     %016llx, %s\n",
+                 (unsigned long long)json_integer_value(json_object_get(status, "planetWorldId")),
+                 root_text(status));
     (void)printf("network    %s \"%s\" %s\n", json_string_value(json_object_get(network, "id")),
                  json_string_value(json_object_get(network, "name")), state == NULL ? "" : state);
     size_t i;

@@ -72,6 +72,8 @@ def test_planet_grows_and_its_first_root_retires(net):
     if "the other roots have it" not in hub.ok("root", "retire", hub.address):
         raise Failed("retired, but the others do not know")
     wait_roots(everybody, [one.address, two.address])
+    if "this node is not one of its roots" not in hub.ok("up"):
+        raise Failed("up says that it is a root")
     if version(leaf) <= before:
         raise Failed("version %d after %d" % (version(leaf), before))
     hub.refuses("root", "show", "--moon", "xyz", code=2, says="not the ID")

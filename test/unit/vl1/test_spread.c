@@ -262,6 +262,37 @@ static void test_root_retires_and_another_begins(void **state)
     net_free(f.net);
 }
 
+/* RT-3, RT-4: a root that restarts with nothing in memory: what it does not know it has from the
+ * other one, which relays for it meanwhile. */
+static void test_root_restarts(void **state)
+{
+    struct four f = setup();
+    struct host *again = host_new("root1");
+
+    (void)state;
+    net_run(f.net, 5000);
+    net_cut(f.net, ALICE_AT, ROOT2_AT); /* alice has this root only, bob the other one */
+    net_cut(f.net, BOB_AT, ROOT1_AT);
+    net_cut(f.net, ALICE_AT, BOB_AT);
+    net_run(f.net, 60000);
+    host_store_world(again, "planet_v1");
+    again->net = f.net;
+    host_sockets(again, &ROOT1_AT, 1);
+    again->now_ms = f.net->now_ms;
+    host_start(again);
+    host_free(f.root1);
+    f.net->hosts[0] = f.root1 = again;
+    assert_null(host_peer(f.root1, f.bob->identity.address));
+    net_run(f.net, 60000); /* alice is heard again by then */
+    host_frame(f.alice, f.bob->identity.address, "hi", 2);
+    net_run(f.net, 2000);
+    assert_int_equal(host_frames(f.bob, f.alice->identity.address, 0), 1);
+    host_frame(f.bob, f.alice->identity.address, "hi", 2);
+    net_run(f.net, 2000);
+    assert_int_equal(host_frames(f.alice, f.bob->identity.address, 0), 1);
+    net_free(f.net);
+}
+
 /* 7.2: the nearest root is preferred, whichever that is and in whatever order they were found; a
  * difference of little is not worth a change, and when distances change the choice follows. */
 static void test_nearest_root_is_preferred(void **state)
@@ -295,6 +326,7 @@ int main(void)
         cmocka_unit_test(test_changes_of_key_are_bounded),
         cmocka_unit_test(test_changes_of_a_moon),
         cmocka_unit_test(test_root_retires_and_another_begins),
+        cmocka_unit_test(test_root_restarts),
         cmocka_unit_test(test_nearest_root_is_preferred),
     };
 
