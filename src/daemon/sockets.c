@@ -1,6 +1,7 @@
 /* Underlay sockets on the control loop. Source: spec 05 sections 6.5 to 6.8. */
 #include "daemon/sockets.h"
 
+#include "daemon/extras.h"
 #include "daemon/log.h"
 #include "daemon/service_priv.h"
 #include "os/memory.h"
@@ -26,6 +27,7 @@ struct usock {
     struct udp_socket *udp[TAP_QUEUES_MAX];
     struct bind_target target;
     uint16_t port;
+    bool extra;  /* opened by the engine, kept while its address is there */
     bool wanted; /* scratch of sockets_rebind */
 };
 
@@ -45,6 +47,7 @@ int sockets_init(struct sockets *sockets, struct service *svc)
     random_bytes(&seed, sizeof(seed));
     *sockets = (struct sockets){.svc = svc, .next_id = 1};
     hmap_init(&sockets->by_id, seed);
+    hmap_init(&sockets->extras, seed);
     int err = udp_bulk_new(1, &sockets->bulk); /* to send only */
     return err < 0 ? err : outbox_init(&sockets->outbox, sockets->bulk);
 }
@@ -73,6 +76,7 @@ static void usock_close(struct usock *s)
 void sockets_done(struct sockets *sockets)
 {
     struct usock *s;
+    extras_done(sockets);
     while ((s = usock_of(hmap_each(&sockets->by_id, NULL))) != NULL) {
         usock_close(s);
     }
@@ -197,13 +201,59 @@ static int usock_open(struct sockets *owner, const struct bind_target *target, u
     return 0;
 }
 
+bool sockets_target(const struct sockets *sockets, uint32_t id, struct bind_target *ret)
+{
+    const struct usock *s = usock_of(hmap_find(&sockets->by_id, id));
+    if (s != NULL) {
+        *ret = s->target;
+    }
+    return s != NULL;
+}
+
+int sockets_adopt(struct sockets *sockets, uint32_t id, const struct bind_target *target,
+                  struct udp_socket *udp)
+{
+    struct usock *s = calloc(1, sizeof(*s));
+    struct udp_info info;
+    if (s == NULL) {
+        udp_close(udp);
+        return -ENOMEM;
+    }
+    udp_info(udp, &info);
+    s->owner = sockets;
+    s->target = *target;
+    s->port = info.local.port;
+    s->extra = s->wanted = true;
+    s->udp[0] = udp;
+    int err = hmap_insert(&sockets->by_id, &s->node, id);
+    if (err < 0) {
+        usock_free(s);
+        return err;
+    }
+    err = workers_add_socket(sockets->svc->workers, id, s->udp);
+    if (err < 0) {
+        usock_close(s);
+        return err;
+    }
+    log_bound(s);
+    return 0;
+}
+
+void sockets_drop(struct sockets *sockets, uint32_t id)
+{
+    struct usock *s = usock_of(hmap_find(&sockets->by_id, id));
+    if (s != NULL && s->extra) {
+        usock_close(s);
+    }
+}
+
 static struct usock *find_target(struct sockets *sockets, const struct bind_target *target,
                                  uint16_t port)
 {
     struct hmap_node *node = NULL;
     while ((node = hmap_each(&sockets->by_id, node)) != NULL) {
         struct usock *s = usock_of(node);
-        if (s->port == port && bind_target_equal(&s->target, target)) {
+        if (s->port == port && !s->extra && bind_target_equal(&s->target, target)) {
             return s;
         }
     }
@@ -345,6 +395,28 @@ static int announce(struct sockets *sockets)
     return node_set_sockets(sockets->svc->node, list, count, service_now());
 }
 
+/* Sockets of an address stay: those of these ports, and those the engine opened. Returns true if
+ * something about one changed. */
+static bool want_target(struct sockets *sockets, const struct bind_target *target,
+                        const uint16_t *ports, size_t port_count)
+{
+    struct hmap_node *node = NULL;
+    bool changed = false;
+    while ((node = hmap_each(&sockets->by_id, node)) != NULL) {
+        struct usock *s = usock_of(node);
+        bool listed = s->extra && port_count > 0;
+        for (size_t p = 0; p < port_count; p++) {
+            listed |= !s->extra && s->port == ports[p];
+        }
+        if (listed && bind_target_equal(&s->target, target)) {
+            s->wanted = true;
+            changed |= s->target.mtu != target->mtu;
+            s->target.mtu = target->mtu;
+        }
+    }
+    return changed;
+}
+
 int sockets_rebind(struct sockets *sockets, const uint16_t *ports, size_t port_count)
 {
     struct service *svc = sockets->svc;
@@ -356,14 +428,7 @@ int sockets_rebind(struct sockets *sockets, const uint16_t *ports, size_t port_c
         usock_of(node)->wanted = false;
     }
     for (size_t i = 0; i < target_count; i++) {
-        for (size_t p = 0; p < port_count; p++) {
-            struct usock *s = find_target(sockets, &targets[i], ports[p]);
-            if (s != NULL) {
-                s->wanted = true;
-                changed |= s->target.mtu != targets[i].mtu;
-                s->target.mtu = targets[i].mtu;
-            }
-        }
+        changed |= want_target(sockets, &targets[i], ports, port_count);
     }
     changed |= close_unwanted(sockets); /* first: an address may have moved to another device */
     for (size_t i = 0; i < target_count; i++) {
@@ -395,6 +460,7 @@ void sockets_send(struct sockets *sockets, uint32_t id, const struct inetaddr *t
         return;
     }
     if (s == NULL) {
+        extras_send(sockets, id, to, data, len, how);
         return;
     }
     sockets->svc->tx_bytes += len;

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 struct service;
+struct udp_socket;
 
 /* One address and port: what its sockets obtained and lost. */
 struct socket_info {
@@ -33,6 +34,7 @@ struct socket_info {
 struct sockets {
     struct service *svc;
     struct hmap by_id;     /* struct usock */
+    struct hmap extras;    /* those open for a while (extras.c) */
     uint32_t next_id;      /* numbers are never used again */
     bool held;             /* sockets are tied to their interfaces */
     unsigned relay;        /* families for which the TCP relay is one of the sockets */
@@ -80,3 +82,14 @@ size_t sockets_info(const struct sockets *sockets, struct socket_info *out, size
 /* Sums over all sockets, for metrics: datagrams the kernel dropped, datagrams that did not leave.
  */
 void sockets_drops(const struct sockets *sockets, uint64_t *ret_kernel, uint64_t *ret_tx);
+
+/* For extras.c. Where a socket is bound; false: there is no such socket. */
+bool sockets_target(const struct sockets *sockets, uint32_t id, struct bind_target *ret);
+
+/* Make an open one, which is taken over, an ordinary one with this number: the engine is told of it
+ * with the others from now on. Returns 0; negative errno, then it is closed. */
+MUST_CHECK int sockets_adopt(struct sockets *sockets, uint32_t id, const struct bind_target *target,
+                             struct udp_socket *udp);
+
+/* Close one that was adopted; nothing happens if it is gone already. */
+void sockets_drop(struct sockets *sockets, uint32_t id);

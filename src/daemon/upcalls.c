@@ -1,4 +1,5 @@
 /* What the engine asks of the daemon. Source: vl1/env.h. */
+#include "daemon/extras.h"
 #include "daemon/log.h"
 #include "daemon/service_priv.h"
 #include "os/random.h"
@@ -120,6 +121,8 @@ struct engine_env service_env(struct service *svc)
         .log = env_log,
         .captured = env_captured,
         .job = env_job,
+        .extra_open = extras_open,
+        .extra_close = extras_close,
         .ctx = svc,
         .log_level = log_get_level(),
     };

@@ -33,6 +33,7 @@ struct source {
     struct table_node by_nwid;   /* devices */
     struct retired retired;
     struct tap *tap;                      /* NULL: a socket */
+    unsigned lanes;                       /* served: all of the worker, or fewer of a socket */
     struct udp_socket *udp[WORKER_LANES]; /* by lane */
     int64_t deficits[WORKER_LANES];       /* bytes a lane may still give, the worker's */
     int64_t flooded_ms[WORKER_LANES];     /* when it last gave a flood of small frames, likewise */

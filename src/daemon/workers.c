@@ -244,7 +244,7 @@ static int lane_fd(const struct worker *w, const struct source *source, unsigned
 
 static void remove_source(struct worker *w, struct limbo *limbo, struct source *source)
 {
-    for (unsigned lane = 0; lane < w->lanes; lane++) {
+    for (unsigned lane = 0; lane < source->lanes; lane++) {
         (void)epoll_ctl(w->epoll, EPOLL_CTL_DEL, lane_fd(w, source, lane), NULL);
     }
     table_remove(&w->sources, &source->by_number);
@@ -271,7 +271,7 @@ static int add_source(struct workers *workers, struct worker *w, struct source *
             return err;
         }
     }
-    for (unsigned lane = 0; lane < w->lanes; lane++) {
+    for (unsigned lane = 0; lane < source->lanes; lane++) {
         struct epoll_event event = {.events = EPOLLIN, .data.u64 = worker_event(source, lane)};
 
         if (epoll_ctl(w->epoll, EPOLL_CTL_ADD, lane_fd(w, source, lane), &event) < 0) {
@@ -293,8 +293,12 @@ int workers_add_socket(struct workers *workers, uint32_t id, struct udp_socket *
         struct source *source = calloc(1, sizeof(*source));
 
         for (unsigned lane = 0; source != NULL && lane < w->lanes; lane++) {
+            unsigned queue = worker_queue(w, lane);
+
+            /* One alone is read by the first worker; all send by it. */
             source->by_number.key = id;
-            source->udp[lane] = udp[worker_queue(w, lane)];
+            source->udp[lane] = udp[queue] != NULL ? udp[queue] : udp[0];
+            source->lanes += udp[queue] != NULL;
         }
         err = add_source(workers, w, source);
     }
@@ -313,6 +317,7 @@ int workers_add_device(struct workers *workers, uint64_t nwid, struct tap *tap)
             source->by_number.key = number;
             source->by_nwid.key = nwid;
             source->tap = tap;
+            source->lanes = workers->list[i]->lanes;
             source->kinds = tap_merge_kinds(tap);
         }
         err = add_source(workers, workers->list[i], source);

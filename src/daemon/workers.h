@@ -48,8 +48,9 @@ void workers_stop(struct workers *workers);
 /* How many sockets of each address, queues of each device are wanted; at most TAP_QUEUES_MAX. */
 unsigned workers_queues(const struct workers *workers);
 
-/* Serve the sockets of an address, workers_queues() of them, until removed. Returns 0; negative
- * errno (some may have been served: they are to be removed, too). */
+/* Serve the sockets of an address, workers_queues() of them (TAP_QUEUES_MAX places, the others
+ * NULL) or one alone, until removed. Returns 0; negative errno (some may have been served: they are
+ * to be removed, too). */
 MUST_CHECK int workers_add_socket(struct workers *workers, uint32_t id,
                                   struct udp_socket *const *udp);
 

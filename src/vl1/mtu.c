@@ -36,22 +36,12 @@ static unsigned ip_overhead(const struct inetaddr *remote)
     return remote->family == INETADDR_V4 ? IP_OVERHEAD_V4 : IP_OVERHEAD_V6;
 }
 
-static const struct socket_entry *socket_entry(const struct vl1 *vl1, uint32_t id)
-{
-    for (size_t i = 0; i < vl1->socket_count; i++) {
-        if (vl1->sockets[i].id == id) {
-            return &vl1->sockets[i];
-        }
-    }
-    return NULL;
-}
-
 /* The largest size worth a try: what the interface carries, or what is configured beyond the sizes
  * that are sent unproved. */
 static unsigned mtu_ceiling(const struct vl1 *vl1, const struct path *path)
 {
     const struct physical_entry *entry = policy_find(vl1, &path->remote);
-    const struct socket_entry *s = socket_entry(vl1, path->socket);
+    const struct socket_entry *s = socket_find(vl1, path->socket);
     unsigned overhead = ip_overhead(&path->remote);
     unsigned ceiling = MTU_PHYSICAL_DEFAULT;
 

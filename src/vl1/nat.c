@@ -187,7 +187,7 @@ void nat_update(struct vl1 *vl1, uint32_t socket)
     for (size_t i = 0; i < vl1->socket_count; i++) {
         struct socket_entry *s = &vl1->sockets[i];
 
-        if ((s->id == socket || socket == 0) && !s->extra) {
+        if ((s->id == socket || socket == 0) && !s->extra && detour_penalty(s->id) == 0) {
             s->nat = (uint8_t)kind_of(vl1, s);
         }
     }
@@ -195,12 +195,9 @@ void nat_update(struct vl1 *vl1, uint32_t socket)
 
 enum nat_kind nat_of_socket(const struct vl1 *vl1, uint32_t socket)
 {
-    for (size_t i = 0; i < vl1->socket_count; i++) {
-        if (vl1->sockets[i].id == socket) {
-            return vl1->sockets[i].nat;
-        }
-    }
-    return NAT_UNKNOWN;
+    const struct socket_entry *s = socket_find(vl1, socket);
+
+    return s != NULL ? s->nat : NAT_UNKNOWN;
 }
 
 /* Of several sockets (interfaces, ports) the best way out counts. */
@@ -221,30 +218,24 @@ enum nat_kind vl1_nat_kind(const struct vl1 *vl1, uint8_t family)
 
 /* ---- why a peer is relayed to ---- */
 
-/* The TCP relay is a socket without port. */
+/* Are roots reached, but only by a detour? */
 static bool is_without_udp(const struct vl1 *vl1, int64_t now_ms)
 {
-    bool tunnel = false;
+    bool detour = false;
 
     for (size_t i = 0; i < vl1->upstream_count; i++) {
         const struct peer *root = peer_in_memory(vl1, vl1->upstreams[i]);
 
         for (size_t k = 0; root != NULL && k < root->path_count; k++) {
             if (path_is_usable(&root->paths[k], now_ms)) {
-                bool udp = true;
-
-                for (size_t s = 0; s < vl1->socket_count; s++) {
-                    udp = udp && (vl1->sockets[s].id != root->paths[k].socket ||
-                                  vl1->sockets[s].local.port != 0);
-                }
-                if (udp) {
+                if (detour_penalty(root->paths[k].socket) == 0) {
                     return false;
                 }
-                tunnel = true;
+                detour = true;
             }
         }
     }
-    return tunnel;
+    return detour;
 }
 
 enum relay_reason peer_relay_reason(const struct peer *peer, int64_t now_ms)

@@ -95,7 +95,6 @@ struct peer *peer_new(struct vl1 *vl1, const struct identity *id, int64_t now_ms
     peer->best = -1;
     peer->last_receive_ms = peer->last_activity_ms = peer->last_trust_ms = TIME_NEVER;
     peer->last_hello_ms = peer->last_relayed_hello_ms = peer->last_whois_ms = TIME_NEVER;
-    peer->last_push_ms = peer->push_credit_ms = peer->last_hint_ms = TIME_NEVER;
     peer->greet_credit_ms = peer->hello_stamp_ms = TIME_NEVER;
     peer->last_save_ms = peer->last_worlds_ms = TIME_NEVER;
     peer->created_ms = now_ms;

@@ -426,7 +426,9 @@ bool punch_adopt(struct peer *peer, uint32_t socket, int64_t now_ms)
 {
     struct vl1 *vl1 = peer->vl1;
     struct punch *a = attempt_by_socket(vl1, socket);
+    const struct socket_entry *like;
     struct socket_entry *all;
+    unsigned mtu;
 
     if (a == NULL) {
         return true;
@@ -435,6 +437,8 @@ bool punch_adopt(struct peer *peer, uint32_t socket, int64_t now_ms)
         extras_sweep(vl1) >= EXTRA_MAX) {
         return false;
     }
+    like = socket_find(vl1, a->like);
+    mtu = like != NULL ? like->mtu : 0;
     all = realloc(vl1->sockets, (vl1->socket_count + 1) * sizeof(*all));
     if (all == NULL) {
         return false;
@@ -442,8 +446,8 @@ bool punch_adopt(struct peer *peer, uint32_t socket, int64_t now_ms)
     vl1->sockets = all;
     for (size_t i = 0; i < a->count; i++) {
         if (a->sockets[i].id == socket) {
-            all[vl1->socket_count++] =
-                (struct socket_entry){.id = socket, .local = a->sockets[i].local, .extra = true};
+            all[vl1->socket_count++] = (struct socket_entry){
+                .id = socket, .local = a->sockets[i].local, .mtu = mtu, .extra = true};
             a->sockets[i] = a->sockets[--a->count];
             break;
         }

@@ -40,6 +40,10 @@ struct traversal {
     struct inetaddr met; /* IPv4 address at which an upstream reaches it, nil: none */
     uint32_t met_socket; /* our socket by which that upstream reaches us */
     int64_t met_ms;
+    int64_t push_ms;          /* last push of ours */
+    unsigned push_rounds;     /* relayed ones in a row */
+    int64_t push_credit_ms;   /* token bucket of received pushes: time up to which it is spent */
+    int64_t hint_ms;          /* last try of configured addresses */
     uint8_t nat[2];           /* enum nat_kind it told: IPv4, IPv6 */
     uint8_t told_nat;         /* what we told it last, IPv4 */
     bool addressed;           /* somebody told an address of it */

@@ -153,22 +153,31 @@ static int transmit(struct vl1 *vl1, struct peer *peer, uint8_t *plain, size_t l
 
 /* ---- routes ---- */
 
+/* Try configured addresses: one of each family, others the next time. */
 static void try_hint(struct peer *peer, int64_t now_ms)
 {
     struct vl1 *vl1 = peer->vl1;
     struct hmap_node *n = hmap_find(&vl1->virtuals, peer->identity.address);
+    struct traversal *t = n != NULL ? peer_traversal(peer) : NULL;
+    bool done[2] = {false, false};
     struct virtual_entry *e;
     uint32_t pick;
 
-    if (n == NULL || (peer->last_hint_ms != TIME_NEVER && now_ms - peer->last_hint_ms < HINT_MS)) {
+    if (t == NULL || (t->hint_ms != TIME_NEVER && now_ms - t->hint_ms < HINT_MS)) {
         return;
     }
     e = CONTAINER_OF(n, struct virtual_entry, by_address);
-    if (e->try_count > 0) {
-        peer->last_hint_ms = now_ms;
-        vl1->env.random(vl1->env.ctx, &pick, sizeof(pick));
-        origin_note(peer, &e->try_paths[pick % e->try_count], ORIGIN_SETTING);
-        hello_send(peer, 0, &e->try_paths[pick % e->try_count], now_ms);
+    vl1->env.random(vl1->env.ctx, &pick, sizeof(pick));
+    for (size_t i = 0; i < e->try_count; i++) {
+        const struct inetaddr *to = &e->try_paths[(pick + i) % e->try_count];
+        bool v6 = to->family == INETADDR_V6;
+
+        if (!done[v6]) {
+            done[v6] = t->addressed = t->tried = true;
+            t->hint_ms = now_ms;
+            origin_note(peer, to, ORIGIN_SETTING);
+            hello_send(peer, 0, to, now_ms);
+        }
     }
 }
 

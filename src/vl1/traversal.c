@@ -22,18 +22,12 @@ struct traversal *peer_traversal(struct peer *peer)
 {
     if (peer->traversal == NULL) {
         peer->traversal = calloc(1, sizeof(*peer->traversal));
-    }
-    return peer->traversal;
-}
-
-bool socket_is_extra(const struct vl1 *vl1, uint32_t socket)
-{
-    for (size_t i = 0; i < vl1->socket_count; i++) {
-        if (vl1->sockets[i].id == socket) {
-            return vl1->sockets[i].extra;
+        if (peer->traversal != NULL) {
+            peer->traversal->push_ms = peer->traversal->push_credit_ms = TIME_NEVER;
+            peer->traversal->hint_ms = TIME_NEVER;
         }
     }
-    return false;
+    return peer->traversal;
 }
 
 /* ---- RENDEZVOUS ---- */
@@ -50,7 +44,7 @@ static void rendezvous_act(struct peer *peer, uint32_t socket, const struct inet
         return;
     }
     t->addressed = true;
-    if (to->family == INETADDR_V4) {
+    if (to->family == INETADDR_V4 && detour_penalty(socket) == 0) {
         t->met = *to;
         t->met_socket = socket;
         t->met_ms = now_ms;
@@ -149,16 +143,16 @@ static void push_note(struct peer *peer, struct traversal *t, const struct push_
     }
 }
 
-static void push_act(struct peer *peer, struct push_paths paths, int64_t now_ms)
+static void push_act(struct peer *peer, struct traversal *t, struct push_paths paths,
+                     int64_t now_ms)
 {
     struct vl1 *vl1 = peer->vl1;
-    struct traversal *t = peer_traversal(peer);
     bool trusted = peer_is_trusted(peer, now_ms);
     unsigned tried[2][8] = {{0}};
     unsigned left = trusted ? PEER_PATHS_MAX : PUSH_UNTRUSTED_MAX;
     struct push_path rec;
 
-    while (t != NULL && push_paths_next(&paths, &rec) > 0) {
+    while (push_paths_next(&paths, &rec) > 0) {
         unsigned *count = &tried[rec.at.family == INETADDR_V6][inetaddr_scope(&rec.at) & 7];
         bool redirect = (rec.flags & PUSH_FLAG_REDIRECT) != 0;
 
@@ -189,6 +183,7 @@ enum vl1_verdict push_receive(struct peer *peer, struct opened *packet)
 {
     struct vl1 *vl1 = peer->vl1;
     struct push_paths paths;
+    struct traversal *t;
     struct push_paths check;
     struct push_path rec;
     int more;
@@ -205,8 +200,10 @@ enum vl1_verdict push_receive(struct peer *peer, struct opened *packet)
         return VL1_DROP;
     }
     /* Eight saved up, one more every 3.75 s: 8 per 30 s, refilled all the time. */
-    if (bucket_take(&peer->push_credit_ms, PUSH_BURST, PUSH_BUCKET_MS, packet->at.now_ms)) {
-        push_act(peer, paths, packet->at.now_ms);
+    t = peer_traversal(peer);
+    if (t != NULL &&
+        bucket_take(&t->push_credit_ms, PUSH_BURST, PUSH_BUCKET_MS, packet->at.now_ms)) {
+        push_act(peer, t, paths, packet->at.now_ms);
     }
     return VL1_DONE;
 }
@@ -283,22 +280,23 @@ static size_t push_fill(struct peer *peer, struct out_packet *out, const struct 
 /* Is it time? What changed and matters to the other side is told soon. */
 static bool push_is_due(struct peer *peer, bool direct, int64_t now_ms)
 {
-    struct traversal *t = peer->traversal;
+    struct traversal *t = peer_traversal(peer);
     uint8_t nat = (uint8_t)vl1_nat_kind(peer->vl1, INETADDR_V4);
-    int64_t interval = direct                            ? PUSH_DIRECT_MS
-                       : t != NULL && t->told_nat != nat ? PUSH_NEWS_MS
-                       : peer->push_rounds < 4           ? PUSH_RELAYED_MS
-                                                         : PUSH_SLOW_MS;
+    int64_t interval;
 
-    if (peer->last_push_ms != TIME_NEVER && now_ms - peer->last_push_ms < interval) {
+    if (t == NULL) {
         return false;
     }
-    peer->last_push_ms = now_ms;
-    peer->push_rounds = direct ? 0 : peer->push_rounds + 1;
-    t = peer_traversal(peer);
-    if (t != NULL) {
-        t->told_nat = nat;
+    interval = direct               ? PUSH_DIRECT_MS
+               : t->told_nat != nat ? PUSH_NEWS_MS
+               : t->push_rounds < 4 ? PUSH_RELAYED_MS
+                                    : PUSH_SLOW_MS;
+    if (t->push_ms != TIME_NEVER && now_ms - t->push_ms < interval) {
+        return false;
     }
+    t->push_ms = now_ms;
+    t->push_rounds = direct ? 0 : t->push_rounds + 1;
+    t->told_nat = nat;
     return true;
 }
 
@@ -425,27 +423,18 @@ static void surface_changed(struct vl1 *vl1, const struct surface *report, enum 
     env->event(env->ctx, EVENT_SURFACE_ADDRESS, 0, NULL, 0);
 }
 
-/* An upstream sees another port of a socket: what others saw before need not be true any more. */
-static void socket_remapped(struct vl1 *vl1, const struct arrival *at)
-{
-    for (size_t i = 0; i < vl1->socket_count; i++) {
-        if (vl1->sockets[i].id == at->socket) {
-            vl1->sockets[i].remapped_ms = at->now_ms;
-        }
-    }
-}
-
 void surface_report(struct peer *reporter, const struct arrival *at, const struct inetaddr *mine)
 {
     struct vl1 *vl1 = reporter->vl1;
     enum inet_scope scope = inetaddr_scope(mine);
     struct surface report = {reporter->identity.address, at->socket, at->from, *mine, at->now_ms};
+    struct socket_entry *socket = socket_find(vl1, at->socket);
     struct surface *slot = NULL;
     struct surface *oldest = NULL; /* of the same reporter */
     unsigned same = 0;
 
     if (punch_surface(vl1, report.reporter, at->socket, mine, at->now_ms) ||
-        socket_is_extra(vl1, at->socket)) {
+        (socket != NULL && socket->extra)) {
         return;
     }
     if (scope != inetaddr_scope(&at->from) || scope == INET_SCOPE_NONE ||
@@ -469,8 +458,9 @@ void surface_report(struct peer *reporter, const struct arrival *at, const struc
     if (slot != NULL) {
         bool moved = peer_is_upstream(reporter) && !inetaddr_ip_equal(&slot->mine, mine);
 
-        if (peer_is_upstream(reporter) && slot->mine.port != mine->port) {
-            socket_remapped(vl1, at);
+        /* Another port: what others saw before need not be true any more. */
+        if (socket != NULL && peer_is_upstream(reporter) && slot->mine.port != mine->port) {
+            socket->remapped_ms = at->now_ms;
         }
         *slot = report;
         if (moved) {

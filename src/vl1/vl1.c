@@ -228,6 +228,17 @@ int vl1_set_sockets(struct vl1 *vl1, const struct vl1_socket *sockets, size_t co
     return 0;
 }
 
+/* One of our sockets, or NULL. */
+struct socket_entry *socket_find(const struct vl1 *vl1, uint32_t id)
+{
+    for (size_t i = 0; i < vl1->socket_count; i++) {
+        if (vl1->sockets[i].id == id) {
+            return &vl1->sockets[i];
+        }
+    }
+    return NULL;
+}
+
 void vl1_set_physical(struct vl1 *vl1, const struct physical_entry *entries, size_t count)
 {
     vl1->physical_count = count < PHYSICAL_MAX ? count : PHYSICAL_MAX;

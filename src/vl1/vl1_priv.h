@@ -241,11 +241,7 @@ struct peer {
     int64_t last_trust_ms;
     int64_t last_hello_ms; /* last full HELLO */
     int64_t last_relayed_hello_ms;
-    int64_t last_whois_ms;  /* last WHOIS of it that we answered */
-    int64_t last_push_ms;   /* own PUSH_DIRECT_PATHS */
-    unsigned push_rounds;   /* relayed ones in a row */
-    int64_t push_credit_ms; /* token bucket of received pushes: time up to which it is spent */
-    int64_t last_hint_ms;
+    int64_t last_whois_ms;   /* last WHOIS of it that we answered */
     int64_t greet_credit_ms; /* token bucket of greeted upcalls */
     int64_t last_save_ms;
     uint64_t hello_stamp;       /* newest timestamp in a HELLO of the peer */
@@ -526,6 +522,7 @@ enum dispatch {
 void vl1_dispatch(struct vl1 *vl1, struct peer *peer, const struct arrival *at, uint8_t *pkt,
                   size_t len, enum dispatch how);
 bool is_upstream_address(const struct vl1 *vl1, const struct inetaddr *from);
+struct socket_entry *socket_find(const struct vl1 *vl1, uint32_t id);
 uint64_t arrival_key(uint32_t socket, const struct inetaddr *addr);
 
 /* ---- peer.c ---- */
@@ -709,7 +706,6 @@ enum vl1_verdict push_receive(struct peer *peer, struct opened *packet);
 void push_maybe(struct peer *peer, const struct opened *packet);
 void push_relayed(struct peer *peer, int64_t now_ms);
 void push_send(struct peer *peer, const struct push_path *paths, size_t count, int64_t now_ms);
-bool socket_is_extra(const struct vl1 *vl1, uint32_t socket);
 void rendezvous_peer_known(struct vl1 *vl1, struct peer *peer, int64_t now_ms);
 bool probe_allowance(struct vl1 *vl1, int64_t now_ms);
 void surface_report(struct peer *reporter, const struct arrival *at, const struct inetaddr *mine);

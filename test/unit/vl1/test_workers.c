@@ -568,7 +568,7 @@ static void test_harvest_pushes_addresses(void **state)
 
     (void)state;
     talk(&t, 100);
-    peer->last_push_ms = t.net->now_ms + 200 - PUSH_DIRECT_MS;
+    peer_traversal(peer)->push_ms = t.net->now_ms + 200 - PUSH_DIRECT_MS;
     talk(&t, 180);
     assert_int_equal(vl1_tally(t.alice->vl1, true)->verbs[VERB_PUSH_DIRECT_PATHS], pushes);
     talk(&t, 120);
