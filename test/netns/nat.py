@@ -5,8 +5,9 @@ from net import Failed, ping, tcp_transfer, wait_for, wait_ping
 NAT = {"f": "full-cone", "r": "port-restricted", "m": "moved", "s": "symmetric"}
 
 
-def pair(net, kinds, reference=(), config=None):
-    """A root that is also the controller, and two members behind routers of these kinds."""
+def pair(net, kinds, reference=(), config=None, roots=1):
+    """A root that is also the controller, maybe a second one, and two members behind routers of these
+    kinds."""
     root = net.node(net.host("root", "10.9.0.1/16"), reference="root" in reference)
     members = []
     for index, (name, kind) in enumerate(zip(("a", "b"), kinds), 1):
@@ -16,10 +17,11 @@ def pair(net, kinds, reference=(), config=None):
         settings = {"secondaryPort": 9994}
         settings.update(config or {})
         members.append(net.node(name, reference=name in reference, config={"settings": settings}))
-    net.make_planet([(root, "10.9.0.1/9993")])
-    for node in [root] + members:
+    second = [net.node(net.host("root2", "10.9.0.2/16"))] if roots > 1 else []
+    net.make_planet([(root, "10.9.0.1/9993")] + [(node, "10.9.0.2/9993") for node in second])
+    for node in [root] + second + members:
         node.start(wait=False)
-    for node in [root] + members:
+    for node in [root] + second + members:
         node.wait_api()
     nwid = root.create_network()
     for node in members:
@@ -35,8 +37,8 @@ def talk(a, b, nwid):
     wait_ping(b.ns, a.ip(nwid))
 
 
-def direct(net, kinds, reference=(), timeout=20):
-    _, a, b, nwid = pair(net, kinds, reference)
+def direct(net, kinds, reference=(), timeout=20, roots=1):
+    _, a, b, nwid = pair(net, kinds, reference, roots=roots)
     talk(a, b, nwid)
 
     def is_direct():
@@ -66,3 +68,8 @@ def test_port_restricted_that_moves_ports(net):
 
 def test_moved_ports_both(net):
     direct(net, "mm")
+
+
+def test_port_restricted_and_symmetric(net):
+    """By chance: many sockets on one side, many ports tried by the other. Two roots show the kind."""
+    direct(net, "rs", roots=2, timeout=90)
