@@ -155,7 +155,7 @@ static const char *reason(const struct network *net, const struct credential *it
     if (item->type == CREDENTIAL_REVOCATION) {
         return "invalid";
     }
-    revoked = revocation_threshold(net, r->holder, item->type, (uint32_t)r->id);
+    revoked = revocation_threshold(net, r->holder, (uint8_t)item->type, (uint32_t)r->id);
     if (revoked != 0 && revoked >= r->timestamp) {
         return "revoked";
     }
