@@ -152,8 +152,10 @@ static void check_root(struct diagnosis *d, const json_t *root)
         find(&d->findings, RESULT_INFO, "root", NULL, "%s is this node",
              diagnose_text(root, "address"));
     } else if (diagnose_is_true(root, "online")) {
-        find(&d->findings, RESULT_OK, "root", NULL, "%s answers at %s%s%s",
-             diagnose_text(root, "address"), heard.len > 0 ? words_end(&heard) : "another address",
+        find(&d->findings, RESULT_OK, "root", NULL, "%s%s answers at %s%s%s",
+             diagnose_text(root, "address"),
+             diagnose_is_true(root, "relay") ? " (relays for us)" : "",
+             heard.len > 0 ? words_end(&heard) : "another address",
              silent.len > 0 ? "; not at " : "", silent.len > 0 ? words_end(&silent) : "");
     } else {
         bool any = diagnose_is_true(d->status, "online");
@@ -251,11 +253,16 @@ static void check_tcp_relay(struct diagnosis *d)
              diagnose_is_true(relay, "forced")
                  ? "remove forceTcpRelay from local.conf"
                  : "UDP is blocked: open outgoing UDP in the firewall",
-             "everything goes through one TCP connection: slow");
+             "everything goes through one TCP connection to %s (%s): slow",
+             diagnose_text(relay, "address"), diagnose_text(relay, "transport"));
     } else if (!diagnose_is_true(relay, "allowed")) {
         find(&d->findings, RESULT_INFO, "tcp-relay", NULL, "off (allowTcpFallbackRelay)");
+    } else if (strcmp(state, "idle") == 0) {
+        find(&d->findings, RESULT_INFO, "tcp-relay", NULL, "not needed");
     } else {
-        find(&d->findings, RESULT_INFO, "tcp-relay", NULL, "%s", state);
+        find(&d->findings, RESULT_WARN, "tcp-relay",
+             "no root answers by UDP: open outgoing UDP in the firewall, or TCP to a relay",
+             "UDP is silent; the relay is not in use yet: %s", state);
     }
 }
 

@@ -99,7 +99,7 @@ def test_api_tells_more_about_peers_and_node(net):
     must(a.get("/peer/" + b.address)["relay"] == root.address)
     status = a.get("/status")
     entry = status["roots"][0]
-    must(entry["address"] == root.address and entry["role"] == "PLANET" and entry["online"] and
+    must(entry["address"] == root.address and entry["role"] == "PLANET" and entry["online"] and entry["relay"] and
          entry["endpoints"][0]["address"] == "10.9.0.1/9993" and entry["latency"] >= 0 and
          entry["endpoints"][0]["lastReceive"] > 0, status)
     must(status["nat"].keys() == {"ipv4", "ipv6"} and status["uptime"] >= 0 and
