@@ -500,6 +500,18 @@ void ports_resync(struct ports *ports)
     }
 }
 
+bool ports_has_device(const struct ports *ports, unsigned index)
+{
+    struct hmap_node *node = NULL;
+    while ((node = hmap_each(&ports->by_nwid, node)) != NULL) {
+        const struct port *port = port_of(node);
+        if (port->tap != NULL && (index == 0 || tap_ifindex(port->tap) == index)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* The port whose device has this index, or NULL. */
 static struct port *port_of_device(struct ports *ports, unsigned ifindex)
 {

@@ -66,6 +66,9 @@ void ports_resync(struct ports *ports);
  * other interfaces changed. */
 void ports_system_changed(struct ports *ports, const struct net_change *change);
 
+/* True if an interface is a device of ours; with index 0: if there is any. */
+bool ports_has_device(const struct ports *ports, unsigned index);
+
 /* Managed addresses now on our devices: writes up to cap, returns how many were written. */
 size_t ports_managed(const struct ports *ports, struct inetaddr *out, size_t cap);
 

@@ -245,6 +245,9 @@ void service_rebind(struct service *svc)
         log_write(LOG_LEVEL_ERROR, "udp", "cannot bind error=\"%s\"", strerror(-err));
     }
     relay_server_review(&svc->relay_server);
+    if (svc->node != NULL && ports_has_device(&svc->ports, 0)) {
+        node_check_paths(svc->node, service_now());
+    }
 }
 
 /* ---- start ---- */

@@ -300,9 +300,12 @@ static size_t choose_targets(struct service *svc, struct bind_target *out)
     if (err < 0) {
         return bind_select(&policy, NULL, out, BIND_TARGETS_MAX, NULL);
     }
-    struct inetaddr outside = {.family = INETADDR_V4, .ip = {1, 1, 1, 1}};
+    const struct inetaddr outside[] = {{.family = INETADDR_V4, .ip = {1, 1, 1, 1}},
+                                       {.family = INETADDR_V6, .ip = {0x26, 0x06, 0x47}}};
     struct inetaddr source;
-    (void)!net_route_lookup(svc->net, &outside, &policy.preferred_index, &source);
+    if (net_route_lookup(svc->net, &outside[0], &policy.preferred_index, &source) < 0) {
+        (void)!net_route_lookup(svc->net, &outside[1], &policy.preferred_index, &source);
+    }
     size_t left_out = 0;
     size_t count = bind_select(&policy, &snapshot, out, BIND_TARGETS_MAX, &left_out);
     if (count == 0) {

@@ -62,6 +62,18 @@ static void env_captured(void *ctx, const struct captured_frame *frame)
     captures_frame(&svc->captures, frame);
 }
 
+static bool env_may_reach(void *ctx, const struct inetaddr *remote)
+{
+    struct service *svc = ctx;
+    unsigned index = 0;
+    struct inetaddr source;
+    if (svc->net == NULL || svc->sockets.held ||
+        net_route_lookup(svc->net, remote, &index, &source) < 0) {
+        return true; /* tied to their interfaces datagrams leave there; or nowhere, for now */
+    }
+    return !ports_has_device(&svc->ports, index);
+}
+
 static int env_job(void *ctx, struct engine_job *job)
 {
     struct service *svc = ctx;
@@ -120,6 +132,7 @@ struct engine_env service_env(struct service *svc)
         .event = env_event,
         .log = env_log,
         .captured = env_captured,
+        .may_reach = env_may_reach,
         .job = env_job,
         .extra_open = extras_open,
         .extra_close = extras_close,

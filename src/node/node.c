@@ -249,6 +249,13 @@ void node_set_max_peers(struct node *node, uint32_t count)
     vl1_set_max_peers(node->vl1, count);
 }
 
+void node_check_paths(struct node *node, int64_t now_ms)
+{
+    vl1_enter(node->vl1);
+    vl1_check_paths(node->vl1);
+    vl1_leave(node->vl1, now_ms);
+}
+
 int node_set_policy(struct node *node, const struct node_physical *physical, size_t physical_count,
                     const struct node_virtual *virt, size_t virt_count, int64_t now_ms)
 {

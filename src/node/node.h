@@ -115,6 +115,9 @@ struct node_physical {
     unsigned mtu;             /* UDP payload, 0 = default */
 };
 
+/* Addresses or routes of the system changed: paths to where may_reach says no are given up. */
+void node_check_paths(struct node *node, int64_t now_ms);
+
 /* Settings of one peer (local.conf "virtual"). */
 struct node_virtual {
     uint64_t address;

@@ -8,8 +8,8 @@
 /* Beginnings of interface names that are not the way to the world: ourselves and other tunnels,
  * container and virtual machine plumbing. The first four are the reference's. */
 static const char *const builtin_prefixes[] = {
-    "lo",    "zt",  "tun",     "tap",  "wg",        "docker", "veth",
-    "virbr", "br-", "flannel", "cali", "tailscale", "cni",
+    "lo",   "zt",        "tun", "tap",    "wg",    "docker", "veth", "virbr", "br-",    "flannel",
+    "cali", "tailscale", "cni", "cilium", "weave", "kube-",  "lxc",  "lxdbr", "podman", "vboxnet",
 };
 
 static bool has_prefix(const char *name, const char *prefix)

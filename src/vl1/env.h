@@ -125,6 +125,10 @@ struct engine_env {
     /* A frame of a network that node_capture named; NULL: never asked for. */
     void (*captured)(void *ctx, const struct captured_frame *frame);
 
+    /* True if paths may lead to an address: false if the system would send datagrams to it into the
+     * device of a network. NULL: to any. */
+    bool (*may_reach)(void *ctx, const struct inetaddr *remote);
+
     /* Start a job. Returns 0; -EAGAIN no room now (the engine drops what it wanted it for). */
     int (*job)(void *ctx, struct engine_job *job);
 

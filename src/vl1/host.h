@@ -73,10 +73,11 @@ bool vl1_harvest(struct vl1 *vl1, uint64_t ret_counts[DP_COUNTS], int64_t now_ms
 void vl1_reclaim(struct vl1 *vl1, uint64_t number);
 
 /* What the host has and wants, as in node.h: local sockets; prefixes with their MTU, trust and
- * blacklist; hints and blacklists of single nodes; mapped addresses. What is beyond the bounds of
- * doc/limits.md is left out. 0; -ENOMEM. */
+ * blacklist; that routes changed; hints and blacklists of single nodes; mapped addresses. What is
+ * beyond the bounds of doc/limits.md is left out. 0; -ENOMEM. */
 MUST_CHECK int vl1_set_sockets(struct vl1 *vl1, const struct vl1_socket *sockets, size_t count,
                                int64_t now_ms);
+void vl1_check_paths(struct vl1 *vl1);
 void vl1_set_physical(struct vl1 *vl1, const struct physical_entry *entries, size_t count);
 MUST_CHECK int vl1_add_virtual(struct vl1 *vl1, uint64_t address, const struct inetaddr *try_paths,
                                size_t try_count, const struct inetaddr *blacklist,

@@ -55,7 +55,25 @@ bool path_is_allowed(struct vl1 *vl1, const struct peer *peer, const struct inet
     if (vl1->upper.is_overlay_ip != NULL && vl1->upper.is_overlay_ip(vl1->upper.ctx, remote)) {
         return false;
     }
-    return !is_blacklisted(vl1, peer->identity.address, remote);
+    if (is_blacklisted(vl1, peer->identity.address, remote)) {
+        return false;
+    }
+    return vl1->env.may_reach == NULL || vl1->env.may_reach(vl1->env.ctx, remote);
+}
+
+/* Routes of the system changed: paths that lead into our own networks now are given up. */
+void vl1_check_paths(struct vl1 *vl1)
+{
+    for (struct hmap_node *n = hmap_each(&vl1->peers, NULL); n != NULL;
+         n = hmap_each(&vl1->peers, n)) {
+        struct peer *peer = CONTAINER_OF(n, struct peer, by_address);
+
+        for (size_t i = peer->path_count; i-- > 0;) {
+            if (!path_is_allowed(vl1, peer, &peer->paths[i].remote)) {
+                path_remove(peer, &peer->paths[i]);
+            }
+        }
+    }
 }
 
 /* The settings of a remote address: those of the longest configured prefix, or NULL. */

@@ -464,6 +464,9 @@ static void fold_counts(struct vl1 *vl1, const uint64_t counts[DP_COUNTS])
     for (size_t i = 0; i < COUNT_OF(map); i++) {
         vl1->counters[map[i].to] += counts[map[i].from];
     }
+    if (counts[DP_DROP_OWN_SOURCE] > 0) {
+        own_came_back(vl1, NULL);
+    }
     vl1->tally[0].verbs[VERB_FRAME] += counts[DP_RX_FRAMES];
     vl1->tally[0].verbs[VERB_EXT_FRAME] += counts[DP_RX_EXT_FRAMES];
     vl1->tally[1].verbs[VERB_FRAME] += counts[DP_TX_FRAMES];

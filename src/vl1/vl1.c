@@ -632,6 +632,22 @@ static void fragmented_in(struct vl1 *vl1, const struct arrival *at, uint8_t *da
     queues_schedule(vl1, at->now_ms);
 }
 
+/* A packet of ours came back to us: what we send is sent to us, by another tunnel that has our
+ * datagrams as payload, or by a mirrored port. Said once; from: NULL unknown. */
+void own_came_back(struct vl1 *vl1, const struct inetaddr *from)
+{
+    char text[INETADDR_TEXT_LEN] = "";
+
+    if (vl1->loop_told) {
+        return;
+    }
+    vl1->loop_told = true;
+    if (from != NULL) {
+        inetaddr_print(from, text);
+    }
+    engine_log(&vl1->env, LOG_LEVEL_WARN, "vl1: our own packets come back: loop by=%s", text);
+}
+
 static void datagram_in(struct vl1 *vl1, const struct arrival *at, uint8_t *data, size_t len)
 {
     switch (datagram_classify(data, len)) {
@@ -645,6 +661,7 @@ static void datagram_in(struct vl1 *vl1, const struct arrival *at, uint8_t *data
     case DATAGRAM_PACKET:
         if (packet_source(data) == vl1->identity.address) {
             vl1_count(vl1, VL1_DROP_OWN_SOURCE);
+            own_came_back(vl1, &at->from);
         } else if (packet_dest(data) != vl1->identity.address) {
             relay_packet(vl1, at, data, len);
         } else if (packet_is_fragmented(data)) {

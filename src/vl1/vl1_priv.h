@@ -445,7 +445,8 @@ struct vl1 {
     bool planet_verified; /* as of a moon */
     struct moon moons[MOONS_MAX];
     size_t moon_count;
-    bool root; /* our identity is listed in a world */
+    bool loop_told; /* own packets came back, and the log said so */
+    bool root;      /* our identity is listed in a world */
     bool online;
     uint64_t upstreams[(MOONS_MAX + 1) * WORLD_ROOTS_MAX];
     size_t upstream_count;
@@ -512,6 +513,7 @@ struct opened {
 
 /* ---- vl1.c ---- */
 void vl1_count(struct vl1 *vl1, enum vl1_counter counter);
+void own_came_back(struct vl1 *vl1, const struct inetaddr *from);
 void vl1_tally_packet(struct vl1 *vl1, bool sent, const uint8_t *pkt, size_t len);
 void vl1_packet_in(struct vl1 *vl1, const struct arrival *at, uint8_t *pkt, size_t len);
 enum dispatch {

@@ -58,6 +58,10 @@ static void test_interfaces_by_name_and_kind(void **state)
         {"flannel.1", NET_IFACE_TUNNEL, BIND_NAME},
         {"cali1234", NET_IFACE_PHYSICAL, BIND_NAME},
         {"tailscale0", NET_IFACE_TUNNEL, BIND_NAME},
+        {"cilium_host", NET_IFACE_PHYSICAL, BIND_NAME},
+        {"kube-ipvs0", NET_IFACE_PHYSICAL, BIND_NAME},
+        {"lxdbr0", NET_IFACE_BRIDGE, BIND_NAME},
+        {"podman1", NET_IFACE_BRIDGE, BIND_NAME},
         {"mesh0", NET_IFACE_TUNNEL, BIND_KIND},
     };
     const struct bind_policy policy = {0};

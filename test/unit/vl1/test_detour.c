@@ -15,8 +15,8 @@ static struct host *alice_with_detour(const char *planet)
     struct host *h = host_up("alice", planet);
 
     h->socket_count = 2;
-    h->sockets[0] = (struct vl1_socket){SOCK, addr("10.0.0.1/9993"), 0};
-    h->sockets[1] = (struct vl1_socket){SOCKET_DETOUR_FIRST, addr("0.0.0.0/0"), 0};
+    h->sockets[0] = (struct vl1_socket){.id = SOCK, .local = addr("10.0.0.1/9993")};
+    h->sockets[1] = (struct vl1_socket){.id = SOCKET_DETOUR_FIRST, .local = addr("0.0.0.0/0")};
     vl1_enter(h->vl1);
     assert_int_equal(vl1_set_sockets(h->vl1, h->sockets, 2, h->now_ms), 0);
     vl1_leave(h->vl1, h->now_ms);
