@@ -210,6 +210,12 @@ void sim_nat_set(struct sim_node *node, bool hairpin, int64_t timeout_ms)
     }
 }
 
+void sim_nat_kind_set(struct sim_node *node, enum sim_nat_kind kind)
+{
+    node->nat->kind = kind;
+    node->nat->map_count = 0;
+}
+
 struct target {
     struct sim_node *node;
     uint32_t socket;

@@ -71,6 +71,9 @@ struct sim_node *sim_add_neighbour(struct sim *sim, struct sim_node *other);
  * timeout_ms: mappings not used for so long are forgotten, 0: never. */
 void sim_nat_set(struct sim_node *node, bool hairpin, int64_t timeout_ms);
 
+/* It becomes another kind of router. */
+void sim_nat_kind_set(struct sim_node *node, enum sim_nat_kind kind);
+
 /* Sockets open now beyond the first. */
 size_t sim_extra_sockets(const struct sim_node *node);
 

@@ -337,7 +337,9 @@ static void attempt_step(struct vl1 *vl1, struct punch *a, int64_t now_ms)
     struct peer *peer = peer_in_memory(vl1, a->peer);
     uint16_t next;
 
-    if (peer == NULL || peer->traversal == NULL || peer_has_direct_path(peer, now_ms)) {
+    /* Direct meanwhile; or it told meanwhile that its NAT is no better than ours. */
+    if (peer == NULL || peer->traversal == NULL || peer_has_direct_path(peer, now_ms) ||
+        peer->traversal->nat[0] >= NAT_SEQUENTIAL) {
         attempt_end(vl1, a, true, now_ms);
         return;
     }
