@@ -15,6 +15,7 @@
 
 enum {
     RELAY_RATE_MAX = 1000000000,
+    PAIR_RATE_MAX = 1000000, /* Mbit/s */
     PEERS_LEAST = 256,
     PEERS_MOST = 16000000,
 };
@@ -356,6 +357,7 @@ static void parse_settings(struct config *c, const json_t *settings)
     c->low_bandwidth = config_loose_bool(json_object_get(settings, "lowBandwidthMode"), false);
     c->no_default_planet = config_loose_bool(json_object_get(settings, "noDefaultPlanet"), false);
     c->relay_rate = parse_number(c, settings, "relayRate", DP_RELAY_RATE, 0, RELAY_RATE_MAX);
+    c->relay_pair_rate = parse_number(c, settings, "relayPairRate", 0, 0, PAIR_RATE_MAX);
     c->max_peers = parse_number(c, settings, "maxPeers", 0, PEERS_LEAST, PEERS_MOST);
     c->announce_protocol = (uint8_t)parse_number(c, settings, "announceProtocol", 0, 4, 12);
     c->web_server = config_loose_bool(json_object_get(settings, "enableWebServer"), false);

@@ -68,6 +68,7 @@ struct config {
     uint64_t tcp_relay_rate; /* tcpRelayRate, bytes a second, 0 = no limit */
     bool low_bandwidth;
     uint32_t relay_rate;       /* relayRate, 0 = no limit */
+    uint32_t relay_pair_rate;  /* relayPairRate, Mbit/s, 0 = no limit */
     uint32_t max_peers;        /* maxPeers, 0 = by role */
     bool no_default_planet;    /* noDefaultPlanet: none instead of the public one */
     uint8_t announce_protocol; /* announceProtocol, 0 = ours */

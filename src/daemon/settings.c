@@ -51,6 +51,7 @@ void settings_apply_policy(struct service *svc)
     const struct config *c = svc->config;
     struct node_virtual *virt = calloc(c->virt_count + 1, sizeof(*virt));
     node_set_relay_rate(svc->node, c->relay_rate);
+    node_set_relay_pair_rate(svc->node, c->relay_pair_rate * UINT64_C(125000));
     node_set_max_peers(svc->node, c->max_peers);
     if (virt == NULL) {
         return;

@@ -305,16 +305,37 @@ static int64_t serve_device(struct worker *w, struct source *source, unsigned la
     return frame.len > FRAME_COST ? (int64_t)frame.len : FRAME_COST;
 }
 
+/* A lane of a socket was served. */
+static void note_behind(struct worker *w, struct source *source, unsigned lane, bool is_empty)
+{
+    if (is_empty) {
+        source->behind_ms[lane] = 0;
+    }
+    dp_served(w->dp,
+              source->behind_ms[lane] != 0 && w->now_ms - source->behind_ms[lane] >= FAIR_WINDOW_MS,
+              w->now_ms);
+}
+
 /* Serve a lane until its share of this turn is spent or it is empty. */
 static void serve_lane(struct worker *w, struct source *source, unsigned lane)
 {
     int64_t *deficit = &source->deficits[lane];
     unsigned rounds = 0;
+    bool is_empty = false;
 
     *deficit = *deficit + QUANTUM < QUANTUM ? *deficit + QUANTUM : QUANTUM;
+    if (source->tap == NULL && source->behind_ms[lane] == 0) {
+        source->behind_ms[lane] = w->now_ms;
+    }
     for (; *deficit > 0; rounds++) {
-        *deficit -=
+        int64_t cost =
             source->tap == NULL ? serve_socket(w, source, lane) : serve_device(w, source, lane);
+
+        is_empty = cost == QUANTUM;
+        *deficit -= cost;
+    }
+    if (source->tap == NULL) {
+        note_behind(w, source, lane, is_empty);
     }
     if (rounds >= FLOOD_FRAMES) {
         source->flooded_ms[lane] = w->now_ms;

@@ -36,11 +36,12 @@ struct source {
     unsigned lanes;                       /* served: all of the worker, or fewer of a socket */
     struct udp_socket *udp[WORKER_LANES]; /* by lane */
     int64_t deficits[WORKER_LANES];       /* bytes a lane may still give, the worker's */
-    int64_t flooded_ms[WORKER_LANES];     /* when it last gave a flood of small frames, likewise */
-    _Atomic unsigned kinds;               /* what may be merged, the worker's */
-    _Atomic uint64_t refused;             /* super-frames the device refused, which were cut */
-    _Atomic uint64_t full;                /* frames it did not take */
-    unsigned refusals; /* super-frames refused since the time below, the worker's */
+    int64_t behind_ms[WORKER_LANES];  /* sockets: since when it was not found empty, 0: it was */
+    int64_t flooded_ms[WORKER_LANES]; /* when it last gave a flood of small frames, likewise */
+    _Atomic unsigned kinds;           /* what may be merged, the worker's */
+    _Atomic uint64_t refused;         /* super-frames the device refused, which were cut */
+    _Atomic uint64_t full;            /* frames it did not take */
+    unsigned refusals;                /* super-frames refused since the time below, the worker's */
     int64_t refused_ms;
 };
 

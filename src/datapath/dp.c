@@ -43,7 +43,8 @@ struct dp *dp_new(struct published *pub, unsigned index, const struct dp_env *en
     dp->buckets = calloc(DP_BUCKETS, sizeof(*dp->buckets));
     dp->relayed = malloc(DP_RELAY_MAX * sizeof(*dp->relayed));
     if (dp->slab_memory == NULL || dp->parts == NULL || dp->part_message == NULL ||
-        dp->pairs == NULL || dp->buckets == NULL || dp->relayed == NULL) {
+        dp->pairs == NULL || dp->buckets == NULL || dp->relayed == NULL ||
+        fair_init(&dp->fair) < 0) {
         dp_free(dp);
         return NULL;
     }
@@ -63,6 +64,7 @@ void dp_free(struct dp *dp)
     free(dp->pairs);
     free(dp->buckets);
     free(dp->relayed);
+    fair_done(&dp->fair);
     free(dp);
 }
 

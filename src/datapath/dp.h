@@ -8,6 +8,7 @@
 #pragma once
 
 #include "base/attr.h"
+#include "datapath/fair.h"
 #include "datapath/merge.h"
 #include "datapath/offload.h"
 #include "datapath/published.h"
@@ -89,6 +90,10 @@ void dp_free(struct dp *dp);
  * given and relayed before the call returns. */
 void dp_receive(struct dp *dp, uint32_t socket, const struct dp_message *messages, size_t count,
                 int64_t now_ms);
+
+/* A socket was served; is_behind: it was never found empty in the last FAIR_WINDOW_MS
+ * (datapath/fair.h). */
+void dp_served(struct dp *dp, bool is_behind, int64_t now_ms);
 
 /* A frame or super-frame from the device of a network. frame: len bytes that are used up, with
  * DP_HEADROOM free bytes before them. */

@@ -3,6 +3,7 @@
 
 #include "datapath/checksum.h"
 #include "datapath/dp.h"
+#include "datapath/fair.h"
 #include "datapath/fragment.h"
 #include "datapath/parts.h"
 #include "datapath/seal.h"
@@ -37,8 +38,9 @@ struct dp_memo {
     const struct dp_member *judged_member;
     uint16_t judged_type;
     enum filter_verdict verdict;
-    const struct inetaddr *payer; /* for which the bucket was found */
+    const struct inetaddr *payer; /* for which the next two were found */
     struct dp_bucket *bucket;
+    uint64_t sender; /* hash of IP and port */
 };
 
 struct dp_pair {
@@ -90,6 +92,7 @@ struct dp {
     struct dp_bucket *buckets;  /* DP_BUCKETS */
     int64_t gifts_ns;           /* bucket of all datagrams for others that are given */
     int64_t pairs_ns;           /* of pairs that are told of */
+    struct fair fair;           /* shares of pairs in what is forwarded */
     struct dp_relayed *relayed; /* DP_RELAY_MAX */
     uint32_t relay_count;
     uint32_t relay_group_count;

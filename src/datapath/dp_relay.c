@@ -47,9 +47,13 @@ static struct dp_bucket *bucket_of(struct dp *dp, const struct inetaddr *from)
 {
     if (dp->memo.payer != from) {
         uint64_t key;
+        uint64_t rest;
 
         memcpy(&key, from->ip, sizeof(key)); /* unused bytes are 0 */
+        memcpy(&rest, from->ip + sizeof(key), sizeof(rest));
         dp->memo.payer = from;
+        dp->memo.sender = hash_mix(key ^ (uint64_t)from->port << 40 ^ from->family,
+                                   dp->pub->seed ^ rest * UINT64_C(0x9e3779b97f4a7c15));
         dp->memo.bucket = &dp->buckets[hash_mix(key ^ from->family, ~dp->pub->seed) % DP_BUCKETS];
     }
     return dp->memo.bucket;
@@ -164,6 +168,20 @@ static void gather(struct dp *dp, struct dp_relay_group *group, uint8_t *data, s
     group->last = i;
 }
 
+/* True if the pair of a sender and a destination has a share left. */
+static bool admit_pair(struct dp *dp, const struct dp_arrival *at, uint64_t dest, size_t len)
+{
+    (void)bucket_of(dp, at->from);
+    return fair_admit(&dp->fair, hash_mix(dp->memo.sender ^ dest, dp->pub->seed), len, at->now_ms);
+}
+
+void dp_served(struct dp *dp, bool is_behind, int64_t now_ms)
+{
+    fair_set_limit(&dp->fair,
+                   atomic_load_explicit(&dp->pub->relay_pair_rate, memory_order_relaxed));
+    fair_note(&dp->fair, is_behind, now_ms);
+}
+
 /* A datagram with a way to go and hops left. */
 static void forward(struct dp *dp, const struct dp_arrival *at, uint8_t *data, size_t len,
                     bool is_fragment)
@@ -182,6 +200,10 @@ static void forward(struct dp *dp, const struct dp_arrival *at, uint8_t *data, s
     if (cost_ns > 0 &&
         !afford(&bucket_of(dp, at->from)->due_ns, at->now_ms, cost_ns, DP_RELAY_BURST_MS)) {
         dp_count(dp, DP_DROP_RELAY_RATE, 1);
+        return;
+    }
+    if (!admit_pair(dp, at, packet_dest(data), len)) {
+        dp_count(dp, DP_DROP_RELAY_PAIR, 1);
         return;
     }
     if (!is_fragment) {

@@ -485,6 +485,7 @@ const char *dp_count_name(size_t index)
         [DP_DROP_HOPS] = "drop_hops",
         [DP_DROP_NO_ROUTE] = "drop_no_route",
         [DP_DROP_RELAY_RATE] = "drop_relay_rate",
+        [DP_DROP_RELAY_PAIR] = "drop_relay_pair",
         [DP_DROP_FRAGMENT] = "drop_fragment",
         [DP_DROP_MAC] = "drop_mac",
         [DP_DROP_DUPLICATE] = "drop_duplicate",

@@ -60,6 +60,7 @@ enum dp_count {
     DP_DROP_HOPS,
     DP_DROP_NO_ROUTE,   /* for a node that is not known, or was where it came from */
     DP_DROP_RELAY_RATE, /* for another node, and its sender had its share */
+    DP_DROP_RELAY_PAIR, /* the same of its pair */
     DP_DROP_FRAGMENT,
     DP_DROP_MAC,
     DP_DROP_DUPLICATE,
@@ -192,11 +193,13 @@ struct dp_route {
 typedef void (*harvest_fn)(void *ctx, struct dp_object *object);
 
 struct published {
-    uint64_t self;                 /* own address */
-    unsigned workers;              /* fixed */
-    _Atomic bool is_root;          /* packets of others may be relayed by routes */
-    _Atomic int64_t relay_cost_ns; /* in place: time that forwarding one takes of its sender's
-                                      share in a worker, 0: no limit */
+    uint64_t self;                    /* own address */
+    unsigned workers;                 /* fixed */
+    _Atomic bool is_root;             /* packets of others may be relayed by routes */
+    _Atomic int64_t relay_cost_ns;    /* in place: time that forwarding one takes of its sender's
+                                         share in a worker, 0: no limit */
+    _Atomic uint64_t relay_pair_rate; /* in place: bytes a second that a worker forwards of a pair,
+                                         0: no limit but under overload */
     uint64_t seed;
     struct packet_id_source ids; /* lane 0, control's: of its key only */
     struct limbo limbo;

@@ -244,6 +244,11 @@ void node_set_relay_rate(struct node *node, uint32_t rate)
     vl1_set_relay_rate(node->vl1, rate);
 }
 
+void node_set_relay_pair_rate(struct node *node, uint64_t rate)
+{
+    vl1_set_relay_pair_rate(node->vl1, rate);
+}
+
 void node_set_max_peers(struct node *node, uint32_t count)
 {
     vl1_set_max_peers(node->vl1, count);

@@ -137,6 +137,10 @@ MUST_CHECK int node_set_policy(struct node *node, const struct node_physical *ph
  * 10^9; 0: no limit. DP_RELAY_RATE until this is called. */
 void node_set_relay_rate(struct node *node, uint32_t rate);
 
+/* Bytes a second that each worker forwards from one IP and port to one node if we are a root; 0
+ * (the default): no limit while the worker keeps up, equal shares while it does not. */
+void node_set_relay_pair_rate(struct node *node, uint64_t rate);
+
 /* Peers kept in memory; 0 (the default): 1000000 if we are a root, else 65536. Nobody is let go
  * when it is lowered: the next newcomer takes the place of one. */
 void node_set_max_peers(struct node *node, uint32_t count);

@@ -27,7 +27,8 @@ enum vl1_counter {
     VL1_DROP_NOT_OURS, /* for another node and we may not relay it */
     VL1_DROP_HOPS,
     VL1_DROP_NO_ROUTE,
-    VL1_DROP_RELAY_RATE, /* for another node, and its sender had its share */
+    VL1_DROP_RELAY_RATE,
+    VL1_DROP_RELAY_PAIR, /* for another node, and its sender had its share */
     VL1_DROP_FRAGMENT,
     VL1_DROP_SUITE,
     VL1_DROP_TRUSTED_PATH,

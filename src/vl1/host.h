@@ -66,8 +66,9 @@ void vl1_leave(struct vl1 *vl1, int64_t now_ms);
  * DP_DROP_TOO_BIG and DP_DROP_HEADERS are left to the layer above, the rest went into the counters
  * here. vl1_publish: 0; -ENOMEM. */
 MUST_CHECK int vl1_publish(struct vl1 *vl1, unsigned workers);
-void vl1_set_relay_rate(struct vl1 *vl1, uint32_t rate); /* up to 10^9, as in node.h */
-void vl1_set_max_peers(struct vl1 *vl1, uint32_t count); /* as in node.h */
+void vl1_set_relay_rate(struct vl1 *vl1, uint32_t rate);      /* up to 10^9, as in node.h */
+void vl1_set_relay_pair_rate(struct vl1 *vl1, uint64_t rate); /* as in node.h */
+void vl1_set_max_peers(struct vl1 *vl1, uint32_t count);      /* as in node.h */
 void vl1_take(struct vl1 *vl1, const struct dp_gift *gift, int64_t now_ms);
 bool vl1_harvest(struct vl1 *vl1, uint64_t ret_counts[DP_COUNTS], int64_t now_ms);
 void vl1_reclaim(struct vl1 *vl1, uint64_t number);

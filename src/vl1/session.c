@@ -456,6 +456,7 @@ static void fold_counts(struct vl1 *vl1, const uint64_t counts[DP_COUNTS])
         {DP_DROP_HOPS, VL1_DROP_HOPS},
         {DP_DROP_NO_ROUTE, VL1_DROP_NO_ROUTE},
         {DP_DROP_RELAY_RATE, VL1_DROP_RELAY_RATE},
+        {DP_DROP_RELAY_PAIR, VL1_DROP_RELAY_PAIR},
         {DP_DROP_FRAGMENT, VL1_DROP_FRAGMENT},
         {DP_DROP_MAC, VL1_DROP_MAC},
         {DP_DROP_DUPLICATE, VL1_DROP_DUPLICATE},
@@ -487,6 +488,7 @@ int vl1_publish(struct vl1 *vl1, unsigned workers)
     }
     published_root(vl1);
     vl1_set_relay_rate(vl1, vl1->relay_rate);
+    vl1_set_relay_pair_rate(vl1, vl1->relay_pair_rate);
     for (struct hmap_node *n = is_first ? hmap_each(&vl1->peers, NULL) : NULL; n != NULL;
          n = hmap_each(&vl1->peers, n)) {
         peer_stale(CONTAINER_OF(n, struct peer, by_address));
@@ -506,6 +508,14 @@ void vl1_set_relay_rate(struct vl1 *vl1, uint32_t rate)
     vl1->relay_rate = rate;
     if (vl1->pub != NULL) {
         atomic_store_explicit(&vl1->pub->relay_cost_ns, cost_ns, memory_order_relaxed);
+    }
+}
+
+void vl1_set_relay_pair_rate(struct vl1 *vl1, uint64_t rate)
+{
+    vl1->relay_pair_rate = rate;
+    if (vl1->pub != NULL) {
+        atomic_store_explicit(&vl1->pub->relay_pair_rate, rate, memory_order_relaxed);
     }
 }
 

@@ -22,6 +22,7 @@ static const char *const counter_names[VL1_COUNTERS] = {
     [VL1_DROP_HOPS] = "drop_hops",
     [VL1_DROP_NO_ROUTE] = "drop_no_route",
     [VL1_DROP_RELAY_RATE] = "drop_relay_rate",
+    [VL1_DROP_RELAY_PAIR] = "drop_relay_pair",
     [VL1_DROP_FRAGMENT] = "drop_fragment",
     [VL1_DROP_SUITE] = "drop_suite",
     [VL1_DROP_TRUSTED_PATH] = "drop_trusted_path",

@@ -450,8 +450,9 @@ struct vl1 {
     bool online;
     uint64_t upstreams[(MOONS_MAX + 1) * WORLD_ROOTS_MAX];
     size_t upstream_count;
-    uint64_t relay;      /* upstream in use, 0 none */
-    int64_t relay_ms;    /* since when */
+    uint64_t relay;           /* upstream in use, 0 none */
+    int64_t relay_ms;         /* since when */
+    uint64_t relay_pair_rate; /* bytes a second that a worker relays of a pair, 0: no limit */
     uint32_t relay_rate; /* datagrams a second that a worker relays for one address, 0: no limit */
     struct timer online_timer;
     struct timer seed_timer; /* asks again for seeds of moons */

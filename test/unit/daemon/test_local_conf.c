@@ -238,6 +238,7 @@ static void test_max_peers(void **state)
         {"{\"settings\":{\"maxPeers\":1000000}}", 1000000, false},
         {"{\"settings\":{\"maxPeers\":255}}", 0, true},
         {"{\"settings\":{\"maxPeers\":16000001}}", 0, true},
+        {"{\"settings\":{\"relayPairRate\":1000001}}", 0, true},
     };
 
     (void)state;
@@ -245,9 +246,20 @@ static void test_max_peers(void **state)
         struct config *c = parse(table[i].text);
 
         assert_int_equal(c->max_peers, table[i].count);
+        assert_int_equal(c->relay_pair_rate, 0);
         assert_int_equal(c->warning_count, table[i].warned);
         config_free(c);
     }
+}
+
+static void test_relay_pair_rate(void **state)
+{
+    struct config *c = parse("{\"settings\":{\"relayPairRate\":1000000}}");
+
+    (void)state;
+    assert_int_equal(c->relay_pair_rate, 1000000);
+    assert_int_equal(c->warning_count, 0);
+    config_free(c);
 }
 
 static void test_prefix_blacklist_takes_a_single_name(void **state)
@@ -296,6 +308,7 @@ int main(void)
         cmocka_unit_test(test_settings),
         cmocka_unit_test(test_relay_rate),
         cmocka_unit_test(test_max_peers),
+        cmocka_unit_test(test_relay_pair_rate),
         cmocka_unit_test(test_prefix_blacklist_takes_a_single_name),
         cmocka_unit_test(test_merge_keeps_what_it_does_not_know),
     };
