@@ -30,6 +30,7 @@ static bool wait_for_work(struct jobs *jobs)
 static void *jobs_run(void *arg)
 {
     struct jobs *jobs = arg;
+    (void)cpu_set_background(); /* strangers cause this work: traffic goes before */
     (void)pthread_mutex_lock(&jobs->lock);
     while (wait_for_work(jobs)) {
         struct engine_job *job = jobs->waiting[jobs->wait_first];

@@ -129,12 +129,6 @@ void service_bulk_seen(struct service *svc)
     }
 }
 
-static void on_job_done(void *ctx, struct engine_job *job)
-{
-    struct service *svc = ctx;
-    node_job_done(svc->node, job, service_now());
-}
-
 static void on_deadline(uv_timer_t *timer)
 {
     struct service *svc = timer->data;
@@ -230,10 +224,45 @@ static void on_net_change(uv_poll_t *poll, int status, int events)
     }
 }
 
+/* Files of the peer cache that are too many or too old are removed, not by the main thread: a root
+ * may have a million. */
+struct sweep {
+    struct engine_job job;
+    const struct state *state;
+    size_t most;
+};
+
+static void run_sweep(struct engine_job *job)
+{
+    const struct sweep *sweep = CONTAINER_OF(job, struct sweep, job);
+    state_sweep_peers(sweep->state, clock_wall_ms(), sweep->most);
+}
+
 static void on_sweep(uv_timer_t *timer)
 {
     struct service *svc = timer->data;
-    state_sweep_peers(&svc->state, clock_wall_ms());
+    struct sweep *sweep = calloc(1, sizeof(*sweep));
+    if (sweep == NULL) {
+        return; /* tomorrow, then */
+    }
+    sweep->job.run = run_sweep;
+    sweep->state = &svc->state;
+    sweep->most = svc->config->max_peers > 0 ? svc->config->max_peers
+                  : node_is_root(svc->node)  ? STATE_PEERS_ROOT_MAX
+                                             : STATE_PEERS_MAX;
+    if (jobs_add(&svc->jobs, &sweep->job) < 0) {
+        free(sweep);
+    }
+}
+
+static void on_job_done(void *ctx, struct engine_job *job)
+{
+    struct service *svc = ctx;
+    if (job->run == run_sweep) {
+        free(CONTAINER_OF(job, struct sweep, job));
+        return;
+    }
+    node_job_done(svc->node, job, service_now());
 }
 
 void service_rebind(struct service *svc)

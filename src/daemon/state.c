@@ -381,13 +381,13 @@ static bool sweep_one(void *ctx, const char *name)
     return true;
 }
 
-void state_sweep_peers(const struct state *st, int64_t wall_ms)
+void state_sweep_peers(const struct state *st, int64_t wall_ms, size_t most)
 {
-    struct peer_walk walk = {.count = STATE_PEERS_MAX + 1};
+    struct peer_walk walk = {.count = most + 1};
     state_path(st, "peers.d", walk.dir);
     /* Strangers make these files: when there are too many, younger ones go too. */
-    for (int64_t age_ms = PEER_AGE_MAX_MS;
-         walk.count > STATE_PEERS_MAX && age_ms >= PEER_AGE_MIN_MS; age_ms /= 2) {
+    for (int64_t age_ms = PEER_AGE_MAX_MS; walk.count > most && age_ms >= PEER_AGE_MIN_MS;
+         age_ms /= 2) {
         walk.count = 0;
         walk.oldest_ns = (wall_ms - age_ms) * 1000000;
         if (file_each(walk.dir, sweep_one, &walk) < 0) {

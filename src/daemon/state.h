@@ -16,7 +16,8 @@
 enum {
     STATE_PATH_MAX = HOME_PATH_MAX + 64, /* path of any file of the home */
     STATE_TOKEN_MAX = 256,               /* API token and its NUL */
-    STATE_PEERS_MAX = 65536,             /* files of the peer cache left by a sweep */
+    STATE_PEERS_MAX = 65536,             /* files of the peer cache left by a sweep, usually */
+    STATE_PEERS_ROOT_MAX = 1000000,      /* the same of a root */
 };
 
 struct state {
@@ -77,6 +78,6 @@ void state_policy_erase(struct state *st, uint64_t nwid);
  * how many. */
 size_t state_list_recent_peers(const struct state *st, int64_t wall_ms, uint64_t *out, size_t cap);
 
-/* Remove peer files not written for 30 days, and while more than STATE_PEERS_MAX are left, for half
- * that time and so on, down to an hour. */
-void state_sweep_peers(const struct state *st, int64_t wall_ms);
+/* Remove peer files not written for 30 days, and while more than `most` are left, for half that
+ * time and so on, down to an hour. Any thread; takes seconds for a million. */
+void state_sweep_peers(const struct state *st, int64_t wall_ms, size_t most);

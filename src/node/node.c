@@ -249,6 +249,11 @@ void node_set_relay_pair_rate(struct node *node, uint64_t rate)
     vl1_set_relay_pair_rate(node->vl1, rate);
 }
 
+bool node_is_root(const struct node *node)
+{
+    return vl1_is_root(node->vl1);
+}
+
 void node_set_max_peers(struct node *node, uint32_t count)
 {
     vl1_set_max_peers(node->vl1, count);

@@ -141,6 +141,9 @@ void node_set_relay_rate(struct node *node, uint32_t rate);
  * (the default): no limit while the worker keeps up, equal shares while it does not. */
 void node_set_relay_pair_rate(struct node *node, uint64_t rate);
 
+/* True if our identity is listed in a world. */
+bool node_is_root(const struct node *node);
+
 /* Peers kept in memory; 0 (the default): 1000000 if we are a root, else 65536. Nobody is let go
  * when it is lowered: the next newcomer takes the place of one. */
 void node_set_max_peers(struct node *node, uint32_t count);

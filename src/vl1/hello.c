@@ -190,6 +190,11 @@ enum vl1_verdict hello_authenticated(struct peer *peer, struct opened *packet)
         vl1_count(vl1, VL1_DROP_MALFORMED);
         return VL1_DROP;
     }
+    if (peer->hello_stamp_ms != TIME_NEVER && h.timestamp <= peer->hello_stamp &&
+        !bucket_take(&peer->hello_credit_ms, HELLO_COPIES, HELLO_COPY_MS, packet->at.now_ms)) {
+        vl1_count(vl1, VL1_DROP_HELLO_RATE); /* anybody can send again what was recorded */
+        return VL1_DROP;
+    }
     if (is_outdated(peer, &h, packet->at.now_ms)) {
         hello_answer(peer, packet, &h, moons);
         if (packet->in.hops == 0 && path_find(peer, packet->at.socket, &packet->at.from) == NULL) {
@@ -224,31 +229,6 @@ static void collision(struct vl1 *vl1, const struct arrival *at, const struct he
     vl1_emit(vl1, at->socket, &at->from, error, sizeof(error), 0);
 }
 
-/* Expensive work for strangers (a look into the cache, a key agreement, an address hash): a burst
- * per /24 or /48, then four a second; and a bound over all blocks, since sources can be forged. */
-static bool block_allows(struct vl1 *vl1, const struct arrival *at)
-{
-    struct inetaddr net = at->from;
-    struct source_block *block;
-    uint64_t key;
-
-    if (vl1->blocks == NULL) {
-        vl1->blocks = calloc(SOURCE_BLOCKS, sizeof(*vl1->blocks));
-        if (vl1->blocks == NULL) {
-            return false;
-        }
-    }
-    net.port = 0;
-    memset(net.ip + (net.family == INETADDR_V4 ? 3 : 6), 0, net.family == INETADDR_V4 ? 1 : 10);
-    key = hash_mix(inetaddr_key(&net), vl1->seed);
-    block = &vl1->blocks[key % SOURCE_BLOCKS];
-    if (block->key != key) {
-        *block = (struct source_block){.key = key};
-    }
-    return bucket_take(&block->credit_ms, VALIDATE_BURST, VALIDATE_MS, at->now_ms) &&
-           bucket_take(&vl1->strangers_credit_ms, STRANGERS_BURST, STRANGERS_MS, at->now_ms);
-}
-
 static void run_validate(struct engine_job *job)
 {
     struct validate_job *vj = CONTAINER_OF(job, struct validate_job, job);
@@ -280,13 +260,13 @@ static void validate_copy(struct validate *v, const struct arrival *at, const ui
 
 /* Start the check of an address hash. packet: the HELLO to go on with, or NULL for a known peer. */
 static int validate_start(struct vl1 *vl1, const struct identity *id, const struct arrival *at,
-                          const uint8_t *packet, size_t len)
+                          const uint8_t *packet, size_t len, unsigned limit)
 {
     struct validate *v;
     struct list *it;
     struct list *tmp;
 
-    if (vl1->validation_count >= VALIDATE_JOBS_MAX || len > sizeof(v->packet)) {
+    if (vl1->validation_count >= limit || len > sizeof(v->packet)) {
         return -EAGAIN;
     }
     LIST_EACH(&vl1->validations, it, tmp)
@@ -320,8 +300,11 @@ static int validate_start(struct vl1 *vl1, const struct identity *id, const stru
 }
 
 static void stranger(struct vl1 *vl1, const struct arrival *at, const struct hello *h, uint8_t *pkt,
-                     size_t len, const struct peer *known)
+                     size_t len, const struct peer *known, enum stranger_class class)
 {
+    static const unsigned limits[] = {[STRANGER_FIRST] = VALIDATE_JOBS_MAX / 2,
+                                      [STRANGER_AGAIN] = VALIDATE_JOBS_MAX * 3 / 4,
+                                      [STRANGER_NEAR] = VALIDATE_JOBS_MAX};
     uint8_t secret[SHARED_KEY_LEN];
     struct armor_keys keys;
 
@@ -334,7 +317,7 @@ static void stranger(struct vl1 *vl1, const struct arrival *at, const struct hel
         vl1_count(vl1, VL1_DROP_MAC);
     } else if (known != NULL) {
         collision(vl1, at, h, pkt, &keys);
-    } else if (validate_start(vl1, &h->identity, at, pkt, len) < 0) {
+    } else if (validate_start(vl1, &h->identity, at, pkt, len, limits[class]) < 0) {
         vl1_count(vl1, VL1_DROP_HELLO_RATE);
     }
     armor_keys_done(&keys);
@@ -344,6 +327,7 @@ static void stranger(struct vl1 *vl1, const struct arrival *at, const struct hel
 /* A HELLO in suite 0, not authenticated yet. */
 void hello_receive(struct vl1 *vl1, const struct arrival *at, uint8_t *pkt, size_t len)
 {
+    enum stranger_class class = STRANGER_NO;
     struct hello h;
     struct peer *peer;
 
@@ -355,14 +339,15 @@ void hello_receive(struct vl1 *vl1, const struct arrival *at, uint8_t *pkt, size
     }
     peer = peer_in_memory(vl1, h.identity.address);
     if (peer == NULL || !identity_equal(&peer->identity, &h.identity)) {
-        if (!block_allows(vl1, at)) {
+        class = stranger_admit(vl1, at, h.identity.address);
+        if (class == STRANGER_NO) {
             vl1_count(vl1, VL1_DROP_HELLO_RATE);
             return;
         }
         peer = peer != NULL ? peer : vl1_peer_find(vl1, h.identity.address, at->now_ms);
     }
     if (peer == NULL || !identity_equal(&peer->identity, &h.identity)) {
-        stranger(vl1, at, &h, pkt, len, peer);
+        stranger(vl1, at, &h, pkt, len, peer, class);
         return;
     }
     if (peer_open(peer, pkt, len) < 0) {
@@ -439,7 +424,8 @@ bool vl1_peer_is_validated(struct vl1 *vl1, struct peer *peer, int64_t now_ms)
     struct arrival at = {.now_ms = now_ms};
 
     if (!peer->validated && !peer->validating) {
-        peer->validating = validate_start(vl1, &peer->identity, &at, NULL, 0) == 0;
+        peer->validating =
+            validate_start(vl1, &peer->identity, &at, NULL, 0, VALIDATE_JOBS_MAX) == 0;
     }
     return peer->validated;
 }

@@ -377,6 +377,7 @@ static void path_add(struct peer *peer, const struct opened *packet)
     }
     peer->attempts = 0;
     peer->confirm_left = 0;
+    stranger_neighbour(vl1, &packet->at);
     if (vl1->env.log_level >= LOG_LEVEL_DEBUG) {
         char text[INETADDR_TEXT_LEN];
 

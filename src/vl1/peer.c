@@ -2,6 +2,7 @@
  * Source: spec 02 sections 6.1, 6.6 and 13. */
 #include "vl1/vl1_priv.h"
 
+#include "base/bucket.h"
 #include "wire/peer_cache.h"
 
 #include <errno.h>
@@ -44,6 +45,12 @@ static int64_t heard_ms(const struct peer *peer)
     return time_max(peer->last_receive_ms, peer->created_ms);
 }
 
+/* True if what the cache says of it is not old. */
+static bool is_saved(const struct peer *peer, int64_t now_ms)
+{
+    return peer->last_save_ms != TIME_NEVER && now_ms - peer->last_save_ms < PEER_SAVE_MS;
+}
+
 /* The table is full: let a peer go that was silent for long. */
 static void make_room(struct vl1 *vl1, int64_t now_ms)
 {
@@ -62,7 +69,9 @@ static void make_room(struct vl1 *vl1, int64_t now_ms)
         }
     }
     if (oldest != NULL) {
-        peer_save(oldest, now_ms);
+        if (!is_saved(oldest, now_ms)) {
+            peer_save(oldest, now_ms);
+        }
         peer_free(oldest);
     }
 }
@@ -95,8 +104,8 @@ struct peer *peer_new(struct vl1 *vl1, const struct identity *id, int64_t now_ms
     peer->best = -1;
     peer->last_receive_ms = peer->last_activity_ms = peer->last_trust_ms = TIME_NEVER;
     peer->last_hello_ms = peer->last_relayed_hello_ms = peer->last_whois_ms = TIME_NEVER;
-    peer->greet_credit_ms = peer->hello_stamp_ms = TIME_NEVER;
-    peer->last_save_ms = peer->last_worlds_ms = TIME_NEVER;
+    peer->greet_credit_ms = peer->hello_stamp_ms = peer->hello_credit_ms = TIME_NEVER;
+    peer->last_save_ms = peer->last_worlds_ms = peer->moved_credit_ms = TIME_NEVER;
     peer->created_ms = now_ms;
     peer->timer.fire = peer_timer;
     if (identity_agree(&vl1->identity, id, peer->secret) < 0 ||
@@ -145,14 +154,21 @@ void peers_bury(struct vl1 *vl1)
     }
 }
 
+static void peer_store(struct peer *peer, int64_t now_ms);
+
 /* All of them, at the end of everything. */
 void peers_done(struct vl1 *vl1, int64_t now_ms)
 {
+    unsigned stored = 0;
+
     for (struct hmap_node *n = hmap_each(&vl1->peers, NULL); n != NULL;
          n = hmap_each(&vl1->peers, n)) {
         struct peer *peer = CONTAINER_OF(n, struct peer, by_address);
 
-        peer_save(peer, now_ms);
+        if (stored < SAVES_AT_END && !is_saved(peer, now_ms)) {
+            peer_store(peer, now_ms);
+            stored++;
+        }
         peer_withdraw(peer);
         timers_cancel(&vl1->timers, &peer->timer);
         peer->next_gone = vl1->gone;
@@ -448,8 +464,13 @@ static void peer_timer(struct timer *timer, int64_t now_ms)
     peer_stale(peer);
     peer_search_trim(peer, now_ms);
     expire_paths(peer, now_ms);
+    if (peer->last_save_ms == TIME_NEVER && peer->path_count > 0) {
+        peer_save(peer, now_ms); /* there was no time for it */
+    }
     if (!is_kept(peer) && !peer->validating && peer_expiry(peer) <= now_ms) {
-        peer_save(peer, now_ms);
+        if (!is_saved(peer, now_ms)) {
+            peer_save(peer, now_ms);
+        }
         peer_free(peer);
         return;
     }
@@ -474,6 +495,13 @@ static void peer_timer(struct timer *timer, int64_t now_ms)
     peer_schedule(peer, now_ms);
 }
 
+/* All peers are to be asked at once: if they are very many, those with traffic are enough; the
+ * others ask us in their own time. */
+bool peer_is_worth_asking(const struct peer *peer, int64_t now_ms)
+{
+    return peer->vl1->peers.count <= ASKED_AT_ONCE || is_kept(peer) || is_active(peer, now_ms);
+}
+
 /* Local sockets changed: forget paths over sockets that are gone, ask over those that remain. */
 void peer_contact_now(struct peer *peer, int64_t now_ms)
 {
@@ -489,8 +517,10 @@ void peer_contact_now(struct peer *peer, int64_t now_ms)
         }
         if (!there) {
             path_remove(peer, path);
-            origin_note(peer, &gone.remote, gone.origin);
-            peer_probe_address(peer, 0, &gone.remote, true, now_ms);
+            if (peer_is_worth_asking(peer, now_ms)) {
+                origin_note(peer, &gone.remote, gone.origin);
+                peer_probe_address(peer, 0, &gone.remote, true, now_ms);
+            }
         }
     }
     if (is_kept(peer)) {
@@ -532,7 +562,8 @@ void vl1_contact_release(struct vl1 *vl1, uint64_t address)
 
 /* ---- cache ---- */
 
-void peer_save(struct peer *peer, int64_t now_ms)
+/* Write a peer down, whatever it costs. */
+static void peer_store(struct peer *peer, int64_t now_ms)
 {
     struct engine_env *env = &peer->vl1->env;
     struct peer_record *rec;
@@ -569,6 +600,15 @@ void peer_save(struct peer *peer, int64_t now_ms)
         peer->last_save_ms = now_ms;
     }
     free(rec);
+}
+
+/* The same if not too much was written lately: strangers cause this. */
+void peer_save(struct peer *peer, int64_t now_ms)
+{
+    if (peer->last_receive_ms != TIME_NEVER &&
+        bucket_take(&peer->vl1->save_credit_ms, SAVES_BURST, SAVE_GAP_MS, now_ms)) {
+        peer_store(peer, now_ms);
+    }
 }
 
 static struct peer *peer_from_cache(struct vl1 *vl1, uint64_t address, int64_t now_ms)

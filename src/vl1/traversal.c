@@ -391,6 +391,9 @@ static void reset_paths(struct vl1 *vl1, const struct surface *report, enum inet
          n = hmap_each(&vl1->peers, n)) {
         struct peer *peer = CONTAINER_OF(n, struct peer, by_address);
 
+        if (!peer_is_worth_asking(peer, now_ms)) {
+            continue;
+        }
         for (size_t i = 0; i < peer->path_count; i++) {
             struct path *path = &peer->paths[i];
 
@@ -463,7 +466,8 @@ void surface_report(struct peer *reporter, const struct arrival *at, const struc
             socket->remapped_ms = at->now_ms;
         }
         *slot = report;
-        if (moved) {
+        if (moved &&
+            bucket_take(&reporter->moved_credit_ms, MOVED_BURST, MOVED_GAP_MS, at->now_ms)) {
             surface_changed(vl1, &report, scope);
         }
         nat_update(vl1, moved ? 0 : at->socket);

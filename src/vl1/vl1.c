@@ -144,7 +144,7 @@ void vl1_free(struct vl1 *vl1, int64_t now_ms)
     assembly_done(&vl1->assembly);
     timers_done(&vl1->timers);
     free(vl1->sockets);
-    free(vl1->blocks);
+    strangers_done(vl1);
     free(vl1->pairs);
     sodium_memzero(vl1, sizeof(*vl1));
     free(vl1);

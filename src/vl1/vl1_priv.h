@@ -67,10 +67,13 @@ enum {
     PUSH_NEWS_MS = 2000,        /* our NAT was found to be of another kind */
     PUSH_SLOW_MS = 30500,  /* relayed pushes after the first few: stays under a reference's gate */
     PUSH_BUCKET_MS = 3750, /* one received push is admitted per this time, 8 saved up */
-    RELAYED_HELLO_MS = 5000,    /* HELLO by relay to a peer of unknown version */
-    VALIDATE_MS = 250,          /* per source block: identity checks beyond the burst */
-    STRANGERS_MS = 2,           /* the same over all source blocks */
-    HELLO_COPIES_MS = 10000,    /* copies of one HELLO arrive within this time */
+    RELAYED_HELLO_MS = 5000, /* HELLO by relay to a peer of unknown version */
+    VALIDATE_MS = 250,       /* per source block: identity checks beyond the burst */
+    STRANGERS_MS = 5,        /* the same over all source blocks, per class */
+    HELLO_COPY_MS = 50,      /* copies of a HELLO answered beyond the first HELLO_COPIES */
+    HELLO_COPIES_MS = 10000, /* copies of one HELLO arrive within this time */
+    SAVE_GAP_MS = 4,         /* between writes to the cache, beyond SAVES_BURST */
+    MOVED_GAP_MS = 10000, /* one upstream makes us test all paths so often, MOVED_BURST at once */
     HELLO_CLOCK_MS = 600000,    /* an older timestamp in a HELLO is believed after this time */
     WORLDS_MS = 1000,           /* worlds are sent to one peer at most this often */
     TELL_MS = 10,               /* a root tells TELL_BURST peers of a new world, then the next */
@@ -116,7 +119,14 @@ enum {
     VALIDATE_JOBS_MAX = 32,
     VALIDATE_COPIES = 4,   /* of one HELLO, by different paths */
     VALIDATE_BURST = 16,   /* identity checks per source block before the rate applies */
-    STRANGERS_BURST = 256, /* and over all of them */
+    STRANGERS_BURST = 256, /* and over all of them, per class */
+    SAVES_BURST = 1024,    /* peers written to the cache at once, */
+    SAVES_AT_END = 8192,   /* and when everything ends */
+    ASKED_AT_ONCE = 4096,  /* more peers are not all asked at once, only those with traffic */
+    MOVED_BURST = 4,
+    STRANGERS_SEEN = 1 << 20, /* HELLOs that found no place, remembered */
+    STRANGERS_NEAR = 65536,   /* blocks in which a path was proved, remembered */
+    HELLO_COPIES = 64,
     SOURCE_BLOCKS = 256,
     AWAIT_SETS = 256,
     AWAIT_WAYS = 4,
@@ -244,11 +254,13 @@ struct peer {
     int64_t last_whois_ms;   /* last WHOIS of it that we answered */
     int64_t greet_credit_ms; /* token bucket of greeted upcalls */
     int64_t last_save_ms;
+    int64_t moved_credit_ms;    /* token bucket of reports that we moved, of an upstream */
     uint64_t hello_stamp;       /* newest timestamp in a HELLO of the peer */
     int64_t hello_stamp_ms;     /* when it came first */
     uint64_t packets[2];        /* received and authenticated, sent */
     uint64_t relayed[2];        /* of these, through other nodes */
     uint64_t packet_errors;     /* received, not authentic */
+    int64_t hello_credit_ms;    /* token bucket of copies of HELLOs */
     int64_t last_worlds_ms;     /* worlds given in an OK(HELLO) */
     struct peer_search *search; /* NULL: no address was tried lately */
     struct inetaddr confirm_to; /* address that is tried while there is no path */
@@ -485,8 +497,8 @@ struct vl1 {
     size_t surface_count;
     struct list validations;
     size_t validation_count;
-    struct source_block *blocks; /* SOURCE_BLOCKS, made at the first stranger */
-    int64_t strangers_credit_ms; /* over all blocks: time up to which the bucket is spent */
+    int64_t save_credit_ms;      /* token bucket of writes to the cache */
+    struct strangers *strangers; /* made at the first one, or the first path */
     struct awaited awaited[AWAIT_SETS][AWAIT_WAYS];
     struct pair_time *pairs; /* PAIRS, made at the first relayed packet */
     struct pair_time trusted_remotes[TRUSTED_REMOTES];
@@ -539,6 +551,7 @@ void peer_received(struct peer *peer, const struct opened *packet, bool trust);
 void peer_seen(struct peer *peer, int64_t in_ms, int64_t trust_ms, int64_t now_ms);
 void peer_schedule(struct peer *peer, int64_t now_ms);
 void peer_save(struct peer *peer, int64_t now_ms);
+bool peer_is_worth_asking(const struct peer *peer, int64_t now_ms);
 void peer_set_version(struct peer *peer, const struct node_version *version);
 bool peer_is_trusted(const struct peer *peer, int64_t now_ms);
 bool peer_can_echo(const struct peer *peer);
@@ -693,6 +706,18 @@ void spread_heard(struct peer *peer, const struct hello *h, struct hello_moons m
 
 /* Tell everybody we have a path to, by HELLO, that there is a new world. */
 void spread_tell(struct vl1 *vl1, int64_t now_ms);
+
+/* ---- strangers.c ---- */
+enum stranger_class {
+    STRANGER_NO,    /* not now */
+    STRANGER_FIRST, /* nothing speaks for it */
+    STRANGER_AGAIN, /* it came before */
+    STRANGER_NEAR,  /* others are there */
+    STRANGER_CLASSES
+};
+enum stranger_class stranger_admit(struct vl1 *vl1, const struct arrival *at, uint64_t address);
+void stranger_neighbour(struct vl1 *vl1, const struct arrival *at);
+void strangers_done(struct vl1 *vl1);
 
 /* ---- whois.c ---- */
 enum vl1_verdict whois_receive(struct peer *peer, struct opened *packet);

@@ -7,6 +7,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+enum { BACKGROUND_NICE = 10 };
+
 unsigned cpu_count(void)
 {
     cpu_set_t set;
@@ -41,4 +43,10 @@ int cpu_set_slice(uint64_t slice_ns)
                               .runtime = slice_ns};
 
     return syscall(SYS_sched_setattr, 0, &attr, 0) == 0 ? 0 : -errno;
+}
+
+int cpu_set_background(void)
+{
+    /* Linux has a niceness for each thread. */
+    return setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), BACKGROUND_NICE) == 0 ? 0 : -errno;
 }

@@ -228,7 +228,7 @@ static void test_old_peers_are_swept(void **state)
     struct timespec times[2] = {{.tv_sec = now_ms / 1000 - 31 * 24 * 3600},
                                 {.tv_sec = now_ms / 1000 - 31 * 24 * 3600}};
     assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
-    state_sweep_peers(&st, now_ms);
+    state_sweep_peers(&st, now_ms, STATE_PEERS_MAX);
     assert_int_equal(mode_of("peers.d/3f9a20c1d4.peer"), 0);
     assert_int_equal(mode_of("peers.d/77aa01bc20.peer"), 0644);
 }
@@ -259,7 +259,7 @@ static void test_too_many_peers_are_swept(void **state)
     for (size_t i = 0; i < COUNT_OF(recent); i++) {
         assert_true(recent[i] > OLD && recent[i] <= OLD + NEW);
     }
-    state_sweep_peers(&st, now_ms);
+    state_sweep_peers(&st, now_ms, STATE_PEERS_MAX);
     unsigned left = 0;
     for (unsigned i = 0; i < OLD + NEW; i++) {
         char name[32];
