@@ -5,7 +5,8 @@
 #include "vl1/vl1_priv.h"
 
 enum {
-    DETOUR_RETRY_MS = 3000,    /* between HELLOs by the ordinary sockets */
+    DETOUR_RETRY_MS =
+        3000, /* between HELLOs by ordinary sockets while roots are reached by a detour */
     DETOUR_SCORE = 0x10000000, /* worse than any latency */
 };
 
