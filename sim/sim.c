@@ -14,7 +14,6 @@
 
 enum {
     SIM_START_MS = 1000000,
-    ETHERTYPE_TEST = 0x88b5, /* local experiment */
 };
 
 /* ---- random numbers and time ---- */
@@ -137,7 +136,7 @@ void sim_deliver(struct sim_node *node, uint64_t nwid, uint64_t dest_mac, uint64
         options->frame(options->frame_ctx, node, nwid, dest_mac, source_mac, ethertype, payload,
                        len);
     }
-    if (ethertype == ETHERTYPE_TEST && len >= 8) {
+    if (ethertype == SIM_ETHERTYPE_TEST && len >= 8) {
         uint32_t index = be32_get(p);
 
         node->frames++;
@@ -477,7 +476,7 @@ static void send_test_frame(struct sim_node *from, uint64_t nwid, uint64_t dest_
 
     mac_put(frame, dest_mac);
     mac_put(frame + MAC_LEN, mac_of_member(nwid, from->identity.address));
-    be16_put(frame + ETHERNET_LEN - 2, ETHERTYPE_TEST);
+    be16_put(frame + ETHERNET_LEN - 2, SIM_ETHERTYPE_TEST);
     be32_put(frame + ETHERNET_LEN, from->index);
     be32_put(frame + ETHERNET_LEN + 4, from->frame_serial++);
     sim_send(from, nwid, NULL, frame, sizeof(frame));

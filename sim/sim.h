@@ -9,6 +9,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Ethertype of frames that are counted: local experiment. */
+enum { SIM_ETHERTYPE_TEST = 0x88b5 };
+
 struct sim;
 struct sim_node;
 struct vnet_header;

@@ -1,10 +1,14 @@
 /* What goes wrong in the physical network, and what the nodes do about it. */
 #include "sim.h"
 
+#include "base/cursor.h"
+#include "wire/mac.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -300,6 +304,44 @@ static void test_idle_node_hardly_wakes(void **state)
     sim_free(p.sim);
 }
 
+/* Full frames from a to b, one each 20 ms; how many arrived. */
+static unsigned full_frames(struct pair *p, unsigned count)
+{
+    uint8_t frame[14 + 2800] = {0};
+    unsigned before;
+
+    (void)sim_run(p->sim, 100, NULL, NULL);
+    before = sim_frames(p->b);
+    mac_put(frame, mac_of_member(adhoc, sim_address(p->b)));
+    mac_put(frame + 6, mac_of_member(adhoc, sim_address(p->a)));
+    be16_put(frame + 12, SIM_ETHERTYPE_TEST);
+    memset(frame + 14, 0xff, 4); /* of no node's count */
+    for (unsigned i = 0; i < count; i++) {
+        sim_send(p->a, adhoc, NULL, frame, sizeof(frame));
+        (void)sim_run(p->sim, 20, NULL, NULL);
+    }
+    (void)sim_run(p->sim, 100, NULL, NULL);
+    return sim_frames(p->b) - before;
+}
+
+/* D-32: links that swallow large datagrams, and links whose size changes amid traffic. */
+static void test_links_that_carry_less(void **state)
+{
+    static const unsigned mtus[] = {1252, 1392, 1204, 0};
+    struct pair p;
+
+    (void)state;
+    pair_start(&p, SIM_NAT_PORT_RESTRICTED, SIM_NAT_NONE, 0, 91);
+    assert_true(until_direct(&p, 10000) >= 0);
+    assert_int_equal(full_frames(&p, 50), 50);
+    for (size_t i = 0; i < COUNT_OF(mtus); i++) {
+        sim_set_mtu(p.b, mtus[i]);
+        (void)full_frames(&p, 200); /* 4 s until it is seen: tests are 2 s apart at most */
+        assert_int_equal(full_frames(&p, 100), 100);
+    }
+    sim_free(p.sim);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -314,6 +356,7 @@ int main(void)
         cmocka_unit_test(test_partition_heals),
         cmocka_unit_test(test_two_on_one_lan_use_private_addresses),
         cmocka_unit_test(test_idle_node_hardly_wakes),
+        cmocka_unit_test(test_links_that_carry_less),
     };
 
     return cmocka_run_group_tests_name("sim_faults", tests, NULL, NULL);
