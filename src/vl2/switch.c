@@ -429,7 +429,7 @@ static bool ext_frame(struct network *net, const struct in_packet *in, const str
         vl2_count(net->vl2, COUNT_SOURCE_MAC);
         return false;
     }
-    if (net->is_bridge && frame->dest_mac != net->mac &&
+    if (net->is_bridge && mac_is_multicast(frame->dest_mac) &&
         bridge_is_loop(net, false, frame, now_ms)) {
         return false;
     }

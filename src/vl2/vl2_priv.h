@@ -556,10 +556,10 @@ uint64_t bridge_of(struct network *net, uint64_t mac, int64_t now_ms);
 
 void bridge_learn(struct network *net, uint64_t mac, uint64_t address, int64_t now_ms);
 
-/* A frame that many get (multicast, unknown MAC) passes a bridge, outbound from its port or not.
- * True if the same frame passed the other way a moment ago, or several times this way: two bridges
- * of this network are in one LAN, and it would go round for ever. Counted and logged; drop it and
- * learn nothing from it. */
+/* A frame that many get (multicast; outbound also unknown MAC) passes a bridge, outbound from its
+ * port or not. True if the same frame passed the other way a moment ago, or several times this way:
+ * two bridges of this network are in one LAN, and it would go round for ever. Counted and logged;
+ * drop it and learn nothing from it. */
 bool bridge_is_loop(struct network *net, bool outbound, const struct filter_frame *frame,
                     int64_t now_ms);
 

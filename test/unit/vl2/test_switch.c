@@ -12,6 +12,7 @@
 
 static const uint8_t payload[10010] = {0x45};
 static const uint64_t foreign = 0x001122334455;
+#define BROADCAST UINT64_C(0xffffffffffff)
 
 static uint64_t address(const struct bench *b, char letter)
 {
@@ -101,6 +102,11 @@ static void test_acknowledgements(void **state)
     }
 }
 
+static void foreign_out(struct bench *b, uint64_t dest)
+{
+    vl2_frame(b->vl2, BENCH_NWID, dest, foreign, 0x0800, payload, 50, b->now);
+}
+
 /* Two bridges of the network in one LAN: what one of them brings comes back from the other. */
 static void test_frames_that_come_back_are_dropped(void **state)
 {
@@ -114,40 +120,34 @@ static void test_frames_that_come_back_are_dropped(void **state)
 
     bench_configure(b, &setup);
     bench_member(b, 'B');
+    /* from the network to the LAN, and back from there */
+    (void)ext_in(b, 'B', BROADCAST, foreign, 0);
+    assert_int_equal(b->vl1.frame_count, 1);
+    bench_clear(b);
+    foreign_out(b, BROADCAST);
+    assert_int_equal(bench_count(b, 0, VERB_MULTICAST_FRAME), 0);
+    assert_int_equal(bench_counter(b, "vl2_bridge_loop"), 1);
+    assert_int_equal(bridge_find(net_of(b), foreign, b->now), address(b, 'B'));
+
+    /* a moment later it may be another frame that looks the same */
+    bench_run(b, BRIDGE_LOOP_MS);
+    foreign_out(b, BROADCAST);
+    assert_int_equal(bench_counter(b, "vl2_bridge_loop"), 1);
+
+    /* from the LAN to the network, and back */
+    (void)ext_in(b, 'B', BROADCAST, foreign, 0);
+    assert_int_equal(bench_counter(b, "vl2_bridge_loop"), 2);
+
+    /* round by the other bridge: seen here always the same way; nobody knows the MAC, or all want
+     * the frame */
     for (int round = 0; round < 2; round++) {
-        uint64_t dest = round == 0 ? UINT64_C(0xffffffffffff) : UINT64_C(0x0011223344aa);
         uint64_t drops = bench_counter(b, "vl2_bridge_loop");
 
-        /* from the network to the LAN, and back from there */
-        b->vl1.frame_count = 0;
-        bench_clear(b);
-        (void)ext_in(b, 'B', dest, foreign, 0);
-        assert_int_equal(b->vl1.frame_count, 1);
-        bench_clear(b);
-        vl2_frame(b->vl2, BENCH_NWID, dest, foreign, 0x0800, payload, 50, b->now);
-        assert_int_equal(
-            bench_count(b, 0, VERB_EXT_FRAME) + bench_count(b, 0, VERB_MULTICAST_FRAME), 0);
-        assert_int_equal(bench_counter(b, "vl2_bridge_loop"), drops + 1);
-        assert_int_equal(bridge_find(net_of(b), foreign, b->now), address(b, 'B'));
-
-        /* a moment later it may be another frame that looks the same */
         bench_run(b, BRIDGE_LOOP_MS);
-        vl2_frame(b->vl2, BENCH_NWID, dest, foreign, 0x0800, payload, 50, b->now);
-        assert_int_equal(bench_counter(b, "vl2_bridge_loop"), drops + 1);
-
-        /* from the LAN to the network, and back: nothing is learned from it */
-        (void)ext_in(b, 'B', dest, foreign, 0);
-        assert_int_equal(bench_counter(b, "vl2_bridge_loop"), drops + 2);
-        bench_run(b, BRIDGE_LOOP_MS);
-
-        /* round by the other bridge: seen here always the same way */
-        bench_clear(b);
         for (int i = 0; i < 20; i++) {
-            vl2_frame(b->vl2, BENCH_NWID, dest, foreign, 0x0800, payload, 50, b->now);
+            foreign_out(b, round == 0 ? BROADCAST : UINT64_C(0x0011223344aa));
         }
-        assert_int_equal(bench_counter(b, "vl2_bridge_loop"),
-                         drops + 2 + 20 - 1 - BRIDGE_LOOP_REPEATS);
-        bench_run(b, BRIDGE_LOOP_MS);
+        assert_int_equal(bench_counter(b, "vl2_bridge_loop"), drops + 20 - 1 - BRIDGE_LOOP_REPEATS);
     }
 }
 
