@@ -480,8 +480,8 @@ enum vl1_verdict credentials_packet(struct vl2 *vl2, const struct in_packet *in,
     int more;
 
     /* A packet that waited for an identity has passed this gate before (Do better 11). */
-    if (!in->retry &&
-        !rate_gate_pass(&vl2->credentials_gate, in->source, CREDENTIALS_GATE_MS, now_ms)) {
+    if (!in->retry && !rate_gate_pass(&vl2->credentials_gate, hash_mix(in->source, vl2->joins),
+                                      CREDENTIALS_GATE_MS, now_ms)) {
         vl2_count(vl2, COUNT_CREDENTIALS_RATE);
         return VL1_DROP;
     }

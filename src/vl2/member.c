@@ -222,8 +222,8 @@ enum vl1_verdict member_gate_failed(struct network *net, const struct in_packet 
     }
     vl2_count(vl2, COUNT_NOT_MEMBER);
     net->frames.in[0]++;
-    if (rate_gate_pass(&vl2->need_com_gate, hash_mix(net->id, vl2->seed) ^ in->source, NEED_COM_MS,
-                       now_ms)) {
+    if (rate_gate_pass(&vl2->need_com_gate, hash_mix(net->id, vl2->seed + vl2->joins) ^ in->source,
+                       NEED_COM_MS, now_ms)) {
         out_begin_error(vl2->vl1, &out, in, ERROR_NEED_MEMBERSHIP_CERTIFICATE);
         wr_u64(&out.w, net->id);
         (void)out_reply(vl2->vl1, &out, in, 0, now_ms);

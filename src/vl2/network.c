@@ -375,6 +375,7 @@ int vl2_join(struct vl2 *vl2, uint64_t nwid, const char *token, int64_t now_ms)
     if (vl2->networks.count >= NETWORKS_MAX) {
         return -ENOSPC;
     }
+    vl2->joins++;
     net = network_new(vl2, nwid);
     if (net == NULL) {
         return -ENOMEM;

@@ -1,6 +1,8 @@
 /* Our credentials on their way to members. Receivers look at one NETWORK_CREDENTIALS packet per
  * second and peer, so everything for one peer, of all networks, goes into as few packets as it
- * needs, at least 1100 ms apart. Source: spec 03 sections 7.5 and 7.6 with Do better 9, 27. */
+ * needs, at least 1100 ms apart. A peer that asks for them has not received the last packet, or has
+ * restarted: it gets one more at once. Source: spec 03 sections 7.5 and 7.6 with Do better 9, 27.
+ */
 #include "vl2/vl2_priv.h"
 
 #include <errno.h>
@@ -11,7 +13,7 @@ enum {
     LINKS_MAX = 65536,       /* peers pushed to within the last 1100 ms, or waiting */
     LINK_NETWORKS_MAX = 256, /* networks waiting to be pushed to one peer */
     LINK_REVOCATIONS_MAX = 256,
-    REQUEST_MS = 1000, /* least age of the last push that is repeated on request */
+    REQUEST_MS = 100, /* least age of the last push that is repeated on request */
 };
 
 /* Copies of credentials that are being sent, perhaps in several packets. */
@@ -200,6 +202,7 @@ static void spacing_over(struct timer *timer, int64_t now_ms)
         if (now_ms - link->last_send_ms < PUSH_SPACING_MS) {
             break;
         }
+        link->repeated = false;
         if (is_waiting(link)) {
             link_send(vl2, link, now_ms);
         }
@@ -237,11 +240,15 @@ static struct push_link *link_get(struct vl2 *vl2, uint64_t address)
     return link;
 }
 
-/* Something was added to a link: send it now if the spacing allows. */
-static void link_kick(struct vl2 *vl2, struct push_link *link, int64_t now_ms)
+/* Something was added to a link: send it now if the spacing allows, or the peer asked for it. */
+static void link_kick(struct vl2 *vl2, struct push_link *link, bool asked, int64_t now_ms)
 {
     if (link->last_send_ms != NEVER) {
-        return; /* the timer will */
+        if (!asked || link->repeated || link->batch != NULL ||
+            now_ms - link->last_send_ms < REQUEST_MS) {
+            return; /* the timer will */
+        }
+        link->repeated = true;
     }
     link_send(vl2, link, now_ms);
     if (link->last_send_ms == NEVER) { /* nothing to send after all */
@@ -301,7 +308,7 @@ static void add_others(struct network *net, struct push_link *link, int64_t now_
     }
 }
 
-static void push_now(struct network *net, struct member *member, int64_t now_ms)
+static void push_now(struct network *net, struct member *member, bool asked, int64_t now_ms)
 {
     struct push_link *link = link_get(net->vl2, member->node.key);
 
@@ -315,7 +322,7 @@ static void push_now(struct network *net, struct member *member, int64_t now_ms)
     } else {
         vl2_count(net->vl2, COUNT_PUSH_FULL);
     }
-    link_kick(net->vl2, link, now_ms);
+    link_kick(net->vl2, link, asked, now_ms);
 }
 
 bool push_is_due(const struct network *net, const struct member *member, int64_t now_ms)
@@ -337,7 +344,7 @@ struct member *push_if_due(struct network *net, struct member *member, uint64_t 
         member = member_get(net, address, now_ms);
     }
     if (member != NULL) {
-        push_now(net, member, now_ms);
+        push_now(net, member, false, now_ms);
     }
     return member;
 }
@@ -354,7 +361,7 @@ void push_on_request(struct network *net, uint64_t address, int64_t now_ms)
     }
     if (m != NULL &&
         (m->last_push_ms < net->conf_changed_ms || now_ms - m->last_push_ms > REQUEST_MS)) {
-        push_now(net, m, now_ms);
+        push_now(net, m, true, now_ms);
     }
 }
 
@@ -380,7 +387,7 @@ int push_revocations(struct vl2 *vl2, uint64_t address, const struct revocation 
     memcpy(all + link->revocation_count, revs, count * sizeof(*revs));
     link->revocations = all;
     link->revocation_count += count;
-    link_kick(vl2, link, now_ms);
+    link_kick(vl2, link, false, now_ms);
     return 0;
 }
 

@@ -303,6 +303,7 @@ struct push_link {
     struct revocation *revocations; /* to be passed on */
     size_t revocation_count;
     struct push_batch *batch; /* the rest of something that did not fit one packet */
+    bool repeated;            /* the last packet left early, on request */
 };
 
 struct pushes {
@@ -324,6 +325,7 @@ struct vl2 {
     struct pushes pushes;
     struct rate_gate credentials_gate; /* by sender */
     struct rate_gate need_com_gate;    /* by sender and network */
+    uint64_t joins;                    /* of networks: gates begin anew with each */
     struct rate_gate forger_gate;      /* by sender: failed signatures outside 7.6 */
     struct node_controller controller;
     bool has_controller;
