@@ -513,7 +513,7 @@ bool ports_has_device(const struct ports *ports, unsigned index)
 }
 
 /* The port whose device has this index, or NULL. */
-static struct port *port_of_device(struct ports *ports, unsigned ifindex)
+static struct port *port_of_device(const struct ports *ports, unsigned ifindex)
 {
     struct hmap_node *node = NULL;
     while ((node = hmap_each(&ports->by_nwid, node)) != NULL) {
@@ -523,6 +523,16 @@ static struct port *port_of_device(struct ports *ports, unsigned ifindex)
         }
     }
     return NULL;
+}
+
+bool ports_are_all(const struct ports *ports, const struct net_change *change)
+{
+    for (size_t i = 0; i < change->changed_count; i++) {
+        if (port_of_device(ports, change->changed[i]) == NULL) {
+            return false;
+        }
+    }
+    return (change->what & NET_CHANGE_LOST) == 0;
 }
 
 void ports_system_changed(struct ports *ports, const struct net_change *change)

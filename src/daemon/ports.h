@@ -62,6 +62,9 @@ void ports_settle(struct ports *ports);
 /* Compare addresses and routes of all ports with what should be there, at the next settling. */
 void ports_resync(struct ports *ports);
 
+/* True if nothing changed but devices of ours. */
+bool ports_are_all(const struct ports *ports, const struct net_change *change);
+
 /* The same for those ports whose interface a change of the system names; for all when addresses of
  * other interfaces changed. */
 void ports_system_changed(struct ports *ports, const struct net_change *change);

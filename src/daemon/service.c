@@ -2,6 +2,7 @@
  * Source: doc/architecture.md, spec 05 sections 9.2 to 9.6. */
 #include "daemon/service.h"
 
+#include "base/bucket.h"
 #include "daemon/api.h"
 #include "daemon/api_json.h"
 #include "daemon/keygen.h"
@@ -41,6 +42,9 @@ enum {
     RECALL_MAX = 64,   /* peers greeted at start */
     RENEW_MS = 120000, /* offline for so long: another secondary port */
     FILES_MAX = 65536, /* descriptors we may want */
+    STOPPED_MS = 2000, /* a deadline so late: we were stopped */
+    CHANGE_BURST = 4,  /* changes of the network that peers are asked after, in a row */
+    CHANGE_MS = 10000, /* and one more each time of this */
     WALL_STEP_MS = 20, /* smaller differences of the clocks are rounding */
 };
 
@@ -129,9 +133,30 @@ void service_bulk_seen(struct service *svc)
     }
 }
 
+/* Whoever we talk to may have given us up, or be reached otherwise now: ask at once. */
+static void network_changed(struct service *svc)
+{
+    int64_t now_ms = service_now();
+    if (bucket_take(&svc->change_credit_ms, CHANGE_BURST, CHANGE_MS, now_ms)) {
+        node_network_changed(svc->node, now_ms);
+    }
+}
+
+static void woke_up(struct service *svc)
+{
+    log_write(LOG_LEVEL_INFO, "service", "woke up");
+    service_rebind(svc);
+    network_changed(svc);
+    ports_resync(&svc->ports);
+}
+
 static void on_deadline(uv_timer_t *timer)
 {
     struct service *svc = timer->data;
+    int64_t late_ms = service_now() - svc->deadline_ms;
+    if (late_ms > STOPPED_MS) {
+        woke_up(svc);
+    }
     svc->deadline_ms = -1;
     (void)node_tick(svc->node, service_now());
     ctl_tick(&svc->ctl, service_now());
@@ -188,9 +213,7 @@ static void on_clock_changed(void *ctx, bool slept)
         ctl_set_wall_offset(&svc->ctl, offset_ms);
     }
     if (slept) {
-        log_write(LOG_LEVEL_INFO, "service", "woke up");
-        service_rebind(svc);
-        ports_resync(&svc->ports);
+        woke_up(svc);
     }
 }
 
@@ -198,6 +221,10 @@ static void on_net_delay(uv_timer_t *timer)
 {
     struct service *svc = timer->data;
     service_rebind(svc);
+    if (svc->net_changed) {
+        svc->net_changed = false;
+        network_changed(svc);
+    }
     relay_network_changed(&svc->relay);
     portmap_network_changed(&svc->portmap);
 }
@@ -220,6 +247,7 @@ static void on_net_change(uv_poll_t *poll, int status, int events)
     }
     ports_system_changed(&svc->ports, &change);
     if (change.what != 0) {
+        svc->net_changed |= !ports_are_all(&svc->ports, &change);
         service_rebind_soon(svc);
     }
 }
@@ -682,6 +710,7 @@ int service_run(const struct service_options *options)
     for (int lives = 0; status == 0; lives++) {
         svc->stopping = svc->collided = false;
         svc->deadline_ms = -1;
+        svc->change_credit_ms = INT64_MIN;
         status = live(svc);
         if (status != 0 || !svc->collided) {
             break;

@@ -36,6 +36,8 @@ struct service {
     bool bulk;                /* there was bulk traffic since trim was started */
     uv_timer_t renew;         /* of the secondary port, while offline */
     bool net_poll_open;       /* net_poll is initialised */
+    bool net_changed;         /* something but our devices did: peers are to be asked */
+    int64_t change_credit_ms; /* bucket of those questions */
     int64_t deadline_ms;      /* what the deadline timer is set for, -1 = not running */
     int64_t started_ms;       /* when the process started, monotonic */
     int64_t wall_offset_ms;   /* wall clock minus monotonic clock, as told to the engine */

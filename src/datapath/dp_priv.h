@@ -65,6 +65,7 @@ struct dp_relayed {
 struct dp_relay_group {
     uint64_t dest;
     struct dp_path to;
+    int64_t since_ms; /* the route is as it is */
     uint32_t first;
     uint32_t last;
 };

@@ -104,9 +104,11 @@ static bool is_plausible(const struct dp *dp, const struct dp_arrival *at, const
            dp_route_is_from(dp_route_find(dp->pub, packet_source(pkt)), at->socket, at->from);
 }
 
-/* If the two ends were not introduced lately, tell the engine, now or with a later packet. The
- * packet itself does not wait: those behind it would overtake it. */
-static void tell_pair(struct dp *dp, const struct dp_arrival *at, const uint8_t *pkt)
+/* If the two ends were not introduced lately, or not since the destination moved, tell the engine,
+ * now or with a later packet. The packet itself does not wait: those behind it would overtake it.
+ */
+static void tell_pair(struct dp *dp, const struct dp_arrival *at, const uint8_t *pkt,
+                      int64_t since_ms)
 {
     uint64_t a = packet_dest(pkt);
     uint64_t b = packet_source(pkt);
@@ -114,8 +116,8 @@ static void tell_pair(struct dp *dp, const struct dp_arrival *at, const uint8_t 
     struct dp_pair *pair = &dp->pairs[key % DP_PAIRS];
     uint8_t header[PACKET_MIN];
 
-    if ((pair->key == key && at->now_ms - pair->at_ms < DP_PAIR_MS) || !is_plausible(dp, at, pkt) ||
-        !may_give(dp, at, &dp->pairs_ns, PAIRS_RATE)) {
+    if ((pair->key == key && at->now_ms - pair->at_ms < DP_PAIR_MS && pair->at_ms >= since_ms) ||
+        !is_plausible(dp, at, pkt) || !may_give(dp, at, &dp->pairs_ns, PAIRS_RATE)) {
         return;
     }
     *pair = (struct dp_pair){.key = key, .at_ms = at->now_ms};
@@ -150,8 +152,11 @@ static struct dp_relay_group *group_of(struct dp *dp, uint64_t dest, int64_t now
     dp_changed(dp, &route->object);
     *slot = (uint8_t)dp->relay_group_count++;
     group = &dp->relay_groups[*slot];
-    *group = (struct dp_relay_group){
-        .dest = dest, .to = route->to, .first = NO_DATAGRAM, .last = NO_DATAGRAM};
+    *group = (struct dp_relay_group){.dest = dest,
+                                     .to = route->to,
+                                     .since_ms = route->since_ms,
+                                     .first = NO_DATAGRAM,
+                                     .last = NO_DATAGRAM};
     return group;
 }
 
@@ -207,7 +212,7 @@ static void forward(struct dp *dp, const struct dp_arrival *at, uint8_t *data, s
         return;
     }
     if (!is_fragment) {
-        tell_pair(dp, at, data);
+        tell_pair(dp, at, data, group->since_ms);
     }
     if (is_fragment) {
         fragment_add_hop(data);

@@ -181,6 +181,7 @@ struct dp_member {
 struct dp_route {
     struct dp_object object;
     struct dp_path to;
+    int64_t since_ms; /* it leads there */
     unsigned way_count;
     struct dp_path ways[DP_WAYS]; /* more by which its packets may come */
     _Atomic int64_t used_ms[];    /* by worker: when it forwarded last, 0 never */

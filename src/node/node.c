@@ -210,6 +210,13 @@ void node_reclaim(struct node *node, uint64_t number)
 
 /* ---- physical side ---- */
 
+void node_network_changed(struct node *node, int64_t now_ms)
+{
+    vl1_enter(node->vl1);
+    vl1_network_changed(node->vl1, now_ms);
+    vl1_leave(node->vl1, now_ms);
+}
+
 int node_set_sockets(struct node *node, const struct node_socket *sockets, size_t count,
                      int64_t now_ms)
 {

@@ -100,6 +100,10 @@ struct node_socket {
 MUST_CHECK int node_set_sockets(struct node *node, const struct node_socket *sockets, size_t count,
                                 int64_t now_ms);
 
+/* Sockets are the same, but interfaces or routes of the machine changed, or it slept: roots and the
+ * peers with traffic (at most 256) are asked at once over all their paths. */
+void node_network_changed(struct node *node, int64_t now_ms);
+
 /* Does an upstream answer by a socket that is no detour (true if there is no upstream)? By one that
  * is? */
 bool node_upstream_without_detour(const struct node *node, int64_t now_ms);

@@ -79,6 +79,7 @@ void vl1_reclaim(struct vl1 *vl1, uint64_t number);
 MUST_CHECK int vl1_set_sockets(struct vl1 *vl1, const struct vl1_socket *sockets, size_t count,
                                int64_t now_ms);
 void vl1_check_paths(struct vl1 *vl1);
+void vl1_network_changed(struct vl1 *vl1, int64_t now_ms); /* the rest of the machine did */
 void vl1_set_physical(struct vl1 *vl1, const struct physical_entry *entries, size_t count);
 MUST_CHECK int vl1_add_virtual(struct vl1 *vl1, uint64_t address, const struct inetaddr *try_paths,
                                size_t try_count, const struct inetaddr *blacklist,

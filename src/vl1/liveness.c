@@ -60,33 +60,52 @@ static void wake_by(struct peer *peer, int64_t at_ms)
 
 /* ---- what happens on a path ---- */
 
-/* An authenticated packet came over a path of the peer at heard_ms, now or a little ago. */
+/* A path that was asked is in use again. */
+static void revive(struct peer *peer, int64_t now_ms)
+{
+    peer_stale(peer);
+    peer->attempts = 0;
+    path_settle(peer, now_ms);
+    peer_schedule(peer, now_ms);
+    if (peer_is_upstream(peer)) {
+        topology_online(peer->vl1, now_ms);
+    }
+}
+
+/* An authenticated packet came over a path of the peer at heard_ms, now or a little ago. That it
+ * can reach us does not prove that we reach it: a question remains open but for a few times, in
+ * which the answer may just have been lost in a flood; a path that was given up is asked. */
 void path_heard(struct peer *peer, struct path *path, int64_t heard_ms, int64_t now_ms)
 {
-    bool was_lost = path->lost > 0;
-
     path->last_in_ms = heard_ms;
     if (path->silent_since_ms <= heard_ms) {
-        if (path->silent_since_ms != TIME_NEVER && !was_lost) {
+        if (path->silent_since_ms != TIME_NEVER && path->lost == 0) {
             path->calm = 0; /* answered unasked */
-        } else if (path->lost == 1 && path->calm < PROBE_CALM_MAX) {
-            path->calm++;
         }
         path->silent_since_ms = TIME_NEVER;
     }
-    if (heard_ms >= path->last_probe_ms) {
-        path->lost = 0;
-    } else if (was_lost) {
-        path->lost = 1; /* of a probe that left since */
-    }
-    if (was_lost) {
-        peer_stale(peer);
-        peer->attempts = 0;
-        path_settle(peer, now_ms);
-        peer_schedule(peer, now_ms);
-        if (peer_is_upstream(peer)) {
-            topology_online(peer->vl1, now_ms);
+    if (path->lost > PROBE_LOST_MAX) {
+        if (now_ms - path->last_probe_ms >= PROBE_AGAIN_MS) {
+            path_probe(peer, path, now_ms);
+            peer_schedule(peer, now_ms);
         }
+    } else if (path->lost > 0 && path->forgiven < PROBE_FORGIVEN_MAX) {
+        path->forgiven++;
+        path->lost = heard_ms < path->last_probe_ms; /* one that left since is open */
+        revive(peer, now_ms);
+    }
+}
+
+/* An awaited answer came over a path. */
+void path_answered(struct peer *peer, struct path *path, int64_t now_ms)
+{
+    bool was_lost = path->lost > 0;
+
+    path->lost = path->forgiven = 0;
+    path->last_in_ms = now_ms;
+    path->silent_since_ms = TIME_NEVER;
+    if (was_lost) {
+        revive(peer, now_ms);
     }
 }
 
@@ -169,24 +188,34 @@ void upstreams_ask(struct vl1 *vl1, int64_t now_ms)
     }
 }
 
+/* Others may have to take the place of a path that is silent; and if that is because our own
+ * address is another one now, the roots should know. */
+static void ask_others(struct peer *peer, int64_t now_ms)
+{
+    if (!peer_is_upstream(peer)) {
+        ask_all(peer, now_ms);
+    }
+    upstreams_ask(peer->vl1, now_ms);
+}
+
 /* Ask the paths of a peer whose time has come. */
 void peer_question(struct peer *peer, int64_t now_ms)
 {
     for (size_t i = 0; i < peer->path_count; i++) {
         struct path *path = &peer->paths[i];
+        bool is_stream = path->lost == 0 && path->calm > 0; /* that is never answered: go easy */
 
         if (path_question_ms(peer, path) > now_ms) {
             continue;
         }
-        if (path->lost > 0 || path->calm > 0) { /* a stream that is never answered: only its path */
-            path_probe(peer, path, now_ms);
-        } else if (peer_is_upstream(peer)) {
-            upstreams_ask(peer->vl1, now_ms);
-        } else {
-            ask_all(peer, now_ms);
+        if (path->lost == 0 && path->calm < PROBE_CALM_MAX) {
+            path->calm++;
+        } else if (path->lost > 0) {
+            path->calm = 0;
         }
-        if (path->lost == 0) {
-            path_probe(peer, path, now_ms);
+        path_probe(peer, path, now_ms);
+        if (path->lost <= PROBE_LOST_MAX && !is_stream) {
+            ask_others(peer, now_ms);
         }
     }
 }
@@ -245,14 +274,24 @@ void peer_relay_question(struct peer *peer, int64_t now_ms)
     }
 }
 
-/* A packet of a peer came by our relay, or by another one: that it begins to may mean that it found
- * ours dead. */
+/* A packet of a peer came by our relay, or by another one. That it begins to may mean that it found
+ * ours dead; that it does not come directly, that the direct path is: it counts as a missed answer.
+ */
 void peer_came_by(struct peer *peer, bool is_other, int64_t now_ms)
 {
+    struct path *path = path_best(peer, now_ms);
+
     if (peer->live != NULL && peer->live->crossed != is_other) {
         peer->live->crossed = is_other;
         if (is_other) {
             upstreams_ask(peer->vl1, now_ms);
         }
+    }
+    if (path != NULL && path->lost == 0 && now_ms - path->last_in_ms >= PROBE_AGAIN_MS &&
+        (path->last_probe_ms == TIME_NEVER || now_ms - path->last_probe_ms >= PROBE_GATE_MS)) {
+        path_probe(peer, path, now_ms);
+        path->lost = PROBE_LOST_MAX;
+        ask_all(peer, now_ms);
+        peer_schedule(peer, now_ms);
     }
 }

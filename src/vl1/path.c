@@ -227,29 +227,44 @@ static bool is_suspect(const struct path *path, int64_t now_ms)
            (path->lost == 1 && now_ms - path->last_probe_ms >= path_patience(path));
 }
 
-/* Order of paths: those not suspect first, then by score. */
+/* Nothing is open about whether the peer hears us over this path. */
+static bool is_proved(const struct path *path)
+{
+    return path->lost == 0 && path->forgiven == 0;
+}
+
+/* Order of paths: those not suspect first, of these those without an open question, then by score.
+ */
 static bool is_better(const struct path *a, const struct path *b, int64_t now_ms)
 {
     bool suspect = is_suspect(a, now_ms);
 
-    return suspect != is_suspect(b, now_ms) ? !suspect : path_score(a) < path_score(b);
+    if (suspect != is_suspect(b, now_ms)) {
+        return !suspect;
+    }
+    if (is_proved(a) != is_proved(b)) {
+        return is_proved(a);
+    }
+    return path_score(a) < path_score(b);
 }
 
 /* Is the path in use to stay, though another one is better? A little better or better for a moment
- * is not worth a change. */
+ * is not worth a change. One that took over a moment ago and was not heard since is no good. */
 static bool is_good_enough(const struct peer *peer, const struct path *current,
                            const struct path *best, int64_t now_ms)
 {
+    int64_t took_over_ms = peer->live != NULL ? peer->live->best_ms : TIME_NEVER;
     uint64_t score = path_score(current);
     uint64_t scope = 8 - (uint64_t)inetaddr_scope(&current->remote);
 
     if (is_suspect(current, now_ms) || detour_penalty(current->socket) > 0 ||
-        inetaddr_scope(&current->remote) != inetaddr_scope(&best->remote)) {
+        inetaddr_scope(&current->remote) != inetaddr_scope(&best->remote) ||
+        (!is_proved(current) && is_proved(best) && current->last_in_ms < took_over_ms &&
+         best->last_in_ms >= took_over_ms)) {
         return false;
     }
     return path_score(best) + score / 10 + 6 * scope >= score ||
-           (peer->live != NULL && peer->live->best_ms != TIME_NEVER &&
-            now_ms - peer->live->best_ms < SETTLED_MS);
+           (took_over_ms != TIME_NEVER && now_ms - took_over_ms < SETTLED_MS);
 }
 
 /* The path to use now, or NULL. Another one takes over only if it is better by a tenth and three
@@ -366,7 +381,7 @@ static void path_add(struct peer *peer, const struct opened *packet)
         .last_out_ms = TIME_NEVER,
         .silent_since_ms = TIME_NEVER,
         .last_probe_ms = TIME_NEVER,
-        .last_echo_ms = TIME_NEVER,
+        .echo_credit_ms = TIME_NEVER,
         .origin = origin_of(peer, &packet->at.from),
     };
     mtu_reset(vl1, path);
@@ -429,7 +444,11 @@ void path_learn(struct peer *peer, const struct opened *packet)
             path_latency(path, packet->at.now_ms - packet->request_sent_ms);
             peer_stale(peer); /* another path may be better now */
         }
-        path_heard(peer, path, packet->at.now_ms, packet->at.now_ms);
+        if (packet->in.verb == VERB_OK) {
+            path_answered(peer, path, packet->at.now_ms);
+        } else {
+            path_heard(peer, path, packet->at.now_ms, packet->at.now_ms);
+        }
         return;
     }
     if (!path_is_allowed(vl1, peer, &packet->at.from) ||

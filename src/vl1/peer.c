@@ -34,7 +34,7 @@ bool peer_is_upstream(const struct peer *peer)
     return peer->planet_root || peer->moon_root;
 }
 
-static bool is_kept(const struct peer *peer)
+bool peer_is_kept(const struct peer *peer)
 {
     return peer_is_upstream(peer) || peer->keep > 0;
 }
@@ -64,7 +64,7 @@ static void make_room(struct vl1 *vl1, int64_t now_ms)
          n = hmap_each(&vl1->peers, n), looked++) {
         struct peer *peer = CONTAINER_OF(n, struct peer, by_address);
 
-        if (!is_kept(peer) && (oldest == NULL || heard_ms(peer) < heard_ms(oldest))) {
+        if (!peer_is_kept(peer) && (oldest == NULL || heard_ms(peer) < heard_ms(oldest))) {
             oldest = peer;
         }
     }
@@ -186,7 +186,7 @@ static bool is_activity(unsigned verb)
            verb == VERB_NETWORK_CONFIG || verb == VERB_MULTICAST_FRAME;
 }
 
-static bool is_active(const struct peer *peer, int64_t now_ms)
+bool peer_is_active(const struct peer *peer, int64_t now_ms)
 {
     return peer->last_activity_ms != TIME_NEVER && now_ms - peer->last_activity_ms < PEER_ACTIVE_MS;
 }
@@ -208,7 +208,7 @@ void peer_received(struct peer *peer, const struct opened *packet, bool trust)
 {
     struct vl1 *vl1 = peer->vl1;
     int64_t now_ms = packet->at.now_ms;
-    bool was_active = is_active(peer, now_ms);
+    bool was_active = peer_is_active(peer, now_ms);
 
     peer->last_receive_ms = now_ms;
     peer_answered(peer, now_ms);
@@ -235,7 +235,7 @@ void peer_received(struct peer *peer, const struct opened *packet, bool trust)
     if (trust || packet->in.verb == VERB_NETWORK_CREDENTIALS) {
         rx_mark_due(vl1, packet->in.source);
     }
-    if (!was_active && is_active(peer, now_ms)) {
+    if (!was_active && peer_is_active(peer, now_ms)) {
         peer_schedule(peer, now_ms);
     }
 }
@@ -243,14 +243,14 @@ void peer_received(struct peer *peer, const struct opened *packet, bool trust)
 /* Workers handled frames of it: the last at in_ms, the last of a shared network at trust_ms. */
 void peer_seen(struct peer *peer, int64_t in_ms, int64_t trust_ms, int64_t now_ms)
 {
-    bool was_active = is_active(peer, now_ms);
+    bool was_active = peer_is_active(peer, now_ms);
 
     peer->last_receive_ms = time_max(peer->last_receive_ms, in_ms);
     peer->last_activity_ms = time_max(peer->last_activity_ms, in_ms);
     peer->last_trust_ms = time_max(peer->last_trust_ms, trust_ms);
     peer_answered(peer, in_ms);
     push_relayed(peer, now_ms);
-    if (!was_active && is_active(peer, now_ms)) {
+    if (!was_active && peer_is_active(peer, now_ms)) {
         peer_schedule(peer, now_ms);
     }
 }
@@ -300,7 +300,7 @@ size_t peer_greet_endpoints(struct peer *peer, int64_t now_ms)
 }
 
 /* To a peer that must be reached and has no path. */
-static void contact_round(struct peer *peer, int64_t now_ms)
+void peer_contact_round(struct peer *peer, int64_t now_ms)
 {
     size_t count = peer_greet_endpoints(peer, now_ms);
 
@@ -381,7 +381,7 @@ static int64_t next_heartbeat(const struct peer *peer, int64_t now_ms)
     return time_max(next, now_ms + 1);
 }
 
-static bool has_usable_path(const struct peer *peer, int64_t now_ms)
+bool peer_has_direct_path(const struct peer *peer, int64_t now_ms)
 {
     for (size_t i = 0; i < peer->path_count; i++) {
         if (path_is_usable(&peer->paths[i], now_ms)) {
@@ -413,11 +413,11 @@ void peer_schedule(struct peer *peer, int64_t now_ms)
     if (peer->gone) {
         return;
     }
-    if (is_kept(peer) && !has_usable_path(peer, now_ms)) {
+    if (peer_is_kept(peer) && !peer_has_direct_path(peer, now_ms)) {
         at = contact_due(peer);
-    } else if (peer->path_count > 0 && (is_kept(peer) || is_active(peer, now_ms))) {
+    } else if (peer->path_count > 0 && (peer_is_kept(peer) || peer_is_active(peer, now_ms))) {
         next = next_heartbeat(peer, now_ms);
-        at = next < at || is_kept(peer) ? next : at;
+        at = next < at || peer_is_kept(peer) ? next : at;
     } else if (peer->validating) {
         at = now_ms + PEER_KEYS_IDLE_MS; /* whatever else: until the check is back */
     } else if (peer->live != NULL) {
@@ -447,7 +447,7 @@ static void confirm_again(struct peer *peer, int64_t now_ms)
     }
     peer->confirm_left--;
     peer->confirm_ms = now_ms + ((int64_t)CONFIRM_FIRST_MS << (CONFIRM_TRIES - peer->confirm_left));
-    if (has_usable_path(peer, now_ms) || !probe_allowance(peer->vl1, now_ms)) {
+    if (peer_has_direct_path(peer, now_ms) || !probe_allowance(peer->vl1, now_ms)) {
         peer->confirm_left = 0;
     } else {
         hello_send(peer, peer->confirm_socket, &peer->confirm_to, now_ms);
@@ -467,24 +467,24 @@ static void peer_timer(struct timer *timer, int64_t now_ms)
     if (peer->last_save_ms == TIME_NEVER && peer->path_count > 0) {
         peer_save(peer, now_ms); /* there was no time for it */
     }
-    if (!is_kept(peer) && !peer->validating && peer_expiry(peer) <= now_ms) {
+    if (!peer_is_kept(peer) && !peer->validating && peer_expiry(peer) <= now_ms) {
         if (!is_saved(peer, now_ms)) {
             peer_save(peer, now_ms);
         }
         peer_free(peer);
         return;
     }
-    if (peer->path_count > 0 && (is_kept(peer) || is_active(peer, now_ms))) {
+    if (peer->path_count > 0 && (peer_is_kept(peer) || peer_is_active(peer, now_ms))) {
         heartbeat(peer, now_ms);
     }
     peer_question(peer, now_ms);
     peer_relay_question(peer, now_ms);
     confirm_again(peer, now_ms);
-    if (is_kept(peer) && !has_usable_path(peer, now_ms)) {
+    if (peer_is_kept(peer) && !peer_has_direct_path(peer, now_ms)) {
         if (contact_due(peer) <= now_ms) {
-            contact_round(peer, now_ms);
+            peer_contact_round(peer, now_ms);
         }
-    } else if (silent && !is_active(peer, now_ms)) {
+    } else if (silent && !peer_is_active(peer, now_ms)) {
         peer_live_free(peer);
     }
     detour_retry(vl1, now_ms);
@@ -499,38 +499,8 @@ static void peer_timer(struct timer *timer, int64_t now_ms)
  * others ask us in their own time. */
 bool peer_is_worth_asking(const struct peer *peer, int64_t now_ms)
 {
-    return peer->vl1->peers.count <= ASKED_AT_ONCE || is_kept(peer) || is_active(peer, now_ms);
-}
-
-/* Local sockets changed: forget paths over sockets that are gone, ask over those that remain. */
-void peer_contact_now(struct peer *peer, int64_t now_ms)
-{
-    struct vl1 *vl1 = peer->vl1;
-
-    for (size_t i = peer->path_count; i-- > 0;) {
-        struct path *path = &peer->paths[i];
-        struct path gone = *path;
-        bool there = false;
-
-        for (size_t s = 0; s < vl1->socket_count; s++) {
-            there = there || (vl1->sockets[s].id == path->socket && !vl1->sockets[s].moved);
-        }
-        if (!there) {
-            path_remove(peer, path);
-            if (peer_is_worth_asking(peer, now_ms)) {
-                origin_note(peer, &gone.remote, gone.origin);
-                peer_probe_address(peer, 0, &gone.remote, true, now_ms);
-            }
-        }
-    }
-    if (is_kept(peer)) {
-        peer->attempts = 0;
-        if (peer->path_count == 0 && vl1->socket_count > 0) {
-            contact_round(peer, now_ms);
-        }
-    }
-    path_settle(peer, now_ms);
-    peer_schedule(peer, now_ms);
+    return peer->vl1->peers.count <= ASKED_AT_ONCE || peer_is_kept(peer) ||
+           peer_is_active(peer, now_ms);
 }
 
 int vl1_contact_keep(struct vl1 *vl1, uint64_t address, int64_t now_ms)
@@ -544,7 +514,7 @@ int vl1_contact_keep(struct vl1 *vl1, uint64_t address, int64_t now_ms)
         vl1_whois(vl1, address, now_ms);
         return -EAGAIN;
     }
-    if (peer->keep++ == 0 && !has_usable_path(peer, now_ms)) {
+    if (peer->keep++ == 0 && !peer_has_direct_path(peer, now_ms)) {
         hello_send_relayed(peer, now_ms);
     }
     peer_schedule(peer, now_ms);
@@ -679,11 +649,6 @@ uint64_t peer_address(const struct peer *peer)
 int64_t peer_last_receive(const struct peer *peer)
 {
     return peer->last_receive_ms;
-}
-
-bool peer_has_direct_path(const struct peer *peer, int64_t now_ms)
-{
-    return has_usable_path(peer, now_ms);
 }
 
 int peer_latency(const struct peer *peer, int64_t now_ms)

@@ -84,9 +84,18 @@ static bool is_plausible(struct vl1 *vl1, struct peer *source, const struct arri
            (hops > 0 && is_upstream_address(vl1, &at->from));
 }
 
-/* Once per unordered pair and 30 s. */
-static bool pair_is_due(struct vl1 *vl1, uint64_t a, uint64_t b, int64_t now_ms)
+static bool has_moved(struct peer *peer, int64_t since_ms, int64_t now_ms)
 {
+    const struct path *path = path_best(peer, now_ms);
+
+    return path != NULL && path->learned_ms > since_ms;
+}
+
+/* Once per unordered pair and 30 s, unless one of them was reached elsewhere then. */
+static bool pair_is_due(struct vl1 *vl1, struct peer *one, struct peer *other, int64_t now_ms)
+{
+    uint64_t a = one->identity.address;
+    uint64_t b = other->identity.address;
     uint64_t key = hash_mix(a ^ b, vl1->seed) ^ hash_mix(a + b, ~vl1->seed);
     struct pair_time *t;
 
@@ -97,7 +106,9 @@ static bool pair_is_due(struct vl1 *vl1, uint64_t a, uint64_t b, int64_t now_ms)
         }
     }
     t = &vl1->pairs[key % PAIRS];
-    if (t->key == key && now_ms - t->at_ms < INTRODUCE_MS) {
+    if (t->key == key && now_ms - t->at_ms < INTRODUCE_MS &&
+        (now_ms - t->at_ms < INTRODUCE_MOVED_MS ||
+         (!has_moved(one, t->at_ms, now_ms) && !has_moved(other, t->at_ms, now_ms)))) {
         return false;
     }
     /* Nothing relayed is authenticated: forged pairs must not make us flood our peers. */
@@ -158,7 +169,7 @@ void relay_packet(struct vl1 *vl1, const struct arrival *at, uint8_t *pkt, size_
     dest_peer = forward(vl1, at, packet_dest(pkt), source, pkt, len);
     source_peer = dest_peer != NULL ? peer_in_memory(vl1, source) : NULL;
     if (source_peer != NULL && is_plausible(vl1, source_peer, at, hops) &&
-        pair_is_due(vl1, packet_dest(pkt), source, at->now_ms)) {
+        pair_is_due(vl1, dest_peer, source_peer, at->now_ms)) {
         introduce(vl1, dest_peer, source_peer, at->now_ms);
     }
 }
@@ -173,7 +184,7 @@ void relay_pair(struct vl1 *vl1, const struct arrival *at, const uint8_t *pkt)
 
     if (vl1->root && dest_peer != NULL && source_peer != NULL &&
         is_plausible(vl1, source_peer, at, packet_hops(pkt)) &&
-        pair_is_due(vl1, dest, source, at->now_ms)) {
+        pair_is_due(vl1, dest_peer, source_peer, at->now_ms)) {
         introduce(vl1, dest_peer, source_peer, at->now_ms);
     }
 }

@@ -143,6 +143,7 @@ static void route_check(struct peer *peer, int64_t now_ms)
         return;
     }
     route_fill(peer, path, route, now_ms);
+    route->since_ms = old != NULL && same_way(&old->to, &route->to) ? old->since_ms : now_ms;
     dp_route_publish(route);
 }
 

@@ -287,7 +287,7 @@ static bool push_is_due(struct peer *peer, bool direct, int64_t now_ms)
     if (t == NULL) {
         return false;
     }
-    interval = direct               ? PUSH_DIRECT_MS
+    interval = direct ? (peer->vl1->options.low_bandwidth ? PUSH_DIRECT_LOW_MS : PUSH_DIRECT_MS)
                : t->told_nat != nat ? PUSH_NEWS_MS
                : t->push_rounds < 4 ? PUSH_RELAYED_MS
                                     : PUSH_SLOW_MS;

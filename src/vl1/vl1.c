@@ -2,6 +2,7 @@
  * Source: spec 02 section 4, spec 01 section 9. */
 #include "vl1/vl1_priv.h"
 
+#include "base/bucket.h"
 #include "datapath/dp.h"
 
 #include <errno.h>
@@ -461,7 +462,6 @@ static enum vl1_verdict handle_echo(struct peer *peer, struct opened *packet)
     struct vl1 *vl1 = peer->vl1;
     struct path *path = path_find(peer, packet->at.socket, &packet->at.from);
     struct probe_gate *gate = NULL;
-    int64_t *last;
     struct out_packet out;
 
     if (path == NULL) {
@@ -472,12 +472,12 @@ static enum vl1_verdict handle_echo(struct peer *peer, struct opened *packet)
         }
         gate->used_ms = packet->at.now_ms;
     }
-    last = path != NULL ? &path->last_echo_ms : &gate->echo_ms;
-    if (*last != TIME_NEVER && packet->at.now_ms - *last < ECHO_GATE_MS) {
+    /* Over a path a few may follow each other: liveness and size are asked for independently. */
+    if (!bucket_take(path != NULL ? &path->echo_credit_ms : &gate->echo_credit_ms,
+                     path != NULL ? ECHO_BURST : 1, ECHO_GATE_MS, packet->at.now_ms)) {
         vl1_count(vl1, VL1_DROP_RATE);
         return VL1_DROP;
     }
-    *last = packet->at.now_ms;
     out_begin_ok(vl1, &out, &packet->in);
     wr_bytes(&out.w, packet->in.payload.p, rd_left(&packet->in.payload));
     (void)!out_echo_answer(vl1, &out, &packet->in, packet->at.now_ms);

@@ -37,13 +37,14 @@ enum {
     PEER_SAVE_MS = 600000,         /* a used peer is written to the cache at most this often */
     TRUST_MS = 600000,             /* shared membership is believed for this long */
     SURFACE_MS = 600000,           /* reports of our external address */
-    PROBE_FIRST_MS = 200, /* silence after sending until the first probe, plus 2 round trips */
+    PROBE_FIRST_MS = 150, /* silence after sending until the first probe, plus 2 round trips */
     PROBE_CALM_MS = 500,  /* the same when probes were answered and nothing else was */
     PROBE_CALM_RELAY_MS = 2000, /* and on the way to or from a relay */
-    PROBE_AGAIN_MS = 200,       /* for the answer to a probe, plus 2 round trips (gate: 166 ms) */
+    PROBE_AGAIN_MS = 175,       /* for the answer to a probe, plus 2 round trips (gate: 166 ms) */
     PROBE_UNKNOWN_MS = 100,     /* a round trip that was never measured */
     PROBE_LOST_MAX = 2,         /* unanswered probes until a path is not used any more */
     PROBE_DEAD_MAX = 6,         /* further ones, each after twice the time, then heartbeats */
+    PROBE_FORGIVEN_MAX = 3,     /* open questions dropped in a row since frames still came */
     PROBE_CALM_MAX = 5,         /* doublings of PROBE_FIRST_MS */
     PROBE_ALONG_MAX = 16,       /* paths of a peer asked along with the one that is silent */
     GREET_MS = 5000,            /* per peer: "may have restarted" is passed up, 4 saved up */
@@ -61,10 +62,12 @@ enum {
     LATER_RETRY_MS = 500,       /* retry of packets answered VL1_LATER */
     AWAIT_MS = 10000,           /* an OK is believed for this long after the request */
     INTRODUCE_MS = 30000,       /* per pair (NT-2) */
+    INTRODUCE_MOVED_MS = 500,   /* when one of them has another address since (Do better 25) */
     HINT_MS = 30000,            /* tries of a configured address */
     PUSH_RELAYED_MS = 15000,    /* own PUSH_DIRECT_PATHS, trigger came by relay */
     PUSH_DIRECT_MS = 120000,    /* trigger came directly */
-    PUSH_NEWS_MS = 2000,        /* our NAT was found to be of another kind */
+    PUSH_DIRECT_LOW_MS = 1920000, /* the same in low bandwidth mode */
+    PUSH_NEWS_MS = 2000,          /* our NAT was found to be of another kind */
     PUSH_SLOW_MS = 30500,  /* relayed pushes after the first few: stays under a reference's gate */
     PUSH_BUCKET_MS = 3750, /* one received push is admitted per this time, 8 saved up */
     RELAYED_HELLO_MS = 5000, /* HELLO by relay to a peer of unknown version */
@@ -135,6 +138,7 @@ enum {
     REPLAY_BUSY = 50,      /* packets in a second that make a duplicate filter large */
     PUSH_PER_CLASS = 8,    /* addresses tried per scope and family of one push */
     PUSH_BURST = 8,
+    ECHO_BURST = 3, /* over a path */
     GREET_BURST = 4,
     INTRODUCTIONS_PER_SECOND = 512,
     PROBES_PER_SECOND = 256,   /* to addresses chosen by others */
@@ -158,7 +162,8 @@ struct path {
     struct inetaddr remote;
     uint32_t socket;
     uint8_t lost;                /* probes in a row without answer */
-    uint8_t calm;                /* answered probes in a row that nothing else came between */
+    unsigned calm : 4;           /* answered probes in a row that nothing else came between */
+    unsigned forgiven : 4;       /* open questions dropped since something else was heard */
     enum path_origin origin : 4; /* how its address became known */
     bool mtu_fixed : 1;          /* by configuration */
     unsigned large : 5;          /* packets sent since the MTU was tested that it matters for */
@@ -174,7 +179,7 @@ struct path {
     int64_t last_out_ms;         /* last datagram sent */
     int64_t silent_since_ms; /* first datagram sent after the last one received, or TIME_NEVER */
     int64_t last_probe_ms;   /* last ECHO or HELLO sent to test it */
-    int64_t last_echo_ms;    /* last ECHO answered over it */
+    int64_t echo_credit_ms;  /* token bucket of answers to ECHO over it */
 };
 
 /* Who told an address of a peer. */
@@ -185,10 +190,10 @@ struct origin {
 
 /* Gate for an address that is not a path (yet). */
 struct probe_gate {
-    uint64_t key;      /* of socket and address */
-    int64_t used_ms;   /* last of: made, the two below */
-    int64_t probed_ms; /* HELLO or ECHO sent */
-    int64_t echo_ms;   /* ECHO answered */
+    uint64_t key;           /* of socket and address */
+    int64_t used_ms;        /* last of: made, the two below */
+    int64_t probed_ms;      /* HELLO or ECHO sent */
+    int64_t echo_credit_ms; /* token bucket of ECHO answered */
 };
 
 /* Of addresses that are no path: only peers for which some were tried in the last seconds. */
@@ -555,6 +560,11 @@ bool peer_is_worth_asking(const struct peer *peer, int64_t now_ms);
 void peer_set_version(struct peer *peer, const struct node_version *version);
 bool peer_is_trusted(const struct peer *peer, int64_t now_ms);
 bool peer_can_echo(const struct peer *peer);
+bool peer_is_kept(const struct peer *peer);
+bool peer_is_active(const struct peer *peer, int64_t now_ms);
+void peer_contact_round(struct peer *peer, int64_t now_ms);
+
+/* ---- roam.c ---- */
 void peer_contact_now(struct peer *peer, int64_t now_ms);
 size_t peer_greet_endpoints(struct peer *peer, int64_t now_ms);
 
@@ -612,6 +622,7 @@ unsigned policy_mtu(const struct physical_entry *entry);
 int64_t path_patience(const struct path *path);
 int64_t path_question_ms(const struct peer *peer, const struct path *path);
 void path_heard(struct peer *peer, struct path *path, int64_t heard_ms, int64_t now_ms);
+void path_answered(struct peer *peer, struct path *path, int64_t now_ms);
 void path_sent(struct peer *peer, struct path *path, int64_t now_ms);
 void path_carried(struct peer *peer, struct path *path, int64_t out_ms, int64_t now_ms);
 void upstreams_ask(struct vl1 *vl1, int64_t now_ms);
