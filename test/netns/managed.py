@@ -1,5 +1,6 @@
 """Managed addresses, routes and the default route, on the system of a member: what it gets, what its
 owner allows, and that all of it goes again. Checklist: SV-9, SV-82 to SV-87."""
+import ipaddress
 import os
 
 from basic import trio
@@ -245,3 +246,27 @@ def test_dns_by_resolvconf(net):
                                "-d %s.panlan\n" % device)
     finally:
         os.environ["PATH"] = before
+
+
+def test_6plane_addresses_of_containers(net):
+    """All of a member's /80 leads to it, so that containers behind it need no announcement."""
+    root, a, b, nwid = trio(net, v6AssignMode={"6plane": True, "rfc4193": False, "zt": False})
+    plane = wait_for("6plane address", lambda: [
+        ip.split("/")[0] for ip in a.network(nwid)["assignedAddresses"] if ip.endswith("/40")], 10)[0]
+    prefix = ipaddress.ip_network(plane + "/80", strict=False)
+    gate, inside = str(prefix[0xc0de0001]), str(prefix[0xc0de0002])
+    net.namespace("box")
+    quiet = "sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0 "
+    sh(quiet, ns="box")
+    sh(quiet + "net.ipv6.conf.all.forwarding=1", ns="a")
+    sh("ip link add box0 type veth peer name eth0 netns box && ip -6 addr add %s/112 dev box0 nodad && "
+       "ip link set box0 up" % gate, ns="a")
+    sh("ip -6 addr add %s/112 dev eth0 nodad && ip link set eth0 up && "
+       "ip -6 route add default via %s" % (inside, gate), ns="box")
+    wait_ping("b", inside)
+    wait_ping("box", b.ip(nwid, 6))
+    if ping("b", inside, 20):
+        raise Failed("pings to a container lost")
+    neighbour = sh("ip -6 neigh show %s" % inside, ns="b")
+    if a.network(nwid)["mac"] not in neighbour:
+        raise Failed("another neighbour: " + neighbour)
