@@ -2,6 +2,7 @@
  * Source: data path contract section 3 (RX), spec 09 section 6.5. */
 #include "datapath/dp_priv.h"
 
+#include "datapath/mss.h"
 #include "wire/frame.h"
 #include "wire/mac.h"
 
@@ -181,7 +182,7 @@ static void note_received(struct dp *dp, const struct inbound *in, const struct 
 
 /* An authenticated FRAME or EXT_FRAME. Returns false: it is the engine's. */
 static bool take_frame(struct dp *dp, struct dp_session *session, const struct dp_arrival *at,
-                       const uint8_t *pkt, size_t len)
+                       uint8_t *pkt, size_t len)
 {
     struct inbound in = {.session = session, .path = -1};
     struct port_cell *cell;
@@ -212,6 +213,10 @@ static bool take_frame(struct dp *dp, struct dp_session *session, const struct d
     } else if (in.frame.len > in.port->mtu) {
         dp_count(dp, DP_DROP_TOO_BIG, 1);
     } else {
+        if (in.port->mss_mtu != 0) {
+            mss_clamp(in.frame.ethertype, pkt + (in.frame.payload - pkt), in.frame.len,
+                      in.port->mss_mtu, false);
+        }
         merger_add(&dp->merger, &(struct merge_input){.dest_mac = in.frame.dest_mac,
                                                       .source_mac = in.frame.source_mac,
                                                       .payload = in.frame.payload,

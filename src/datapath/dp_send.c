@@ -3,6 +3,7 @@
 #include "datapath/dp_priv.h"
 
 #include "datapath/fragment.h"
+#include "datapath/mss.h"
 #include "wire/frame.h"
 #include "wire/mac.h"
 
@@ -218,13 +219,19 @@ void dp_send(struct dp *dp, uint64_t nwid, const struct vnet_header *vnet, uint8
     struct offload_split split;
     struct offload_frame one;
     struct outbound out;
-    int count = offload_split_begin(&split, vnet, frame, len, dp->checksum);
+    bool is_known = find_way(dp, nwid, frame, len, &out);
+    int count;
 
+    if (is_known && out.port->mss_mtu != 0) {
+        mss_clamp(out.ethertype, frame + ETHERNET_LEN, len - ETHERNET_LEN, out.port->mss_mtu,
+                  (vnet->flags & VNET_NEEDS_CSUM) != 0);
+    }
+    count = offload_split_begin(&split, vnet, frame, len, dp->checksum);
     if (count <= 0) {
         dp_count(dp, DP_DROP_HEADERS, 1);
         return;
     }
-    if (find_way(dp, nwid, frame, len, &out)) {
+    if (is_known) {
         send_all(dp, &out, &split, (unsigned)count, now_ms);
         return;
     }

@@ -146,6 +146,7 @@ struct dp_port {
     bool multicast;                /* frames to groups are taken */
     uint64_t mac;                  /* ours */
     uint32_t mtu;                  /* longest payload of a frame */
+    uint32_t mss_mtu;              /* TCP is told to keep to this MTU, 0: not */
     struct filter_network *filter; /* owned: one block */
     struct filter_traits traits;   /* of base rules and our own capabilities */
     struct table members;

@@ -358,6 +358,13 @@ void node_port_groups(struct node *node, uint64_t nwid, const struct multicast_g
     vl1_leave(node->vl1, now_ms);
 }
 
+void node_port_mss(struct node *node, uint64_t nwid, uint32_t mtu, int64_t now_ms)
+{
+    vl1_enter(node->vl1);
+    vl2_port_mss(node->vl2, nwid, mtu);
+    vl1_leave(node->vl1, now_ms);
+}
+
 int node_capture(struct node *node, uint64_t nwid, bool on, int64_t now_ms)
 {
     int err;

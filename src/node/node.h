@@ -183,6 +183,10 @@ void node_port_addresses(struct node *node, uint64_t nwid, const struct inetaddr
 void node_port_groups(struct node *node, uint64_t nwid, const struct multicast_group *groups,
                       size_t count, int64_t now_ms);
 
+/* In frames of a network, both ways, lower the MSS that TCP connections begin with to what fits
+ * this MTU (of the device); 0, as at the start: leave it. Unknown networks are ignored. */
+void node_port_mss(struct node *node, uint64_t nwid, uint32_t mtu, int64_t now_ms);
+
 /* From now on, or no longer, tell the host by env->captured of every frame of a network and what
  * became of it. Its frames are handled by the engine alone meanwhile, which is slower. Returns 0;
  * -ENOENT not joined. Leaving the network ends it. */

@@ -72,6 +72,7 @@ static struct dp_port *port_publish(struct published *pub, const struct network 
     port->multicast = net->conf.multicast_limit != 0;
     port->mac = net->mac;
     port->mtu = network_mtu(net);
+    port->mss_mtu = net->mss_mtu;
     port->filter = filter;
     port->traits = join(filter_classify(filter->rules, filter->rule_count), &filter->own);
     dp_port_publish(port);
@@ -159,6 +160,16 @@ void member_withdraw(const struct network *net, uint64_t address)
 
     if (port != NULL) {
         dp_member_withdraw(port, address);
+    }
+}
+
+void vl2_port_mss(struct vl2 *vl2, uint64_t nwid, uint32_t mtu)
+{
+    struct network *net = vl2_find(vl2, nwid);
+
+    if (net != NULL && net->mss_mtu != mtu) {
+        net->mss_mtu = mtu;
+        port_withdraw(net);
     }
 }
 

@@ -3,6 +3,7 @@
  * Source: spec 03 sections 8, 9, 10, 11.1, 11.5 and 16.4 to 16.6 with Do better 15, 18, 27. */
 #include "vl2/vl2_priv.h"
 
+#include "datapath/mss.h"
 #include "vl2/resolve.h"
 
 #include <errno.h>
@@ -100,12 +101,29 @@ enum filter_verdict switch_filter_in(struct network *net, const struct filter_fr
     return result.verdict;
 }
 
+/* The payload of a frame, or a copy of it that keeps TCP to the MTU it is clamped to. */
+static const uint8_t *clamp(const struct network *net, uint16_t ethertype, const uint8_t *payload,
+                            size_t len, uint8_t copy[FRAME_PAYLOAD_MAX])
+{
+    struct mss_place place;
+
+    if (net->mss_mtu == 0 || len > FRAME_PAYLOAD_MAX ||
+        !mss_find(ethertype, payload, len, net->mss_mtu, &place)) {
+        return payload;
+    }
+    memcpy(copy, payload, len);
+    mss_rewrite(copy, &place, false);
+    return copy;
+}
+
 static void deliver(struct network *net, uint64_t dest_mac, uint64_t source_mac, uint16_t ethertype,
                     const uint8_t *payload, size_t len)
 {
     const struct engine_env *env = net->vl2->env;
+    uint8_t copy[FRAME_PAYLOAD_MAX];
 
     capture_passed(net->vl2);
+    payload = clamp(net, ethertype, payload, len, copy);
     env->deliver(env->ctx, net->id, dest_mac, source_mac, ethertype, payload, len);
 }
 
@@ -302,13 +320,14 @@ static void frame_out(struct network *net, const struct filter_frame *frame, uin
 void vl2_frame(struct vl2 *vl2, uint64_t nwid, uint64_t dest_mac, uint64_t source_mac,
                uint16_t ethertype, const uint8_t *payload, size_t len, int64_t now_ms)
 {
-    const struct filter_frame frame = {
+    struct filter_frame frame = {
         .source_mac = source_mac,
         .dest_mac = dest_mac,
         .payload = payload,
         .len = len,
         .ethertype = ethertype,
     };
+    uint8_t copy[FRAME_PAYLOAD_MAX];
     struct network *net = vl2_find(vl2, nwid);
     uint64_t member = mac_is_member(nwid, dest_mac) ? mac_member_address(nwid, dest_mac) : 0;
 
@@ -317,6 +336,7 @@ void vl2_frame(struct vl2 *vl2, uint64_t nwid, uint64_t dest_mac, uint64_t sourc
         vl2_count(vl2, COUNT_NO_NETWORK);
         return;
     }
+    frame.payload = clamp(net, ethertype, payload, len, copy);
     capture_begin(net, true, member, &frame);
     frame_out(net, &frame, member, now_ms);
     capture_end(vl2);

@@ -81,6 +81,7 @@ void vl2_port_addresses(struct vl2 *vl2, uint64_t nwid, const struct inetaddr *a
                         int64_t now_ms);
 
 /* Multicast subscriptions of the port; replaces the set, at most 1024 used. */
+void vl2_port_mss(struct vl2 *vl2, uint64_t nwid, uint32_t mtu);
 void vl2_port_groups(struct vl2 *vl2, uint64_t nwid, const struct multicast_group *groups,
                      size_t count, int64_t now_ms);
 

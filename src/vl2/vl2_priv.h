@@ -182,6 +182,7 @@ struct network {
     int port_error;
     struct netconf_sso *sso; /* from ERROR 9, NULL none */
     bool captured;           /* the host is told of every frame */
+    uint32_t mss_mtu;        /* TCP is told to keep to this MTU, 0: not */
     int64_t trace_credit_ms; /* token bucket of remote traces */
 
     /* configuration */

@@ -158,6 +158,27 @@ size_t flow_frame(const struct flow *f, const struct frame_fields *v, uint8_t *o
     return wr_len(&w);
 }
 
+size_t flow_syn(const struct flow *f, const struct frame_fields *v, unsigned before, uint16_t mss,
+                bool is_partial, uint8_t *out)
+{
+    struct flow own = *f;
+    struct wr w = wr_init(out, TEST_FRAME_MAX);
+    uint8_t *tcp = out + flow_l4(f);
+    size_t upper;
+    uint16_t start;
+
+    assert_true(before + 4 <= f->tcp_options && !f->is_udp);
+    own.fill = 1;
+    (void)write_frame(&own, v, &w);
+    tcp[20 + before] = 2;
+    tcp[21 + before] = 4;
+    be16_put(tcp + 22 + before, mss);
+    upper = wr_len(&w) - flow_l4(f);
+    start = pseudo(f, upper);
+    be16_put(tcp + 16, is_partial ? start : (uint16_t)~naive_sum(tcp, upper, start));
+    return wr_len(&w);
+}
+
 size_t flow_super(const struct flow *f, const struct frame_fields *v, uint16_t gso_size,
                   uint8_t *out, struct vnet_header *vnet)
 {

@@ -51,6 +51,11 @@ size_t flow_l4(const struct flow *f);
 /* Write a whole frame with correct checksums; returns its length. */
 size_t flow_frame(const struct flow *f, const struct frame_fields *v, uint8_t *out);
 
+/* A TCP frame whose options (4 bytes at least) are an MSS option after `before` bytes of NOP.
+ * is_partial: its checksum is of the pseudo-header only. Returns its length. */
+size_t flow_syn(const struct flow *f, const struct frame_fields *v, unsigned before, uint16_t mss,
+                bool is_partial, uint8_t *out);
+
 /* The same as a super-frame as the kernel gives it: partial checksum, virtio-net header. */
 size_t flow_super(const struct flow *f, const struct frame_fields *v, uint16_t gso_size,
                   uint8_t *out, struct vnet_header *vnet);

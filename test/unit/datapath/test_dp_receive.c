@@ -495,6 +495,32 @@ static void test_rules_and_mtu(void **state)
     check_drop(DP_DROP_TOO_BIG, p.data, p.len);
 }
 
+static void test_mss_is_clamped(void **state)
+{
+    struct flow f = {.dest_mac = 1, .source_mac = 2, .tcp_options = 8};
+    struct dp_port *port = dp_port_find(h.pub, HOST_NWID);
+    uint8_t frame[200];
+    uint8_t want[200];
+
+    (void)state;
+    for (unsigned i = 0; i < 4; i++) {
+        const struct frame_fields v = {.flags = 0x12};
+        struct packet p;
+        size_t len;
+
+        f.is_v6 = i % 2 == 1;
+        port->mss_mtu = i < 2 ? 1300 : 0;
+        len = flow_syn(&f, &v, 1, 1460, false, frame) - ETHERNET_LEN;
+        (void)flow_syn(&f, &v, 1, i >= 2 ? 1460 : f.is_v6 ? 1240 : 1260, false, want);
+        packet_frame(&alice, HOST_NWID, be16_get(frame + 12), frame + ETHERNET_LEN, len, &p);
+        host_clear(&h);
+        receive_packet(&alice, &p);
+        assert_int_equal(h.frame_count, 1);
+        check_frame(0, port->mac, mac_of_member(HOST_NWID, alice.address), be16_get(frame + 12),
+                    want + ETHERNET_LEN, len);
+    }
+}
+
 /* Unsafe programs see every frame, with its own size. */
 static void test_unsafe_rules_judge_each_frame(void **state)
 {
@@ -864,6 +890,7 @@ int main(void)
         TEST(test_tampered_packet_is_dropped),
         TEST(test_duplicates),
         TEST(test_rules_and_mtu),
+        TEST(test_mss_is_clamped),
         TEST(test_unsafe_rules_judge_each_frame),
         TEST(test_packets_cut_in_every_way),
         TEST(test_own_cut_takes_the_fast_path),

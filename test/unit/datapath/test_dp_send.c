@@ -666,6 +666,41 @@ static void test_relayed_runs(void **state)
     }
 }
 
+/* What begins a TCP connection leaves with an MSS that fits the device, also where its checksum is
+ * still partial; nothing else is touched. */
+static void test_mss_is_clamped(void **state)
+{
+    static const uint8_t syn[] = {0x02, 0x12, 0x10};
+    struct flow f = {.dest_mac = mac_of(&alice),
+                     .source_mac = mac_of_member(HOST_NWID, HOST_SELF),
+                     .tcp_options = 8};
+    uint8_t frame[200];
+    uint8_t want[200];
+
+    (void)state;
+    for (unsigned i = 0; i < 24; i++) {
+        const struct frame_fields v = {.flags = syn[i % 3]};
+        bool is_partial = i / 3 % 2 == 1;
+        bool is_on = i / 12 == 1;
+        struct vnet_header vnet = {0};
+        size_t len;
+
+        f.is_v6 = i / 6 % 2 == 1;
+        dp_port_find(h.pub, HOST_NWID)->mss_mtu = is_on ? 1300 : 0;
+        if (is_partial) {
+            vnet = (struct vnet_header){
+                .flags = VNET_NEEDS_CSUM, .csum_start = (uint16_t)flow_l4(&f), .csum_offset = 16};
+        }
+        len = flow_syn(&f, &v, 1, 1460, is_partial, frame);
+        (void)flow_syn(&f, &v, 1, !is_on || i % 3 == 2 ? 1460 : f.is_v6 ? 1240 : 1260, false, want);
+        host_clear(&h);
+        host_send(&h, HOST_NWID, &vnet, frame, len);
+        dp_flush(h.dp);
+        assert_int_equal(remote_open_all(&alice, &h, packets, PACKETS), 1);
+        check_packet(&packets[0], want, len, false);
+    }
+}
+
 /* More runs than are kept, more datagrams than are looked at together: nothing is lost. */
 static void test_many_relayed_runs(void **state)
 {
@@ -698,6 +733,7 @@ int main(void)
         TEST(test_safe_once_unsafe_each),
         TEST(test_super_frame_is_given_in_segments),
         TEST(test_slab_overflows),
+        TEST(test_mss_is_clamped),
         TEST(test_relay),
         TEST(test_pair_has_no_direction),
         TEST(test_relayed_runs),

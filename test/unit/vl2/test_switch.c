@@ -247,6 +247,50 @@ static void test_bridge_routes_are_bounded(void **state)
                      address(b, 'D'));
 }
 
+/* The frame of a SYN over IPv4 with this MSS; its checksum is 0xffff without what it tells. */
+static void make_syn(uint8_t frame[44], unsigned mss)
+{
+    static const uint8_t head[44] = {
+        0x45, [3] = 44, [8] = 64, [9] = 6, [12] = 10, [32] = 0x60, [33] = 0x02, [40] = 2, [41] = 4};
+
+    memcpy(frame, head, sizeof(head));
+    be16_put(frame + 42, (uint16_t)mss);
+    be16_put(frame + 36, (uint16_t)(0xffff - mss));
+}
+
+/* Also what the engine carries itself begins with an MSS that fits the device, both ways; a change
+ * of that makes workers ask anew. */
+static void test_mss_is_clamped(void **state)
+{
+    struct bench *b = *state;
+    uint8_t syn[44];
+    uint8_t want[44];
+    uint8_t packet[10 + sizeof(syn)];
+
+    bench_configure(b, &(struct setup){.mtu = 2800});
+    bench_member(b, 'B');
+    make_syn(syn, 1460);
+    be64_put(packet, BENCH_NWID);
+    be16_put(packet + 8, 0x0800);
+    memcpy(packet + 10, syn, sizeof(syn));
+    for (unsigned i = 0; i < 4; i++) {
+        unsigned mtu = i % 2 == 1 ? 1400 : 0;
+        const struct sent_packet *sent;
+
+        vl2_port_mss(b->vl2, BENCH_NWID, mtu);
+        make_syn(want, mtu == 0 ? 1460 : 1360);
+        vl2_frame(b->vl2, BENCH_NWID, mac_of_member(BENCH_NWID, address(b, 'B')), net_of(b)->mac,
+                  0x0800, syn, sizeof(syn), b->now);
+        sent = &b->vl1.sent[b->vl1.sent_count - 1];
+        assert_int_equal(sent->verb, VERB_FRAME);
+        assert_memory_equal(sent->payload + 10, want, sizeof(want));
+        assert_int_equal(bench_in(b, bench_id(b, 'B'), VERB_FRAME, packet, sizeof(packet)),
+                         VL1_TRUST);
+        assert_int_equal(b->vl1.frame_count, i + 1);
+        assert_memory_equal(b->vl1.frames[i].payload, want, sizeof(want));
+    }
+}
+
 /* RUL-8: only a rule that names us makes frames for others ours. */
 static void test_super_accept_needs_a_rule_that_names_us(void **state)
 {
@@ -311,6 +355,7 @@ int main(void)
         WITH_BENCH(test_routes_are_learned_from_bridges_and_lapse),
         WITH_BENCH(test_foreign_macs_that_look_like_members),
         WITH_BENCH(test_bridge_routes_are_bounded),
+        WITH_BENCH(test_mss_is_clamped),
         cmocka_unit_test(test_super_accept_needs_a_rule_that_names_us),
         WITH_BENCH(test_embedded_addresses_must_be_the_senders),
     };
