@@ -58,7 +58,8 @@ static void cli_help(FILE *out, const char *name)
         "  deorbit <world ID>      - Leave a moon\n"
         "  dump                    - Debug settings dump for support\n"
         "  bond list | <peer> show | <peer> rotate | setmtu <mtu> <iface> <ip>\n\n"
-        "Settings to use with set: allowManaged allowGlobal allowDefault allowDNS (0 or 1)\n",
+        "Settings to use with set: allowManaged allowGlobal allowDefault allowDNS\n"
+        "clampMSS (0 or 1), mtu (a number, 0: the network's)\n",
         PANLAN_VERSION, name);
 }
 

@@ -17,6 +17,8 @@ enum {
     NWID_DIGITS = 16,
     ADDRESS_DIGITS = 10,
     PATH_LEN = 512,
+    MTU_MIN = 1280, /* what the service takes */
+    MTU_MAX = 10000,
 };
 
 int cli_connect(struct cli *cli)
@@ -264,9 +266,25 @@ static int cmd_leave(struct cli *cli)
     return change(cli, "DELETE", path, NULL, "leave", cli->json);
 }
 
+/* "set NETWORK mtu=N"; 0 is the network's. */
+static int set_mtu(struct cli *cli, const char *path, const char *value)
+{
+    char body[64];
+    char *end = NULL;
+    long mtu = strtol(value, &end, 10);
+    if (end == value || *end != '\0' || (mtu != 0 && (mtu < MTU_MIN || mtu > MTU_MAX))) {
+        (void)fprintf(stderr, "%s: an MTU is 0 (the network's) or %d to %d\n", cli->name, MTU_MIN,
+                      MTU_MAX);
+        return CLI_USAGE;
+    }
+    (void)snprintf(body, sizeof(body), "{\"mtuOverride\":%ld}", mtu);
+    return change(cli, "POST", path, body, "set", true);
+}
+
 static int cmd_set(struct cli *cli)
 {
-    static const char *const keys[] = {"allowManaged", "allowGlobal", "allowDefault", "allowDNS"};
+    static const char *const keys[] = {"allowManaged", "allowGlobal", "allowDefault", "allowDNS",
+                                       "clampMSS"};
     char path[PATH_LEN];
     char body[64];
     if (!is_nwid(arg(cli, 0))) {
@@ -279,13 +297,16 @@ static int cmd_set(struct cli *cli)
         return CLI_USAGE;
     }
     size_t len = (size_t)(equals - arg(cli, 1));
+    (void)snprintf(path, sizeof(path), "/network/%s", arg(cli, 0));
+    if (len == strlen("mtu") && strncmp("mtu", arg(cli, 1), len) == 0) {
+        return set_mtu(cli, path, equals + 1);
+    }
     for (size_t i = 0; i < COUNT_OF(keys); i++) {
         if (strlen(keys[i]) != len || strncmp(keys[i], arg(cli, 1), len) != 0) {
             continue;
         }
         bool on = equals[1] == 't' || equals[1] == '1';
         (void)snprintf(body, sizeof(body), "{\"%s\":%s}", keys[i], on ? "true" : "false");
-        (void)snprintf(path, sizeof(path), "/network/%s", arg(cli, 0));
         return change(cli, "POST", path, body, "set", true);
     }
     (void)fprintf(stderr, "%s: unknown setting\n", cli->name);

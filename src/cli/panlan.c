@@ -35,6 +35,7 @@ static int help(FILE *out)
         "  capture NETWORK [-w FILE] [FILTER] frames with verdicts, as text or for Wireshark\n"
         "  get NETWORK NAME                  one property of a network\n"
         "  set NETWORK NAME=VALUE            allowManaged allowGlobal allowDefault allowDNS\n"
+        "                                    clampMSS (0 or 1), mtu (0: the network's)\n"
         "  invite NETWORK [--uses N] [--expires 30m|12h|7d|never]\n"
         "  net list|create|show|set|delete   networks of this machine's controller\n"
         "  member list|show|authorize|deauthorize|delete|set NETWORK [NODE]\n"

@@ -252,6 +252,8 @@ json_t *api_json_network(const struct node_network_info *info, const struct port
     set(o, "allowGlobal", json_boolean(port->policy.allow_global));
     set(o, "allowDefault", json_boolean(port->policy.allow_default));
     set(o, "allowDNS", json_boolean(port->policy.allow_dns));
+    set(o, "mtuOverride", json_integer(port->policy.mtu));
+    set(o, "clampMSS", json_boolean(port->policy.clamp_mss));
     set(o, "multicastSubscriptions", group_array(info->groups, info->group_count));
     bool sso = info->status == NETWORK_AUTHENTICATION_REQUIRED ||
                (info->config != NULL && info->config->sso != NULL && info->config->sso->enabled);

@@ -47,7 +47,16 @@ static json_t *network_array(struct service *svc)
     return array;
 }
 
-/* Put the booleans of a body over the settings of a network. */
+/* Is the MTU that a body asks for one that can be had? 0: none of our own. */
+static bool is_mtu_ok(const json_t *body)
+{
+    const json_t *value = json_object_get(body, "mtuOverride");
+    json_int_t mtu = json_integer_value(value);
+    return value == NULL || (json_is_integer(value) &&
+                             (mtu == 0 || (mtu >= MANAGED_MTU_MIN && mtu <= MANAGED_MTU_MAX)));
+}
+
+/* Put what a body has over the settings of a network. */
 static void apply_settings(struct service *svc, uint64_t nwid, const json_t *body)
 {
     struct port_info port;
@@ -58,16 +67,19 @@ static void apply_settings(struct service *svc, uint64_t nwid, const json_t *bod
         const char *key;
         bool *value;
     } table[] = {
-        {"allowManaged", &port.policy.allow_managed},
-        {"allowGlobal", &port.policy.allow_global},
-        {"allowDefault", &port.policy.allow_default},
-        {"allowDNS", &port.policy.allow_dns},
+        {"allowManaged", &port.policy.allow_managed}, {"allowGlobal", &port.policy.allow_global},
+        {"allowDefault", &port.policy.allow_default}, {"allowDNS", &port.policy.allow_dns},
+        {"clampMSS", &port.policy.clamp_mss},
     };
     for (size_t i = 0; i < COUNT_OF(table); i++) {
         const json_t *value = json_object_get(body, table[i].key);
         if (json_is_boolean(value)) {
             *table[i].value = json_is_true(value);
         }
+    }
+    const json_t *mtu = json_object_get(body, "mtuOverride");
+    if (mtu != NULL) {
+        port.policy.mtu = (uint32_t)json_integer_value(mtu);
     }
     (void)!ports_set_policy(&svc->ports, nwid, &port.policy); /* the file's failure is logged */
     ports_settle(&svc->ports);
@@ -81,8 +93,8 @@ static void post_network(struct api_call *call, uint64_t nwid)
     json_t *body = json_loadb(call->request->body, call->request->body_len, 0, NULL);
     const char *token = json_string_value(json_object_get(body, "token"));
     struct port_info port;
-    int err = 0;
-    if (token != NULL || ports_info(&svc->ports, nwid, &port) < 0) {
+    int err = is_mtu_ok(body) ? 0 : -ERANGE;
+    if (err == 0 && (token != NULL || ports_info(&svc->ports, nwid, &port) < 0)) {
         err = node_join(svc->node, nwid, token, service_now());
         ports_settle(&svc->ports);
     }

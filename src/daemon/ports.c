@@ -134,7 +134,7 @@ void ports_deliver(struct ports *ports, uint64_t nwid, uint64_t dest_mac, uint64
         return;
     }
     unsigned kinds = tap_merge_kinds(port->tap);
-    if (kinds == 0 || len > tap_mtu(port->tap)) {
+    if (kinds == 0 || len > tap_longest(port->tap)) {
         (void)tap_write_parts(port->tap, 0, dest_mac, source_mac, ethertype, payload, len);
         return;
     }
@@ -285,10 +285,19 @@ void ports_lost(struct ports *ports, uint64_t nwid)
     schedule_retry(port, 1000);
 }
 
-static uint32_t wanted_mtu(const struct node_network_info *info)
+/* What the network allows. */
+static uint32_t network_mtu(const struct node_network_info *info)
 {
     uint32_t mtu = info->mtu == 0 ? NETCONF_MTU_DEFAULT : info->mtu;
     return mtu < TAP_MTU_MIN ? TAP_MTU_MIN : mtu > TAP_MTU_MAX ? TAP_MTU_MAX : mtu;
+}
+
+/* What the owner wants of that. */
+static uint32_t wanted_mtu(const struct port *port, const struct node_network_info *info)
+{
+    uint32_t mtu = network_mtu(info);
+    uint32_t own = port->addressing.policy.mtu;
+    return own != 0 && own < mtu ? own : mtu;
 }
 
 /* Name wanted by the devicemap file, or NULL. */
@@ -314,7 +323,7 @@ static void open_device(struct port *port, const struct node_network_info *info)
         .nwid = info->nwid,
         .preferred = mapped_name(port, name),
         .mac = info->mac,
-        .mtu = wanted_mtu(info),
+        .mtu = wanted_mtu(port, info),
         .queues = workers_queues(port->owner->svc->workers),
         .offloads = port->owner->svc->options.tap_offloads,
     };
@@ -378,7 +387,7 @@ static void announce_groups(struct port *port)
 
 static void sync_device(struct port *port, const struct node_network_info *info)
 {
-    uint32_t mtu = wanted_mtu(info);
+    uint32_t mtu = wanted_mtu(port, info);
     if (info->config != NULL && info->config->mtu > info->mtu && port->capped != info->mtu) {
         log_write(LOG_LEVEL_WARN, "port",
                   "mtu capped network=%016llx configured=%u usable=%u: longer frames need more "
@@ -391,7 +400,10 @@ static void sync_device(struct port *port, const struct node_network_info *info)
         log_write(err < 0 ? LOG_LEVEL_WARN : LOG_LEVEL_INFO, "port",
                   "mtu network=%016llx mtu=%u error=%d", (unsigned long long)info->nwid, mtu, err);
     }
+    tap_set_longest(port->tap, network_mtu(info));
     addressing_sync(&port->addressing, port->owner->svc, port->tap, info);
+    node_port_mss(port->owner->svc->node, port->node.key,
+                  port->addressing.policy.clamp_mss ? mtu : 0, service_now());
     announce_groups(port);
     port->scan = false;
 }

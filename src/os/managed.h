@@ -15,6 +15,8 @@ enum {
     MANAGED_FAILURES_MAX = 16,   /* failures a report names */
     MANAGED_METRIC_VIA = 5000,   /* metric of routes with a gateway (spec 05 section 6.3) */
     MANAGED_SETTINGS_LEN = 4096, /* text of a settings file and its NUL */
+    MANAGED_MTU_MIN = 1280,      /* of what an owner may ask for: IPv6 needs as much */
+    MANAGED_MTU_MAX = 10000,
 };
 
 /* Local settings of one network. */
@@ -23,6 +25,8 @@ struct managed_policy {
     bool allow_global;
     bool allow_default;
     bool allow_dns;
+    bool clamp_mss; /* keep TCP connections to the MTU of the device */
+    uint32_t mtu;   /* of the device at most, 0: the network's; MANAGED_MTU_MIN..MAX */
     struct inetaddr whitelist[MANAGED_WHITELIST_MAX]; /* empty = everything; port = prefix length */
     size_t whitelist_count;
 };

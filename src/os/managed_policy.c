@@ -4,6 +4,7 @@
 
 #include "base/dict.h"
 
+#include <stdio.h>
 #include <string.h>
 
 enum {
@@ -45,6 +46,25 @@ static void parse_whitelist(struct managed_policy *policy, const char *text, siz
     }
 }
 
+/* The decimal number under "mtu"; 0 if there is none in range. */
+static uint32_t parse_mtu(struct dict d)
+{
+    char text[8];
+    size_t len;
+    uint32_t mtu = 0;
+
+    if (dict_get(d, "mtu", text, sizeof(text), &len) != 0) {
+        return 0;
+    }
+    for (size_t i = 0; i < len; i++) {
+        if (text[i] < '0' || text[i] > '9' || mtu > MANAGED_MTU_MAX) {
+            return 0;
+        }
+        mtu = mtu * 10 + (uint32_t)(text[i] - '0');
+    }
+    return mtu >= MANAGED_MTU_MIN && mtu <= MANAGED_MTU_MAX ? mtu : 0;
+}
+
 struct managed_policy managed_policy_parse(const char *text, size_t len)
 {
     struct managed_policy policy = managed_policy_default();
@@ -55,6 +75,8 @@ struct managed_policy managed_policy_parse(const char *text, size_t len)
     policy.allow_global = dict_get_bool(d, "allowGlobal", false);
     policy.allow_default = dict_get_bool(d, "allowDefault", false);
     policy.allow_dns = dict_get_bool(d, "allowDNS", false);
+    policy.clamp_mss = dict_get_bool(d, "clampMSS", false);
+    policy.mtu = parse_mtu(d);
     if (dict_get(d, "allowManaged", value, sizeof(value), &value_len) != 0 || value_len == 0) {
         return policy;
     }
@@ -105,6 +127,14 @@ size_t managed_policy_print(const struct managed_policy *policy, char out[MANAGE
     (void)dict_put_bool(&w, "allowGlobal", policy->allow_global);
     (void)dict_put_bool(&w, "allowDefault", policy->allow_default);
     (void)dict_put_bool(&w, "allowDNS", policy->allow_dns);
+    if (policy->mtu != 0) {
+        char mtu[16];
+        (void)snprintf(mtu, sizeof(mtu), "%u", (unsigned)policy->mtu);
+        (void)dict_put_text(&w, "mtu", mtu);
+    }
+    if (policy->clamp_mss) {
+        (void)dict_put_bool(&w, "clampMSS", true);
+    }
     return w.len;
 }
 

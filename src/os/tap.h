@@ -97,6 +97,9 @@ const char *tap_name(const struct tap *tap);
 unsigned tap_ifindex(const struct tap *tap);
 uint32_t tap_mtu(const struct tap *tap);
 
+/* Longest payload of a frame that may be written: the MTU, or more if tap_set_longest said so. */
+uint32_t tap_longest(const struct tap *tap);
+
 /* What was obtained, enum tap_offload bits. */
 unsigned tap_offloads(const struct tap *tap);
 
@@ -110,6 +113,10 @@ int tap_fd(const struct tap *tap, unsigned queue);
 /* Change MTU or MAC of the live device. Returns 0; -EINVAL out of range; negative errno. */
 MUST_CHECK int tap_set_mtu(struct tap *tap, uint32_t mtu);
 MUST_CHECK int tap_set_mac(struct tap *tap, uint64_t mac);
+
+/* Frames with such a payload may be written although the MTU is lower: that binds the system's own
+ * frames only. */
+void tap_set_longest(struct tap *tap, uint32_t payload);
 
 /* Read up to count (at most TAP_BATCH_MAX) frames. Frames without payload and frames whose payload
  * exceeds the MTU are skipped. Returns how many, 0 if there is none to give now (poll
@@ -136,7 +143,7 @@ unsigned tap_merge_kinds(const struct tap *tap);
 void tap_write_segments(struct tap *tap, unsigned queue, const struct merge_output *out,
                         uint8_t *block, checksum_fn *checksum);
 
-/* Write one whole frame. Returns 0; -EMSGSIZE payload longer than the MTU (or no payload), nothing
+/* Write one whole frame. Returns 0; -EMSGSIZE payload above tap_longest (or no payload), nothing
  * written; -EAGAIN full; -EIO device is down; negative errno. */
 int tap_write(struct tap *tap, unsigned queue, const uint8_t *frame, size_t len);
 

@@ -123,7 +123,7 @@ def test_join_and_leave(net):
 
 def test_set(net):
     root, a, b, nwid = trio(net)
-    for key in ("allowManaged", "allowGlobal", "allowDefault", "allowDNS"):
+    for key in ("allowManaged", "allowGlobal", "allowDefault", "allowDNS", "clampMSS"):
         for value, wanted in (("0", False), ("1", True), ("false", False), ("true", True),
                               ("yes", False), ("t", True), ("", False)):
             done = cli(a, "set", nwid, "%s=%s" % (key, value)).must(0, r"\{[^\n]*\}", "")
@@ -131,6 +131,12 @@ def test_set(net):
                 raise Failed("%s=%s" % (key, value))
             cli(a, "get", nwid, key).must(0, "%d\n" % wanted, "")
         cli(a, "set", nwid, key + "=" + str(int(key == "allowManaged"))).must(0)
+    for value in ("1400", "0"):
+        done = cli(a, "set", nwid, "mtu=" + value).must(0, r"\{[^\n]*\}", "")
+        if json.loads(done.out)["mtuOverride"] != int(value):
+            raise Failed(done.out)
+    for value in ("1279", "10001", "", "x", "1400x"):
+        cli(a, "set", nwid, "mtu=" + value).must(2, "", ".+")
     cli(a, "set", nwid, "allowGlobal", "1").must(2, "", ".+")  # the form in old documentation
     for bad in ([nwid], [nwid, "bogus=1"], ["12", "allowDNS=1"], []):
         cli(a, "set", *bad).must(2, "", ".+")

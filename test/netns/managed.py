@@ -4,7 +4,7 @@ import ipaddress
 import os
 
 from basic import trio
-from net import Failed, Skipped, ping, sh, wait_for, wait_ping
+from net import Failed, Skipped, ping, sh, tcp_transfer, wait_for, wait_ping
 
 
 def routes(ns, device=None, family=4):
@@ -69,6 +69,56 @@ def test_full_tunnel_keeps_the_underlay(net):
     more = int(sh("cat /sys/class/net/%s/statistics/tx_packets" % device, ns="a")) - int(inside)
     if more > 40:
         raise Failed("%d frames went into the tunnel for 10 pings: a loop" % more)
+
+
+def device_mtu(node, nwid):
+    return int(sh("cat /sys/class/net/%s/mtu" % node.device(nwid), ns=node.ns))
+
+
+def stalls(from_ns, to_ns, to_ip):
+    try:
+        tcp_transfer(from_ns, to_ns, to_ip, 300000, timeout=2)
+    except (Failed, OSError):
+        return True
+    return False
+
+
+def test_gateway_with_a_lower_mtu(net):
+    """MGD-2, SV-81: the owner of a gateway lowers the MTU of its device, which binds what it sends and not
+    what it gets. Hosts behind it that hear of no "too big" stall, until the gateway clamps their MSS."""
+    root, a, b, nwid = gateway(net)
+    root.post("/controller/network/" + nwid, {"routes": [
+        {"target": "10.121.0.0/16"}, {"target": "172.20.0.0/24", "via": b.ip(nwid)}]})
+    wait_ping("a", "172.20.0.2")
+    sh("nft 'add table ip f; add chain ip f o { type filter hook output priority 0; }; "
+       "add rule ip f o icmp type destination-unreachable drop'", ns="b")
+    sh("sysctl -qw net.ipv4.tcp_mtu_probing=0", ns="web")
+    shown = b.post("/network/" + nwid, {"mtuOverride": 1300})
+    if shown["mtuOverride"] != 1300 or shown["clampMSS"] is not False or shown["mtu"] != 2800:
+        raise Failed("shown: %r" % shown)
+    wait_for("lower MTU", lambda: device_mtu(b, nwid) == 1300)
+    if ping("a", b.ip(nwid), 3, size=2772):
+        raise Failed("a frame within the network's MTU was not delivered")
+    if not stalls("web", "a", a.ip(nwid)):
+        raise Failed("TCP works without clamping: nothing is tested")
+    b.post("/network/" + nwid, {"clampMSS": True})
+    tcp_transfer("web", "a", a.ip(nwid))
+    tcp_transfer("a", "web", "172.20.0.2")
+    b.stop()
+    b.start()
+    b.wait_network(nwid)
+    wait_for("lower MTU again", lambda: b.device(nwid) and device_mtu(b, nwid) == 1300)
+    wait_ping("a", "172.20.0.2")
+    tcp_transfer("web", "a", a.ip(nwid))
+    for bad in (1279, 10001, -1, "1300", True):
+        status, _ = b.request("POST", "/network/" + nwid, {"mtuOverride": bad}, raw=True)
+        if status != 500 or b.network(nwid)["mtuOverride"] != 1300:
+            raise Failed("an MTU of %r was taken" % bad)
+    b.post("/network/" + nwid, {"mtuOverride": 9000, "clampMSS": False})
+    wait_for("not above the network's", lambda: device_mtu(b, nwid) == 2800)
+    b.post("/network/" + nwid, {"mtuOverride": 0})
+    if "mtu" in b.read("networks.d/%s.local.conf" % nwid):
+        raise Failed(b.read("networks.d/%s.local.conf" % nwid))
 
 
 def test_everything_goes_on_stop_and_after_a_kill(net):

@@ -433,11 +433,14 @@ def tcp_transfer(from_ns, to_ns, to_ip, size=2000000, timeout=30):
         got = bytearray()
         conn, _ = server.accept()
         conn.settimeout(timeout)
-        while len(got) < size:
-            data = conn.recv(262144)
-            if not data:
-                break
-            got += data
+        try:
+            while len(got) < size:
+                data = conn.recv(262144)
+                if not data:
+                    break
+                got += data
+        except socket.timeout:
+            pass  # told below by what came
         conn.close()
         result["data"] = bytes(got)
 

@@ -39,6 +39,7 @@ struct tap {
     unsigned ifindex;
     atomic_uint offloads; /* enum tap_offload bits; TAP_OFFLOAD_VNET never changes */
     atomic_uint mtu;      /* read by all queues; a late view drops a frame at worst */
+    atomic_uint longest;  /* payload of frames that may be written, if it is above the MTU */
     char name[TAP_NAME_LEN];
 };
 
@@ -241,6 +242,11 @@ int tap_set_mtu(struct tap *tap, uint32_t mtu)
     return 0;
 }
 
+void tap_set_longest(struct tap *tap, uint32_t payload)
+{
+    atomic_store_explicit(&tap->longest, payload, memory_order_relaxed);
+}
+
 int tap_set_mac(struct tap *tap, uint64_t mac)
 {
     struct ifreq req = request_for(tap->name);
@@ -384,6 +390,14 @@ uint32_t tap_mtu(const struct tap *tap)
     return atomic_load_explicit(&tap->mtu, memory_order_relaxed);
 }
 
+uint32_t tap_longest(const struct tap *tap)
+{
+    uint32_t mtu = tap_mtu(tap);
+    uint32_t longest = atomic_load_explicit(&tap->longest, memory_order_relaxed);
+
+    return longest > mtu ? longest : mtu;
+}
+
 int tap_fd(const struct tap *tap, unsigned queue)
 {
     return tap->fds[queue];
@@ -494,7 +508,7 @@ static struct iovec piece_vector(const void *data, size_t len)
 /* True if a frame with this payload may be written. */
 static bool fits(const struct tap *tap, size_t payload)
 {
-    return payload > 0 && payload <= tap_mtu(tap);
+    return payload > 0 && payload <= tap_longest(tap);
 }
 
 /* Begin a vector with the virtio-net header, if the device has them. Returns the entries used. */

@@ -103,7 +103,8 @@ static void test_network_before_its_configuration(void **state)
         "\"type\":\"PRIVATE\",\"mtu\":2800,\"dhcp\":false,\"bridge\":false,"
         "\"broadcastEnabled\":false,\"conflicts\":[],\"portError\":-999,\"netconfRevision\":0,"
         "\"portDeviceName\":\"\",\"allowManaged\":true,\"allowGlobal\":false,"
-        "\"allowDefault\":false,\"allowDNS\":false,\"assignedAddresses\":[],\"routes\":[],"
+        "\"allowDefault\":false,\"allowDNS\":false,\"mtuOverride\":0,\"clampMSS\":false,"
+        "\"assignedAddresses\":[],\"routes\":[],"
         "\"multicastSubscriptions\":[],\"dns\":{\"domain\":\"\",\"servers\":[]}}");
     free(info);
 }
@@ -155,7 +156,8 @@ static void test_network_with_everything(void **state)
                 "\"interface\":\"eth0\",\"skipped\":true}],"
                 "\"broadcastEnabled\":true,\"portError\":0,\"netconfRevision\":7,"
                 "\"portDeviceName\":\"ztabcdefgh\",\"allowManaged\":false,\"allowGlobal\":false,"
-                "\"allowDefault\":true,\"allowDNS\":false,\"assignedAddresses\":[\"10.9.0.5/24\"],"
+                "\"allowDefault\":true,\"allowDNS\":false,\"mtuOverride\":0,\"clampMSS\":false,"
+                "\"assignedAddresses\":[\"10.9.0.5/24\"],"
                 "\"routes\":[{\"target\":\"10.9.0.0/24\",\"via\":null,\"flags\":0,\"metric\":0},"
                 "{\"target\":\"0.0.0.0/0\",\"via\":\"10.9.0.1\",\"flags\":0,\"metric\":9},"
                 "{\"target\":\"fd00::/8\",\"via\":null,\"flags\":0,\"metric\":0}],"

@@ -156,6 +156,33 @@ static void test_settings_are_read(void **state)
     }
 }
 
+/* The MTU is decimal, as people write it; what is out of range is none. */
+static void test_mtu_and_clamping_are_read(void **state)
+{
+    static const struct {
+        const char *text;
+        uint32_t mtu;
+        bool clamp;
+    } cases[] = {
+        {"", 0, false},
+        {"mtu=1280\n", 1280, false},
+        {"mtu=10000\nclampMSS=1\n", 10000, true},
+        {"mtu=1279\nclampMSS=0\n", 0, false},
+        {"mtu=10001\nclampMSS=true\n", 0, true},
+        {"mtu=0x600\n", 0, false},
+        {"mtu=\n", 0, false},
+        {"mtu=1400 \n", 0, false},
+        {"mtu=99999999999999\n", 0, false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct managed_policy p = managed_policy_parse(cases[i].text, strlen(cases[i].text));
+        assert_int_equal(p.mtu, cases[i].mtu);
+        assert_int_equal(p.clamp_mss, cases[i].clamp);
+    }
+}
+
 /* SV-9: what is written is read back the same, the list included. */
 static void test_settings_survive_a_write(void **state)
 {
@@ -163,6 +190,7 @@ static void test_settings_survive_a_write(void **state)
         "allowManaged=1\nallowGlobal=0\nallowDefault=0\nallowDNS=0\n",
         "allowManaged=0\nallowGlobal=1\nallowDefault=1\nallowDNS=1\n",
         "allowManaged=10.0.0.0/8,fd00::/8\nallowGlobal=0\nallowDefault=1\nallowDNS=0\n",
+        "allowManaged=1\nallowGlobal=0\nallowDefault=0\nallowDNS=0\nmtu=1400\nclampMSS=1\n",
     };
     char out[MANAGED_SETTINGS_LEN];
 
@@ -186,12 +214,16 @@ static void test_settings_survive_a_write(void **state)
         p.whitelist[p.whitelist_count] = parse("fd00:1111:2222:3333:4444:5555:6666:7777/128");
         p.whitelist_count++;
     }
+    p.mtu = MANAGED_MTU_MAX;
+    p.clamp_mss = true;
     len = managed_policy_print(&p, out);
     assert_true(len < MANAGED_SETTINGS_LEN);
     struct managed_policy back = managed_policy_parse(out, len);
     assert_true(back.allow_managed);
     assert_true(back.whitelist_count > 64);
     assert_non_null(strstr(out, "allowDNS=0"));
+    assert_int_equal(back.mtu, MANAGED_MTU_MAX);
+    assert_true(back.clamp_mss);
 }
 
 int main(void)
@@ -200,6 +232,7 @@ int main(void)
         cmocka_unit_test(test_decision_table),
         cmocka_unit_test(test_whitelist),
         cmocka_unit_test(test_settings_are_read),
+        cmocka_unit_test(test_mtu_and_clamping_are_read),
         cmocka_unit_test(test_settings_survive_a_write),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -77,6 +77,12 @@ static void test_device_is_named_and_configured(void **state)
     assert_int_equal(tap_set_mtu(tap, 10001), -EINVAL);
     assert_int_equal(tap_set_mtu(tap, 1279), -EINVAL);
     assert_int_equal(tap_mtu(tap), 10000);
+    assert_int_equal(tap_set_mtu(tap, 1400), 0);
+    assert_int_equal(tap_longest(tap), 1400);
+    tap_set_longest(tap, 2800);
+    assert_int_equal(tap_longest(tap), 2800);
+    assert_int_equal(tap_set_mtu(tap, 9000), 0);
+    assert_int_equal(tap_longest(tap), 9000);
     tap_close(tap);
     tap_close(NULL);
 }
