@@ -296,12 +296,52 @@ static void test_merge_keeps_what_it_does_not_know(void **state)
     config_free(c);
 }
 
+static void test_tcp_relay_settings(void **state)
+{
+    static const struct {
+        const char *text;
+        bool given;
+        size_t count;
+        uint64_t rate;
+        size_t warnings;
+    } table[] = {
+        {"", false, 0, CONFIG_TCP_RELAY_RATE, 0},
+        {"\"tcpRelayListen\":[]", true, 0, CONFIG_TCP_RELAY_RATE, 0},
+        {"\"tcpRelayListen\":[\"0.0.0.0/443\",\"::/8443\"]", true, 2, CONFIG_TCP_RELAY_RATE, 0},
+        {"\"tcpRelayListen\":[\"0.0.0.0\",\"x/1\",\"::/8443\"]", true, 1, CONFIG_TCP_RELAY_RATE, 2},
+        {"\"tcpRelayListen\":\"0.0.0.0/443\"", false, 0, CONFIG_TCP_RELAY_RATE, 1},
+        {"\"tcpRelayRate\":0", false, 0, 0, 0},
+        {"\"tcpRelayRate\":1000000", false, 0, 1000000, 0},
+        {"\"tcpRelayRate\":-1", false, 0, CONFIG_TCP_RELAY_RATE, 1},
+        {"\"tcpRelayRate\":\"much\"", false, 0, CONFIG_TCP_RELAY_RATE, 1},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(table); i++) {
+        char text[256];
+        (void)snprintf(text, sizeof(text), "{\"settings\":{%s}}", table[i].text);
+        struct config *c = parse(text);
+        assert_int_equal(c->has_tcp_listen, table[i].given);
+        assert_int_equal(c->tcp_listen.count, table[i].count);
+        assert_true(c->tcp_relay_rate == table[i].rate);
+        assert_int_equal(c->warning_count, table[i].warnings);
+        assert_false(c->tcp_relay_private);
+        assert_string_equal(c->tcp_relay_name, "");
+        config_free(c);
+    }
+    struct config *c =
+        parse("{\"settings\":{\"tcpRelayPrivate\":true,\"tcpRelayName\":\"example.org\"}}");
+    assert_true(c->tcp_relay_private);
+    assert_string_equal(c->tcp_relay_name, "example.org");
+    config_free(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_missing_and_empty_give_defaults),
         cmocka_unit_test(test_invalid_text_names_the_place),
         cmocka_unit_test(test_loose_scalars),
+        cmocka_unit_test(test_tcp_relay_settings),
         cmocka_unit_test(test_physical_entries),
         cmocka_unit_test(test_physical_table_is_bounded),
         cmocka_unit_test(test_virtual_entries),
