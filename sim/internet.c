@@ -67,6 +67,12 @@ void sim_isolate(struct sim_node *node, bool cut)
     node->isolated = cut;
 }
 
+static void cut_add(struct sim *sim, const struct sim_cut *cut)
+{
+    assert(sim->cut_count < COUNT_OF(sim->cuts));
+    sim->cuts[sim->cut_count++] = *cut;
+}
+
 void sim_partition(struct sim_node *a, struct sim_node *b, bool cut)
 {
     struct sim *sim = a->sim;
@@ -78,8 +84,15 @@ void sim_partition(struct sim_node *a, struct sim_node *b, bool cut)
         }
     }
     if (cut) {
-        assert(sim->cut_count < 64);
-        sim->cuts[sim->cut_count++] = (struct sim_cut){a, b};
+        cut_add(sim, &(struct sim_cut){.a = a, .b = b});
+    }
+}
+
+void sim_deafen(struct sim_node *from, struct sim_node *to, bool cut)
+{
+    sim_partition(from, to, false);
+    if (cut) {
+        cut_add(from->sim, &(struct sim_cut){.a = from, .b = to, .one_way = true});
     }
 }
 
@@ -97,7 +110,7 @@ static bool is_cut(const struct sim *sim, const struct sim_node *a, const struct
 {
     for (size_t i = 0; i < sim->cut_count; i++) {
         if ((sim->cuts[i].a == a && sim->cuts[i].b == b) ||
-            (sim->cuts[i].a == b && sim->cuts[i].b == a)) {
+            (sim->cuts[i].a == b && sim->cuts[i].b == a && !sim->cuts[i].one_way)) {
             return true;
         }
     }

@@ -101,7 +101,8 @@ const struct identity *sim_identity(const struct sim_node *node);
 void sim_set_mtu(struct sim_node *node, unsigned mtu); /* larger datagrams are lost between its site
                                                           and others, silently; 0: none are */
 void sim_partition(struct sim_node *a, struct sim_node *b, bool cut); /* between two nodes' sites */
-void sim_isolate(struct sim_node *node, bool cut);                    /* from everybody */
+void sim_deafen(struct sim_node *from, struct sim_node *to, bool cut); /* one direction only */
+void sim_isolate(struct sim_node *node, bool cut);                     /* from everybody */
 void sim_move(struct sim_node *node);       /* new address (its router's, if behind one) */
 void sim_nat_rebind(struct sim_node *node); /* router forgets its mappings, new ports */
 void sim_clock_step(struct sim_node *node, int64_t ms); /* wall clock only */

@@ -91,6 +91,7 @@ struct sim_node {
 struct sim_cut {
     const struct sim_node *a;
     const struct sim_node *b;
+    bool one_way; /* from a to b only */
 };
 
 struct sim {

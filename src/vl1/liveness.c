@@ -73,12 +73,14 @@ static void revive(struct peer *peer, int64_t now_ms)
 }
 
 /* An authenticated packet came over a path of the peer at heard_ms, now or a little ago. That it
- * can reach us does not prove that we reach it: a question remains open but for a few times, in
- * which the answer may just have been lost in a flood; a path that was given up is asked. */
-void path_heard(struct peer *peer, struct path *path, int64_t heard_ms, int64_t now_ms)
+ * can reach us does not prove that we reach it: a question of its own is no answer to us, and amid
+ * other packets a question of ours remains open but for a few times, in which the answer may just
+ * have been lost in a flood. A path that was given up is asked. */
+void path_heard(struct peer *peer, struct path *path, bool is_question, int64_t heard_ms,
+                int64_t now_ms)
 {
     path->last_in_ms = heard_ms;
-    if (path->silent_since_ms <= heard_ms) {
+    if (!is_question && path->silent_since_ms <= heard_ms) {
         if (path->silent_since_ms != TIME_NEVER && path->lost == 0) {
             path->calm = 0; /* answered unasked */
         }
@@ -89,7 +91,7 @@ void path_heard(struct peer *peer, struct path *path, int64_t heard_ms, int64_t 
             path_probe(peer, path, now_ms);
             peer_schedule(peer, now_ms);
         }
-    } else if (path->lost > 0 && path->forgiven < PROBE_FORGIVEN_MAX) {
+    } else if (path->lost > 0 && !is_question && path->forgiven < PROBE_FORGIVEN_MAX) {
         path->forgiven++;
         path->lost = heard_ms < path->last_probe_ms; /* one that left since is open */
         revive(peer, now_ms);

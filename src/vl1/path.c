@@ -447,7 +447,8 @@ void path_learn(struct peer *peer, const struct opened *packet)
         if (packet->in.verb == VERB_OK) {
             path_answered(peer, path, packet->at.now_ms);
         } else {
-            path_heard(peer, path, packet->at.now_ms, packet->at.now_ms);
+            path_heard(peer, path, packet->in.verb == VERB_ECHO || packet->in.verb == VERB_HELLO,
+                       packet->at.now_ms, packet->at.now_ms);
         }
         return;
     }

@@ -353,11 +353,11 @@ static void fold_received(struct peer *peer, const struct dp_session *session,
             relay_trust(vl1, &(struct arrival){.socket = from->socket,
                                                .from = from->remote,
                                                .now_ms = noted->path_ms[i]});
-            path_heard(peer, path, noted->path_ms[i], now_ms);
+            path_heard(peer, path, false, noted->path_ms[i], now_ms);
         }
     }
-    if (session->is_relayed && noted->relayed_ms > peer->last_receive_ms) {
-        peer_came_by(peer, noted->crossed_ms == noted->relayed_ms, now_ms);
+    if (noted->relayed_ms > peer->last_receive_ms) {
+        peer_came_by(peer, session->is_relayed && noted->crossed_ms == noted->relayed_ms, now_ms);
     }
     peer_seen(peer, noted->in_ms, noted->trust_ms, now_ms);
     if (peer->last_trust_ms != TIME_NEVER && now_ms - peer->last_trust_ms < TRUST_MS) {

@@ -621,7 +621,8 @@ unsigned policy_mtu(const struct physical_entry *entry);
 /* ---- liveness.c ---- */
 int64_t path_patience(const struct path *path);
 int64_t path_question_ms(const struct peer *peer, const struct path *path);
-void path_heard(struct peer *peer, struct path *path, int64_t heard_ms, int64_t now_ms);
+void path_heard(struct peer *peer, struct path *path, bool is_question, int64_t heard_ms,
+                int64_t now_ms);
 void path_answered(struct peer *peer, struct path *path, int64_t now_ms);
 void path_sent(struct peer *peer, struct path *path, int64_t now_ms);
 void path_carried(struct peer *peer, struct path *path, int64_t out_ms, int64_t now_ms);

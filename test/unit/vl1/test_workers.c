@@ -544,10 +544,10 @@ static void test_what_was_heard_before_a_probe(void **state)
     path->lost = PROBE_LOST_MAX;
     path->last_probe_ms = now_ms;
     path->silent_since_ms = now_ms - 5;
-    path_heard(peer, path, now_ms - 10, now_ms);
+    path_heard(peer, path, false, now_ms - 10, now_ms);
     assert_int_equal(path->lost, 1); /* the probe since */
     assert_int_equal(path->silent_since_ms, now_ms - 5);
-    path_heard(peer, path, now_ms, now_ms);
+    path_heard(peer, path, false, now_ms, now_ms);
     assert_int_equal(path->lost, 0);
     assert_true(path->silent_since_ms == TIME_NEVER);
     path->last_out_ms = now_ms;
