@@ -122,7 +122,8 @@ def flooded(net, pair, config=None):
     (root, a, b, c, d), nwid = members(net, "abcd", config=config)
     wait_ping("a", b.ip(nwid))
     wait_ping("c", d.ip(nwid))
-    before = {name: drops(root, name) for name in ("drop_relay_rate", "drop_no_route")}
+    before = {name: drops(root, name)
+              for name in ("drop_relay_rate", "drop_relay_pair", "drop_no_route")}
     flood = Flood("a", pair(a, b))
     try:
         lost = ping("c", d.ip(nwid), 100, 0.02, deadline=15)
@@ -143,6 +144,15 @@ def test_a_flood_gets_its_share_only(net):
         net, lambda a, b: lambda i: (b.address, a.address),
         config={"settings": {"relayRate": 5000}})
     if dropped["drop_relay_rate"] < 1000:
+        raise Failed("dropped: %s of %d" % (dropped, sent))
+
+
+def test_a_pair_gets_its_share_only(net):
+    """The limit is one of a pair: the other two nodes have their own."""
+    root, dropped, sent = flooded(
+        net, lambda a, b: lambda i: (b.address, a.address),
+        config={"settings": {"relayPairRate": 1}})
+    if dropped["drop_relay_pair"] < 1000 or dropped["drop_relay_rate"]:
         raise Failed("dropped: %s of %d" % (dropped, sent))
 
 
