@@ -176,6 +176,9 @@ static uint64_t path_score(const struct path *path)
 {
     uint64_t latency = path->latency_ms < 0 ? 1000 : (uint64_t)path->latency_ms;
 
+    if (path->redirected) {
+        return 0;
+    }
     return (2 * latency + 1) * (8 - (uint64_t)inetaddr_scope(&path->remote)) +
            detour_penalty(path->socket);
 }
@@ -257,7 +260,7 @@ static bool is_good_enough(const struct peer *peer, const struct path *current,
     uint64_t score = path_score(current);
     uint64_t scope = 8 - (uint64_t)inetaddr_scope(&current->remote);
 
-    if (is_suspect(current, now_ms) || detour_penalty(current->socket) > 0 ||
+    if (is_suspect(current, now_ms) || detour_penalty(current->socket) > 0 || best->redirected ||
         inetaddr_scope(&current->remote) != inetaddr_scope(&best->remote) ||
         (!is_proved(current) && is_proved(best) && current->last_in_ms < took_over_ms &&
          best->last_in_ms >= took_over_ms)) {
@@ -434,6 +437,29 @@ static bool best_is_silent(struct peer *peer, int64_t now_ms)
            (path->silent_since_ms != TIME_NEVER && now_ms - path->silent_since_ms >= MOVED_MS);
 }
 
+/* An answer came from where the peer asked to be reached (cluster redirect): only now the others
+ * give way, so that a wrong address does no harm. They stay, in case this one dies. */
+static void redirect_proved(struct peer *peer, const struct opened *packet)
+{
+    struct traversal *t = peer->traversal;
+    struct path *path;
+
+    if (t == NULL || packet->in.verb != VERB_OK ||
+        !inetaddr_equal(&t->redirect, &packet->at.from) ||
+        packet->at.now_ms - t->redirect_ms >= AWAIT_MS) {
+        return;
+    }
+    path = path_find(peer, packet->at.socket, &packet->at.from);
+    for (size_t i = 0; i < peer->path_count && path != NULL; i++) {
+        peer->paths[i].redirected = &peer->paths[i] == path;
+    }
+    if (path != NULL) {
+        t->redirect = (struct inetaddr){0};
+        peer->best = (int8_t)(path - peer->paths);
+        peer_stale(peer);
+    }
+}
+
 void path_learn(struct peer *peer, const struct opened *packet)
 {
     struct vl1 *vl1 = peer->vl1;
@@ -446,6 +472,7 @@ void path_learn(struct peer *peer, const struct opened *packet)
         }
         if (packet->in.verb == VERB_OK) {
             path_answered(peer, path, packet->at.now_ms);
+            redirect_proved(peer, packet);
         } else {
             path_heard(peer, path, packet->in.verb == VERB_ECHO || packet->in.verb == VERB_HELLO,
                        packet->at.now_ms, packet->at.now_ms);
@@ -459,6 +486,7 @@ void path_learn(struct peer *peer, const struct opened *packet)
     if (packet->in.verb == VERB_OK) {
         if (punch_adopt(peer, packet->at.socket, packet->at.now_ms)) {
             path_add(peer, packet);
+            redirect_proved(peer, packet);
         }
     } else {
         struct probe_gate *gate =

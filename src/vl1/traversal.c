@@ -170,6 +170,10 @@ static void push_act(struct peer *peer, struct traversal *t, struct push_paths p
             continue;
         }
         left--;
+        if (redirect) {
+            t->redirect = rec.at;
+            t->redirect_ms = now_ms;
+        }
         t->tried = true;
         origin_note(peer, &rec.at, ORIGIN_PUSH);
         peer_probe_address(peer, 0, &rec.at, redirect, now_ms);

@@ -166,6 +166,7 @@ struct path {
     unsigned forgiven : 4;       /* open questions dropped since something else was heard */
     enum path_origin origin : 4; /* how its address became known */
     bool mtu_fixed : 1;          /* by configuration */
+    bool redirected : 1;         /* the peer asked to be reached there */
     unsigned large : 5;          /* packets sent since the MTU was tested that it matters for */
     unsigned mtu_silences : 3;   /* tests in a row that passed though nothing else came back */
     unsigned mtu_raises : 3;     /* fruitless tries of larger ones */
