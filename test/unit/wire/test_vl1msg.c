@@ -141,6 +141,51 @@ static void check_push(const json_t *fields, struct rd in, struct wr *w)
     }
 }
 
+/* The note of our own nodes comes back; others, and whoever extends it, are read too. */
+static void test_push_notes(void **state)
+{
+    static const struct {
+        const char *extension;
+        bool there;
+        uint8_t nat;
+        uint8_t flags;
+    } cases[] = {
+        {"504e0301", true, 3, 1}, {"504e0400ffff", true, 4, 0}, {"", false, 0, 0},
+        {"504e03", false, 0, 0},  {"504f0301", false, 0, 0},    {"01020304", false, 0, 0},
+    };
+    struct push_paths walk;
+    struct push_path path;
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        uint8_t body[64];
+        struct wr w = wr_init(body, sizeof(body));
+        size_t len;
+        uint8_t *extension = hex_bytes(cases[i].extension, &len);
+
+        wr_u16(&w, 1);
+        wr_u8(&w, 0);
+        wr_u16(&w, (uint16_t)len);
+        wr_bytes(&w, extension, len);
+        wr_bytes(&w, (const uint8_t[]){4, 6, 10, 1, 2, 3, 0, 80}, 8);
+        assert_int_equal(push_paths_decode(rd_init(body, wr_len(&w)), &walk), 0);
+        assert_int_equal(push_paths_next(&walk, &path), 1);
+        assert_int_equal(path.at.port, 80);
+        assert_int_equal(path.note.there, cases[i].there);
+        assert_int_equal(path.note.nat, cases[i].nat);
+        assert_int_equal(path.note.flags, cases[i].flags);
+        if (cases[i].there && len == 4) {
+            uint8_t again[64];
+            struct wr w2 = wr_init(again, sizeof(again));
+
+            assert_int_equal(push_paths_encode(&w2, &path, 1), 1);
+            assert_int_equal(wr_len(&w2), wr_len(&w));
+            assert_memory_equal(again, body, wr_len(&w));
+        }
+        free(extension);
+    }
+}
+
 static void check_trace(struct rd in, struct wr *w)
 {
     static const char *const texts[] = {"event=1002\nremoteZtAddr=0123456789", "event=1003\n"};
@@ -741,6 +786,7 @@ int main(void)
         cmocka_unit_test(test_rendezvous_forms),
         cmocka_unit_test(test_push_forms),
         cmocka_unit_test(test_push_fills_the_room),
+        cmocka_unit_test(test_push_notes),
         cmocka_unit_test(test_short_user_message_is_ignored),
         cmocka_unit_test(test_remote_trace_pieces),
         cmocka_unit_test(test_remote_trace_length_limit),
