@@ -145,8 +145,6 @@ static bool may_raise(const struct path *path, int64_t now_ms)
 /* All is known that was asked. */
 static void search_done(struct vl1 *vl1, struct mtu_search *s, struct path *path, int64_t now_ms)
 {
-    path->mtu_proved = mtu_clock(now_ms);
-    path->large = 0;
     if (path->mtu >= mtu_ceiling(vl1, path)) {
         path->mtu_raises = 0;
     } else if (s->low > 0) {
@@ -247,6 +245,8 @@ static void send_probe(struct peer *peer, struct mtu_search *s, struct path *pat
     (void)!out_probe(peer, path, s->size, &probe->id, now_ms);
 }
 
+static void watch_end(struct vl1 *vl1, struct mtu_search *s, struct path *path, int64_t now_ms);
+
 /* What is due of a search. A size fails if it was tried a few times while something else was heard
  * over the path, for which the path may have to be asked. */
 static void search_step(struct peer *peer, struct mtu_search *s, struct path *path, int64_t now_ms)
@@ -254,7 +254,9 @@ static void search_step(struct peer *peer, struct mtu_search *s, struct path *pa
     bool is_heard = path->last_in_ms >= s->first_ms;
     unsigned tries = s->low == 0 ? MTU_TRIES_IN_USE : MTU_TRIES;
 
-    if (s->tries == 0 || (s->tries < tries && (is_heard || s->is_asked))) {
+    if (s->size == 0) {
+        watch_end(peer->vl1, s, path, now_ms);
+    } else if (s->tries == 0 || (s->tries < tries && (is_heard || s->is_asked))) {
         send_probe(peer, s, path, now_ms);
     } else if (s->tries < tries) {
         s->is_asked = true;
@@ -311,56 +313,78 @@ void mtu_timer(struct timer *timer, int64_t now_ms)
 
 /* ---- when ---- */
 
-/* True if the size in use is to be tested: large packets flow, and it was not for a while; soon, if
- * nothing comes back, but less often when that means nothing. */
-static bool is_due(struct path *path, int64_t now_ms)
+/* True if the size in use was not tested for so long. */
+static bool is_older(const struct path *path, int64_t wait_ms, int64_t now_ms)
 {
-    int64_t silent_ms = path->silent_since_ms == TIME_NEVER ? 0 : now_ms - path->silent_since_ms;
-    int64_t wait = path->large >= MTU_LARGE_MANY ? MTU_TEST_BUSY_MS : MTU_TEST_MS;
-    bool is_silent = silent_ms >= answer_patience(path);
+    return path->mtu_proved == 0 || since(path->mtu_proved, now_ms) >= wait_ms;
+}
 
-    if (is_silent && MTU_TEST_SILENT_MS << path->mtu_silences < wait) {
-        wait = MTU_TEST_SILENT_MS << path->mtu_silences;
-    }
-    if (path->mtu_proved != 0 && since(path->mtu_proved, now_ms) < wait) {
-        return false;
-    }
+static void test_begin(struct mtu_search *s, struct path *path, int64_t now_ms)
+{
+    path->large = 0;
+    try_size(s, path->mtu, now_ms);
+}
+
+/* A large packet left a little ago: if nothing came back since, it may have vanished for its size.
+ * Tested less often when that was not so. */
+static void watch_end(struct vl1 *vl1, struct mtu_search *s, struct path *path, int64_t now_ms)
+{
+    bool is_silent = path->last_in_ms <= s->first_ms;
+
     if (!is_silent) {
         path->mtu_silences = 0;
-    } else if (path->mtu_silences < MTU_SILENCES_MAX) {
+    }
+    if (!is_silent || !is_older(path, MTU_TEST_SILENT_MS << path->mtu_silences, now_ms)) {
+        search_end(vl1, s);
+        return;
+    }
+    if (path->mtu_silences < MTU_SILENCES_MAX) {
         path->mtu_silences++;
     }
-    return true;
+    test_begin(s, path, now_ms);
+}
+
+static struct mtu_search *search_of(struct vl1 *vl1, const struct peer *peer,
+                                    const struct path *path)
+{
+    for (size_t i = 0; i < vl1->mtu_search_count; i++) {
+        struct mtu_search *s = &vl1->mtu_searches[i];
+
+        if (s->peer == peer->identity.address && s->socket == path->socket &&
+            inetaddr_equal(&s->remote, &path->remote)) {
+            return s;
+        }
+    }
+    if (vl1->mtu_search_count == MTU_SEARCHES_MAX) {
+        return NULL;
+    }
+    vl1->mtu_searches[vl1->mtu_search_count] = (struct mtu_search){.peer = peer->identity.address,
+                                                                   .socket = path->socket,
+                                                                   .remote = path->remote,
+                                                                   .sent_ms = TIME_NEVER};
+    return &vl1->mtu_searches[vl1->mtu_search_count++];
 }
 
 void mtu_sent(struct peer *peer, struct path *path, uint64_t large, int64_t now_ms)
 {
     struct vl1 *vl1 = peer->vl1;
-    struct mtu_search *s = vl1->mtu_searches;
-    size_t i = 0;
+    struct mtu_search *s;
 
     if (large == 0 || path->mtu_fixed || !peer_can_echo(peer)) {
         return;
     }
     large += path->large;
     path->large = (large < MTU_LARGE_MANY ? (unsigned)large : MTU_LARGE_MANY) & 0x1f;
-    if (!is_due(path, now_ms)) {
-        return;
+    s = search_of(vl1, peer, path);
+    if (s == NULL || s->size != 0) {
+        return; /* later, or under way */
     }
-    while (i < vl1->mtu_search_count &&
-           (s[i].peer != peer->identity.address || s[i].socket != path->socket ||
-            !inetaddr_equal(&s[i].remote, &path->remote))) {
-        i++;
+    if (is_older(path, path->large < MTU_LARGE_MANY ? MTU_TEST_MS : MTU_TEST_BUSY_MS, now_ms)) {
+        test_begin(s, path, now_ms);
+    } else if (s->next_ms == 0) {
+        s->first_ms = now_ms;
+        s->next_ms = now_ms + answer_patience(path);
     }
-    if (i < vl1->mtu_search_count || i == MTU_SEARCHES_MAX) {
-        return; /* under way, or later */
-    }
-    vl1->mtu_search_count++;
-    s[i] = (struct mtu_search){.peer = peer->identity.address,
-                               .socket = path->socket,
-                               .remote = path->remote,
-                               .sent_ms = TIME_NEVER};
-    try_size(&s[i], path->mtu, now_ms);
     schedule(vl1, now_ms);
 }
 

@@ -312,7 +312,7 @@ struct mtu_search {
     struct inetaddr remote;
     unsigned low;     /* largest that passes, 0: before the first answer */
     unsigned high;    /* smallest that does not, less 1 */
-    unsigned size;    /* being tried */
+    unsigned size;    /* being tried, 0: none yet, it is seen whether something comes back */
     uint8_t tries;    /* of it */
     bool is_asked;    /* a small ECHO left meanwhile */
     int64_t first_ms; /* its first try */
