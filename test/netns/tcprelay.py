@@ -135,6 +135,35 @@ def test_both_without_udp(net):
     exchange(one, two, nwid)
 
 
+def test_udp_between_neighbours_stays_in_use(net):
+    """Only the way to the root is blocked for UDP: the two go on by UDP between themselves."""
+    wall = "ip saddr %s meta l4proto udp" % ROOT
+    root = net.node(net.host("root", ROOT + "/16"))
+    one = net.node(net.host("one", ONE + "/16"), config=ALLOW)
+    two = net.node(net.host("two", TWO + "/16"), config=ALLOW)
+    for name in ("one", "two"):
+        block(name, wall)
+    net.make_planet([(root, ROOT + "/9993")])
+    for node in (root, one, two):
+        node.start()
+    nwid = root.create_network(private=False)
+    for node in (one, two):
+        node.join(nwid)
+        node.wait_network(nwid, timeout=40)
+    wait_using(one)
+    wait_ping("one", two.ip(nwid), 30)
+
+    def by_udp():
+        for peer in one.get("/peer"):
+            if peer["address"] == two.address:
+                return any(path["preferred"] and path["transport"] == "udp"
+                           for path in peer["paths"])
+        return False
+    wait_for("UDP between the two", by_udp, 30)
+    if not relay_state(one):
+        raise Failed("the relay was left")
+
+
 def test_tls_blocked_plain_is_tried(net):
     root = net.node(net.host("root", ROOT + "/16"))
     one = net.node(net.host("one", ONE + "/16"), config=ALLOW)
