@@ -78,7 +78,7 @@ threads() { # the parts with threads under the thread sanitizer, built without t
     done
     TSAN_OPTIONS=log_path=$reports/netns PANLAN=$PWD/$dir/src/panlan $fixed \
         python3 test/netns/run.py hostile:many_clients invite:join_by_invitation \
-        workers:leave_and_join workers:configuration_changes 2>&1 | tee $dir/netns.log
+        workers:leave_and_join workers:configuration_changes tcprelay:both_without_udp 2>&1 | tee $dir/netns.log
     tally $dir/netns.log
     rm -f "$reports/out"
     cat "$reports"/* 2>/dev/null | head -n 100
