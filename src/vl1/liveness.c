@@ -80,10 +80,10 @@ void path_heard(struct peer *peer, struct path *path, bool is_question, int64_t 
                 int64_t now_ms)
 {
     path->last_in_ms = heard_ms;
+    if (!is_question && path->lost == 0) {
+        path->calm = 0; /* it says something by itself */
+    }
     if (!is_question && path->silent_since_ms <= heard_ms) {
-        if (path->silent_since_ms != TIME_NEVER && path->lost == 0) {
-            path->calm = 0; /* answered unasked */
-        }
         path->silent_since_ms = TIME_NEVER;
     }
     if (path->lost > PROBE_LOST_MAX) {
