@@ -5,10 +5,9 @@ sleep, restarts. Real daemons in namespaces, ours and the reference's in the sam
   PANLAN=build/src/panlan [ZEROTIER_ONE=/path/to/zerotier-one] bench/roaming.py [RUNS] [EVENT...]
 
 Two members of a network exchange a numbered datagram and its echo every 10 ms. An event is made to
-happen, and the figure is the time from it to the first echo of a datagram sent after it. For an
-event that leaves things as they were (a path that was not in use) there is no figure. Each figure
-is the median of RUNS runs (3; the reference runs once: some of its figures are minutes), ">N" where
-traffic had not come back when the wait ended. "lost" counts datagrams without echo, of our runs.
+happen, and the figure is the time from it to the first echo of a datagram sent after it: the median
+of RUNS runs (3; the reference runs once, since some of its figures are minutes), ">N" where traffic
+had not come back when the wait ended. "lost" counts datagrams without echo, of our runs.
 
 The last two rows need no traffic before: a node that starts without any address until it is online
 after it got one, and a member that left and joined again until its first echo.
@@ -234,12 +233,28 @@ def block_path(place):
            "add rule ip cut in ip saddr %s drop'" % (FAR % 11), ns="two")
 
 
-def block_first(place):
-    """Of the two links between the members the one they used first dies, for them."""
+def received(node, device):
+    for line in lab.sh("cat /proc/net/dev", ns=node.ns).splitlines():
+        if line.strip().startswith(device + ":"):
+            return int(line.split(":")[1].split()[1])
+    return 0
+
+
+def busiest(candidates):
+    """Which of (node, device) receives most while traffic flows."""
+    before = [received(*candidate) for candidate in candidates]
+    time.sleep(0.5)
+    counts = [received(*candidate) - count for candidate, count in zip(candidates, before)]
+    return counts.index(max(counts))
+
+
+def block_link(place):
+    """Of the two links between the members the one in use dies, for them."""
+    device = "eth%d" % busiest([(place.two, "eth0"), (place.two, "eth1")])
     for ns, other in (("one", 12), ("two", 11)):
         lab.sh("nft 'add table ip cut; add chain ip cut in { type filter hook input priority 0; }; "
-               "add rule ip cut in iif eth0 ip saddr { 10.9.0.%d, 10.8.0.%d } drop'" % (
-                   other, other), ns=ns)
+               "add rule ip cut in iif %s ip saddr { 10.9.0.%d, 10.8.0.%d } drop'" % (
+                   device, other, other), ns=ns)
 
 
 def second_link(place):
@@ -257,19 +272,9 @@ def second_link(place):
     lab.wait_for("paths over the second link", both, 200, every=0.2)
 
 
-def received(node):
-    for line in lab.sh("cat /proc/net/dev", ns=node.ns).splitlines():
-        if line.strip().startswith("eth0:"):
-            return int(line.split(":")[1].split()[1])
-    return 0
-
-
 def kill_root(place):
     """The root that relays most of the traffic is killed."""
-    before = [received(root) for root in place.roots]
-    time.sleep(0.5)
-    counts = [received(root) - count for root, count in zip(place.roots, before)]
-    place.roots[counts.index(max(counts))].kill()
+    place.roots[busiest([(root, "eth0") for root in place.roots])].kill()
 
 
 def freeze(place, seconds=22):
@@ -323,7 +328,7 @@ EVENTS = {
                60),
     "rebind2": ("NAT takes new ports, both behind NAT", NAT, None, rebind, 60),
     "blackhole": ("only direct path dies", {}, None, block_path, 30),
-    "second": ("direct path dies, another alive", {}, second_link, block_first, 60),
+    "second": ("direct path dies, another alive", {}, second_link, block_link, 60),
     "root": ("best of two roots dies, relayed", RELAYED, None, kill_root, 160),
     "sleep": ("22 s asleep, address changed", {}, None, freeze, 60),
     "flap": ("link down for 5 s, address changed", {}, None, link_flap, 60),
