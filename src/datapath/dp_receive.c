@@ -76,7 +76,7 @@ struct inbound {
 };
 
 /* True if a bridged frame between these MACs needs nothing but what is published: from the sender
- * itself, to us, to a group, or to somebody behind us. */
+ * itself, to us, to a group unless we are a bridge, or to somebody behind us. */
 static bool is_plain(const struct dp_port *port, uint64_t source, const struct ext_frame *ext)
 {
     if (ext->source_mac != mac_of_member(port->object.node.key, source) ||
@@ -86,7 +86,8 @@ static bool is_plain(const struct dp_port *port, uint64_t source, const struct e
     if (ext->dest_mac == port->mac) {
         return true;
     }
-    return mac_is_multicast(ext->dest_mac) ? port->multicast : port->is_bridge;
+    /* At a bridge the engine looks for groups' frames that come back. */
+    return mac_is_multicast(ext->dest_mac) ? port->multicast && !port->is_bridge : port->is_bridge;
 }
 
 /* Read the frame of a FRAME or EXT_FRAME packet. Returns 1; 0 it is the engine's; -1 malformed. */

@@ -236,9 +236,9 @@ static void test_as_a_bridge(void **state)
     (void)rig_frame_in(r, 'B', TYPE, 50);
     assert_true(rig_port(r)->is_bridge);
     assert_int_equal(rig_ext_in(r, 'B', foreign, b_mac, 50), WAY_FAST);
-    assert_int_equal(rig_ext_in(r, 'B', MAC_BROADCAST, b_mac, 50), WAY_FAST);
+    assert_int_equal(rig_ext_in(r, 'B', MAC_BROADCAST, b_mac, 50), WAY_GIVEN); /* may be a loop */
     assert_int_equal(rig_frame_out_from(r, b_mac, foreign, 50), WAY_FAST);
-    assert_int_equal(r->written, 2);
+    assert_int_equal(r->written, 1);
     assert_int_equal(r->sent, 1);
 }
 
