@@ -142,6 +142,8 @@ static const struct rule *long_program(void)
 static void publish_all(struct bench *b)
 {
     static const struct inetaddr at = {.family = INETADDR_V4, .ip = {10, 0, 0, 1}, .port = 9993};
+    static const struct inetaddr elsewhere = {
+        .family = INETADDR_V4, .ip = {10, 0, 0, 2}, .port = 9993};
     static const struct filter_credentials nothing;
     const struct filter_network net = {
         .network_id = NWID, .self = SELF, .rules = b->rules, .rule_count = (uint16_t)b->rule_count};
@@ -170,9 +172,10 @@ static void publish_all(struct bench *b)
     m->creds = filter_credentials_copy(&nothing);
     m->traits = port->traits;
     dp_member_publish(port, m);
-    route->to = (struct dp_path){.remote = at, .socket = 2};
+    route->to = (struct dp_path){.remote = elsewhere, .socket = 2};
     dp_route_publish(route);
     atomic_store(&b->pub->is_root, true);
+    atomic_store(&b->pub->relay_cost_ns, 0); /* the clock stands still: no shares */
     limbo_reclaim(&b->pub->limbo, b->pub->limbo.number);
 }
 
