@@ -377,6 +377,11 @@ void sim_set_protocol(struct sim_node *node, uint8_t protocol)
     node->protocol = protocol;
 }
 
+void sim_set_low_bandwidth(struct sim_node *node)
+{
+    node->low_bandwidth = true;
+}
+
 void sim_start(struct sim_node *node)
 {
     struct sim *sim = node->sim;
@@ -401,6 +406,7 @@ void sim_start(struct sim_node *node)
         .no_default_planet = true,
         .version = {0, 1, 0},
         .protocol = node->protocol,
+        .low_bandwidth = node->low_bandwidth,
     };
 
     if (object_find(node, STATE_PLANET, 0) == NULL && sim->planet.root_count > 0) {

@@ -92,6 +92,9 @@ void sim_stop(struct sim_node *node, bool abrupt);
 /* Announce this protocol version instead of ours at the next start. */
 void sim_set_protocol(struct sim_node *node, uint8_t protocol);
 
+/* Save bandwidth (lowBandwidthMode) from the next start on. */
+void sim_set_low_bandwidth(struct sim_node *node);
+
 /* A node's engine, address and identity, borrowed. */
 struct node *sim_engine(struct sim_node *node);
 uint64_t sim_address(const struct sim_node *node);

@@ -75,6 +75,7 @@ struct sim_node {
     uint64_t life;
     int64_t clock_step_ms;
     uint8_t protocol;
+    bool low_bandwidth;
     bool online;
     bool isolated;
     unsigned mtu; /* largest UDP payload that leaves or reaches its site, 0: any */

@@ -300,8 +300,50 @@ static void test_a_peer_that_is_gone_is_not_flooded(void **state)
     sim_free(s.sim);
 }
 
-/* Roots that both work: the relay does not change, whatever jitter does. Partitions that come and
- * go at random: in the end everybody talks directly. */
+/* Datagrams of all in some idle minutes after some talk; then the direct path dies. */
+static uint64_t idle_datagrams(bool low_bandwidth, int64_t *ret_took_ms)
+{
+    static const struct event plain = {.nat_a = SIM_NAT_NONE, .nat_b = SIM_NAT_NONE};
+    struct scene s;
+    uint64_t count;
+
+    scene_start(&s, &plain, 79);
+    for (int i = 0; low_bandwidth && i < 2; i++) {
+        struct sim_node *node = i == 0 ? s.a : s.b;
+
+        sim_stop(node, true);
+        sim_set_low_bandwidth(node);
+        sim_start(node);
+        assert_int_equal(0, node_join(sim_engine(node), adhoc, NULL, sim_now(s.sim)));
+    }
+    talk(&s, SETTLE_MS);
+    count = sim_datagrams(s.sim);
+    (void)sim_run(s.sim, 400000, NULL, NULL);
+    count = sim_datagrams(s.sim) - count;
+    talk(&s, SETTLE_MS);
+    sim_partition(s.a, s.b, true);
+    *ret_took_ms = until_traffic(&s, 30000);
+    sim_free(s.sim);
+    return count;
+}
+
+/* lowBandwidthMode: fewer datagrams; what dies is still found, a little later. */
+static void test_low_bandwidth(void **state)
+{
+    int64_t usual_ms;
+    int64_t low_ms;
+    uint64_t usual = idle_datagrams(false, &usual_ms);
+    uint64_t low = idle_datagrams(true, &low_ms);
+
+    (void)state;
+    print_message(
+        "idle: %llu datagrams, %llu with lowBandwidthMode; path left after %lld, %lld ms\n",
+        (unsigned long long)usual, (unsigned long long)low, (long long)usual_ms, (long long)low_ms);
+    assert_true(low < usual * 9 / 10);
+    assert_true(low_ms >= 0 && low_ms <= 3000);
+}
+
+/* Partitions that come and go at random: in the end everybody talks directly. */
 static void test_random_partitions_heal(void **state)
 {
     static const struct event plain = {.nat_a = SIM_NAT_NONE, .nat_b = SIM_NAT_PORT_RESTRICTED};
@@ -343,6 +385,7 @@ int main(void)
         cmocka_unit_test(test_events),
         cmocka_unit_test(test_one_way_streams_are_asked_about_rarely),
         cmocka_unit_test(test_a_peer_that_is_gone_is_not_flooded),
+        cmocka_unit_test(test_low_bandwidth),
         cmocka_unit_test(test_random_partitions_heal),
     };
 
