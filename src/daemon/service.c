@@ -569,11 +569,17 @@ static void on_alarm(int signum)
     _exit(0);
 }
 
+static void on_process_closed(uv_handle_t *handle)
+{
+    free(handle);
+}
+
+/* What is left in the loop at the end. Programs that still run (dns.c) go on without us. */
 static void close_handle(uv_handle_t *handle, void *ctx)
 {
     (void)ctx;
     if (!uv_is_closing(handle)) {
-        uv_close(handle, NULL);
+        uv_close(handle, handle->type == UV_PROCESS ? on_process_closed : NULL);
     }
 }
 
