@@ -113,22 +113,72 @@ static void note(uint8_t *log, size_t i, bool state, unsigned result)
     }
 }
 
-static struct set_result run_set(struct filter_eval *ev, const struct rule *rules, size_t count,
-                                 uint8_t *log)
+static bool holds(const struct filter_op *op, const struct filter_fields *fields)
+{
+    bool is_in = (fields->value[op->field] & op->mask) - op->first <= op->span;
+
+    return is_in != op->is_not && (fields->valid >> op->field & 1) != 0;
+}
+
+/* The result of a match with NOT taken into account. */
+static inline bool is_true(struct filter_eval *ev, struct filter_set *set, const struct rule *rule)
+{
+    enum filter_match m = filter_match(ev, set, rule);
+
+    return m == MATCH_HARD_YES || (m != MATCH_HARD_NO && (m == MATCH_YES) != rule->is_not);
+}
+
+/* The same as run_set, made ready. */
+static struct set_result run_program(struct filter_eval *ev, const struct rule *rules,
+                                     const struct filter_op *ops, size_t count)
+{
+    const struct filter_fields *fields = filter_fields(ev);
+    struct set_result res = {.outcome = FILTER_NO_MATCH, .dest = ev->in->dest};
+    struct filter_set set = {.match = true};
+
+    for (size_t i = 0; i < count;) {
+        const struct filter_op *op = &ops[i];
+        bool yes;
+
+        if (op->kind == FILTER_OP_ACTION) {
+            if (act(ev, &set, &rules[op->rule], &res)) {
+                break;
+            }
+            i++;
+            continue;
+        }
+        yes = op->kind == FILTER_OP_FIELD ? holds(op, fields) : is_true(ev, &set, &rules[op->rule]);
+        if (yes || (op->is_or && set.match)) {
+            set.match = true;
+            i++;
+        } else {
+            set.match = op->resets;
+            i = op->on_false;
+        }
+    }
+    return res;
+}
+
+static struct set_result run_set(struct filter_eval *ev, const struct rule *rules,
+                                 const struct filter_op *program, size_t count, uint8_t *log)
 {
     struct set_result res = {.outcome = FILTER_NO_MATCH, .dest = ev->in->dest};
     struct filter_set set = {.match = true};
 
+    if (program != NULL && log == NULL) {
+        return run_program(ev, rules, program, count);
+    }
     if (log != NULL) {
         memset(log, 0, FILTER_LOG_LEN);
     }
     for (size_t i = 0; i < count; i++) {
         const struct rule *rule = &rules[i];
-        enum filter_match m;
         bool yes;
 
         if (rule->type <= RULE_ACTION_LAST) {
-            if (act(ev, &set, rule, &res)) {
+            if (!set.match && !is_forward(rule)) {
+                set.match = true;
+            } else if (act(ev, &set, rule, &res)) {
                 break;
             }
             continue;
@@ -137,8 +187,7 @@ static struct set_result run_set(struct filter_eval *ev, const struct rule *rule
             note(log, i, set.match, 0);
             continue;
         }
-        m = filter_match(ev, &set, rule);
-        yes = m == MATCH_HARD_YES || (m != MATCH_HARD_NO && (m == MATCH_YES) != rule->is_not);
+        yes = is_true(ev, &set, rule);
         note(log, i, set.match, yes ? 2 : 1);
         set.match = rule->is_or ? set.match || yes : set.match && yes;
     }
@@ -161,7 +210,7 @@ static bool run_capabilities(struct filter_eval *ev, const struct filter_credent
         if (ev->is_inbound && !filter_is_valid(ev->in->network, cap->timestamp, &cap->revoked)) {
             continue;
         }
-        *ret = run_set(ev, cap->rules, cap->rule_count,
+        *ret = run_set(ev, cap->rules, cap->program, cap->rule_count,
                        ev->in->log != NULL ? ev->in->log->capability : NULL);
         if (accepts(ret)) {
             result->by_capability = true;
@@ -212,7 +261,7 @@ static void decide(struct filter_eval *ev, const struct filter_credentials *capa
     if (ev->in->log != NULL) {
         memset(ev->in->log->capability, 0, FILTER_LOG_LEN);
     }
-    base = run_set(ev, network->rules, network->rule_count,
+    base = run_set(ev, network->rules, network->program, network->rule_count,
                    ev->in->log != NULL ? ev->in->log->base : NULL);
     last = base;
     result.base = base.outcome;
@@ -234,16 +283,28 @@ static void decide(struct filter_eval *ev, const struct filter_credentials *capa
     *ret = result;
 }
 
+/* The fields are filled when they are needed. */
+static void begin(struct filter_eval *ev, const struct filter_input *in, bool is_inbound)
+{
+    ev->in = in;
+    ev->frame = in->frame;
+    ev->is_inbound = is_inbound;
+    ev->is_walked = false;
+    ev->has_fields = false;
+}
+
 void filter_outbound(const struct filter_input *in, struct filter_result *ret)
 {
-    struct filter_eval ev = {.in = in, .frame = in->frame};
+    struct filter_eval ev;
 
+    begin(&ev, in, false);
     decide(&ev, &in->network->own, ret);
 }
 
 void filter_inbound(const struct filter_input *in, struct filter_result *ret)
 {
-    struct filter_eval ev = {.in = in, .frame = in->frame, .is_inbound = true};
+    struct filter_eval ev;
 
+    begin(&ev, in, true);
     decide(&ev, in->remote, ret);
 }

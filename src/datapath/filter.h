@@ -32,10 +32,13 @@ struct filter_ownership {
     uint32_t count;
 };
 
+struct filter_op;
+
 struct filter_capability {
     uint64_t timestamp;
     uint64_t revoked; /* threshold of (capability, id), 0 = none */
     const struct rule *rules;
+    const struct filter_op *program; /* of the rules (datapath/filter_program.h); NULL: none */
     uint32_t id;
     uint32_t rule_count;
 };
@@ -58,6 +61,7 @@ struct filter_network {
     uint64_t window;    /* ctmd of our configuration */
     uint64_t flags;     /* NETCONF_FLAG_NDP, NETCONF_FLAG_UNKNOWN_MATCH */
     const struct rule *rules;
+    const struct filter_op *program;  /* as in filter_capability */
     const struct inetaddr *addresses; /* assigned to us */
     uint16_t rule_count;
     uint16_t address_count;

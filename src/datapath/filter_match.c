@@ -225,6 +225,70 @@ static uint64_t tcp_bits(struct filter_eval *ev)
     return f->payload[at + 13] | (uint64_t)(f->payload[at + 12] & 15) << 8;
 }
 
+static void set(struct filter_fields *to, enum filter_field field, uint64_t value)
+{
+    to->value[field] = value;
+    to->valid |= 1U << field;
+}
+
+/* Fields of the IP header and the ports. */
+static void ip_fields(struct filter_eval *ev, struct filter_fields *to)
+{
+    const struct filter_frame *f = ev->frame;
+    bool v4 = is_v4(f);
+    uint64_t ports[2] = {FILTER_NO_PORT, FILTER_NO_PORT};
+    uint8_t protocol;
+    size_t at;
+
+    if (v4) {
+        set(to, FIELD_TOS, f->payload[1]);
+        set(to, FIELD_IPV4_SOURCE, be32_get(f->payload + 12));
+        set(to, FIELD_IPV4_DEST, be32_get(f->payload + 16));
+    } else if (is_v6(f)) {
+        set(to, FIELD_TOS, ((unsigned)f->payload[0] << 4 & 0xf0) | f->payload[1] >> 4);
+        set(to, FIELD_IPV6_SOURCE, be64_get(f->payload + 8));
+        set(to, FIELD_IPV6_DEST, be64_get(f->payload + 24));
+    }
+    if (!v4 && !walk_once(ev)) {
+        return;
+    }
+    at = v4 ? v4_header_len(f) : ev->pos;
+    protocol = v4 ? f->payload[9] : ev->protocol;
+    set(to, FIELD_PROTOCOL, protocol);
+    for (size_t i = 0; has_ports(protocol) && f->len > at + 4 && i < 2; i++) {
+        uint16_t port = be16_get(f->payload + at + 2 * i);
+
+        ports[i] = v4 || port != 0 ? port : FILTER_NO_PORT;
+    }
+    set(to, FIELD_SOURCE_PORT, ports[0]);
+    set(to, FIELD_DEST_PORT, ports[1]);
+}
+
+const struct filter_fields *filter_fields(struct filter_eval *ev)
+{
+    const struct filter_frame *f = ev->frame;
+    struct filter_fields *to = &ev->fields;
+
+    if (ev->has_fields) {
+        return to;
+    }
+    ev->has_fields = true;
+    to->valid = 0;
+    set(to, FIELD_NOTHING, 0);
+    set(to, FIELD_SOURCE, ev->in->source);
+    set(to, FIELD_DEST, ev->in->dest);
+    set(to, FIELD_MAC_SOURCE, f->source_mac);
+    set(to, FIELD_MAC_DEST, f->dest_mac);
+    set(to, FIELD_ETHERTYPE, f->ethertype);
+    set(to, FIELD_LEN, f->len);
+    ip_fields(ev, to);
+    set(to, FIELD_CHARACTERISTICS,
+        tcp_bits(ev) | (ev->is_inbound ? RULE_CHAR_INBOUND : 0) |
+            (mac_is_multicast(f->dest_mac) ? RULE_CHAR_MULTICAST : 0) |
+            (mac_is_broadcast(f->dest_mac) ? RULE_CHAR_BROADCAST : 0));
+    return to;
+}
+
 bool filter_is_valid(const struct filter_network *network, uint64_t timestamp,
                      const uint64_t *revoked)
 {

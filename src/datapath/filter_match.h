@@ -2,6 +2,7 @@
 #pragma once
 
 #include "datapath/filter.h"
+#include "datapath/filter_program.h"
 #include "wire/rule.h"
 
 #include <stdbool.h>
@@ -17,6 +18,8 @@ struct filter_eval {
     bool walk_ok;     /* and did not fail */
     uint8_t protocol; /* its result */
     size_t pos;       /* its result: where the upper layer begins */
+    bool has_fields;
+    struct filter_fields fields; /* good if has_fields */
 };
 
 /* State of one rule set. */
@@ -36,6 +39,9 @@ enum filter_match {
 /* Evaluate one match; tag matches may set set->skip_drop. */
 enum filter_match filter_match(struct filter_eval *ev, struct filter_set *set,
                                const struct rule *rule);
+
+/* The fields of the frame; worked out once. */
+const struct filter_fields *filter_fields(struct filter_eval *ev);
 
 /* True if a remote credential may be used now. */
 bool filter_is_valid(const struct filter_network *network, uint64_t timestamp,

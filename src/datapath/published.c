@@ -2,6 +2,8 @@
  * Source: data path contract, sections 1 and 2. */
 #include "datapath/published.h"
 
+#include "datapath/filter_program.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -512,10 +514,25 @@ static void *take(struct block *block, const void *data, size_t len)
     uint8_t *at = block->memory == NULL ? NULL : block->memory + block->used;
 
     block->used += (len + 15) / 16 * 16;
-    if (at != NULL && len > 0) {
+    if (at != NULL && data != NULL && len > 0) {
         memcpy(at, data, len);
     }
     return at;
+}
+
+/* The same rules made ready, if that pays. */
+static struct filter_op *compile(struct block *block, const struct rule *rules, size_t count)
+{
+    struct filter_op *ops;
+
+    if (count < FILTER_PROGRAM_MIN) {
+        return NULL;
+    }
+    ops = take(block, NULL, count * sizeof(*ops));
+    if (ops != NULL) {
+        filter_compile(rules, count, ops);
+    }
+    return ops;
 }
 
 static void copy_credentials(struct block *block, const struct filter_credentials *from,
@@ -538,9 +555,11 @@ static void copy_credentials(struct block *block, const struct filter_credential
     for (size_t i = 0; i < from->capability_count; i++) {
         const struct filter_capability *c = &from->capabilities[i];
         void *rules = take(block, c->rules, c->rule_count * sizeof(*c->rules));
+        struct filter_op *program = compile(block, c->rules, c->rule_count);
 
         if (capabilities != NULL) {
             capabilities[i].rules = rules;
+            capabilities[i].program = program;
         }
     }
     if (to != NULL) {
@@ -569,11 +588,13 @@ static struct filter_network *copy_network(struct block *block, const struct fil
 {
     struct filter_network *to = take(block, from, sizeof(*from));
     void *rules = take(block, from->rules, from->rule_count * sizeof(*from->rules));
+    struct filter_op *program = compile(block, from->rules, from->rule_count);
     void *addresses = take(block, from->addresses, from->address_count * sizeof(*from->addresses));
 
     copy_credentials(block, &from->own, to == NULL ? NULL : &to->own);
     if (to != NULL) {
         to->rules = rules;
+        to->program = program;
         to->addresses = addresses;
     }
     return to;

@@ -4,6 +4,7 @@
 
 #include "datapath/filter.h"
 #include "datapath/filter_class.h"
+#include "datapath/filter_program.h"
 #include "vl2/resolve.h"
 #include "wire/mac.h"
 
@@ -40,7 +41,8 @@ static void evaluate(const struct rule *rules, size_t count, struct filter_frame
     const struct filter_tag tags[] = {{.id = 1, .value = 1}, {.id = 2, .value = 3}};
     const struct thing things[] = {{.type = THING_IPV4, .value = {10, 0, 0, 1}}};
     const struct filter_ownership ownership = {.things = things, .count = 1};
-    const struct filter_capability cap = {.rules = rules, .rule_count = (uint32_t)count};
+    static struct filter_op program[RULES_BASE_MAX];
+    struct filter_capability cap = {.rules = rules, .rule_count = (uint32_t)count};
     const struct filter_credentials credentials = {
         .tags = tags,
         .tag_count = 2,
@@ -49,7 +51,7 @@ static void evaluate(const struct rule *rules, size_t count, struct filter_frame
         .capabilities = &cap,
         .capability_count = 1,
     };
-    const struct filter_network network = {
+    struct filter_network network = {
         .network_id = network_id,
         .self = self,
         .flags = 0x0f,
@@ -60,7 +62,7 @@ static void evaluate(const struct rule *rules, size_t count, struct filter_frame
         .own = credentials,
     };
     struct filter_log log;
-    const struct filter_input in = {
+    struct filter_input in = {
         .network = &network,
         .remote = &credentials,
         .frame = frame,
@@ -76,10 +78,21 @@ static void evaluate(const struct rule *rules, size_t count, struct filter_frame
     memset(&one, 0, sizeof(one));
     memset(&two, 0, sizeof(two));
     (is_inbound ? filter_inbound : filter_outbound)(&in, &one);
+    filter_compile(rules, count, program);
+    network.program = cap.program = program;
+    in.log = NULL; /* or the program would not be used */
     (is_inbound ? filter_inbound : filter_outbound)(&in, &two);
     check_result(&one, frame);
-    fuzz_require(one.verdict == two.verdict && one.effect_count == two.effect_count,
-                 "the same again");
+    fuzz_require(one.verdict == two.verdict && one.effect_count == two.effect_count &&
+                     one.base == two.base && one.bucket == two.bucket &&
+                     one.by_capability == two.by_capability,
+                 "the same again, made ready");
+    for (size_t i = 0; i < one.effect_count; i++) {
+        fuzz_require(one.effects[i].target == two.effects[i].target &&
+                         one.effects[i].len == two.effects[i].len &&
+                         one.effects[i].flags == two.effects[i].flags,
+                     "the same effects, made ready");
+    }
     fuzz_require(!traits.accepts_all || one.verdict == FILTER_ACCEPT, "accepts all");
     fuzz_require(traits.class == FILTER_UNSAFE || one.effect_count == 0, "no effect if not unsafe");
 }

@@ -4,6 +4,7 @@
 
 #include "base/hex.h"
 #include "datapath/filter.h"
+#include "datapath/filter_program.h"
 #include "wire/mac.h"
 #include "wire/netconf.h"
 
@@ -286,13 +287,68 @@ static void free_case(struct filter_case *c)
     }
 }
 
+static void assert_same_result(const struct filter_result *a, const struct filter_result *b)
+{
+    assert_int_equal(a->verdict, b->verdict);
+    assert_int_equal(a->base, b->base);
+    assert_int_equal(a->bucket, b->bucket);
+    assert_int_equal(a->by_capability, b->by_capability);
+    if (a->by_capability) {
+        assert_int_equal(a->capability_id, b->capability_id);
+    }
+    assert_int_equal(a->effect_count, b->effect_count);
+    for (size_t i = 0; i < a->effect_count; i++) {
+        assert_int_equal(a->effects[i].target, b->effects[i].target);
+        assert_int_equal(a->effects[i].len, b->effects[i].len);
+        assert_int_equal(a->effects[i].flags, b->effects[i].flags);
+        assert_int_equal(a->effects[i].is_redirect, b->effects[i].is_redirect);
+    }
+}
+
+/* The same credentials with capabilities made ready, in the memory given. */
+static struct filter_credentials make_ready(const struct filter_credentials *from,
+                                            struct filter_capability caps[CAP_MAX],
+                                            struct filter_op ops[CAP_MAX][RULES_CAPABILITY_MAX])
+{
+    struct filter_credentials to = *from;
+
+    assert_in_range(from->capability_count, 0, CAP_MAX);
+    for (size_t i = 0; i < from->capability_count; i++) {
+        caps[i] = from->capabilities[i];
+        filter_compile(caps[i].rules, caps[i].rule_count, ops[i]);
+        caps[i].program = ops[i];
+    }
+    to.capabilities = caps;
+    return to;
+}
+
+/* Evaluate the rules as they are, and made ready: no difference can be told. */
+static void evaluate_both(const struct filter_input *in, bool is_inbound, struct filter_result *ret)
+{
+    static struct filter_op ops[RULES_BASE_MAX];
+    static struct filter_op cap_ops[2][CAP_MAX][RULES_CAPABILITY_MAX];
+    struct filter_capability caps[2][CAP_MAX];
+    struct filter_network network = *in->network;
+    struct filter_credentials remote;
+    struct filter_input ready = *in;
+    struct filter_result got;
+
+    filter_compile(network.rules, network.rule_count, ops);
+    network.program = ops;
+    network.own = make_ready(&network.own, caps[0], cap_ops[0]);
+    ready.network = &network;
+    if (in->remote != NULL) {
+        remote = make_ready(in->remote, caps[1], cap_ops[1]);
+        ready.remote = &remote;
+    }
+    (is_inbound ? filter_inbound : filter_outbound)(in, ret);
+    (is_inbound ? filter_inbound : filter_outbound)(&ready, &got);
+    assert_same_result(ret, &got);
+}
+
 static void evaluate(const struct filter_case *c, struct filter_result *ret)
 {
-    if (c->is_inbound) {
-        filter_inbound(&c->in, ret);
-    } else {
-        filter_outbound(&c->in, ret);
-    }
+    evaluate_both(&c->in, c->is_inbound, ret);
 }
 
 static const char *outcome_name(enum filter_outcome outcome)
@@ -497,13 +553,192 @@ static void test_random_rules_stay_in_bounds(void **state)
         assert_int_equal(rules_read(&r, rules, 8), 0);
         network.rules = rules;
         network.rule_count = 8;
-        if (round & 1) {
-            filter_inbound(&in, &got);
-        } else {
-            filter_outbound(&in, &got);
-        }
+        evaluate_both(&in, (round & 1) != 0, &got);
         free((void *)(uintptr_t)frame.payload);
     }
+}
+
+/* A rule that is about as likely to hold as not for frames of the next test. */
+static struct rule likely_rule(struct test_rng *rng)
+{
+    static const uint8_t types[] = {RULE_DROP,
+                                    RULE_ACCEPT,
+                                    RULE_TEE,
+                                    RULE_WATCH,
+                                    RULE_REDIRECT,
+                                    RULE_BREAK,
+                                    RULE_PRIORITY,
+                                    9,
+                                    RULE_DROP,
+                                    RULE_DROP,
+                                    RULE_BREAK,
+                                    RULE_SOURCE_ADDRESS,
+                                    RULE_DEST_ADDRESS,
+                                    RULE_VLAN_ID,
+                                    RULE_MAC_SOURCE,
+                                    RULE_MAC_DEST,
+                                    RULE_IPV4_SOURCE,
+                                    RULE_IPV4_DEST,
+                                    RULE_IPV6_SOURCE,
+                                    RULE_IPV6_DEST,
+                                    RULE_IP_TOS,
+                                    RULE_IP_PROTOCOL,
+                                    RULE_ETHERTYPE,
+                                    RULE_ICMP,
+                                    RULE_SOURCE_PORT,
+                                    RULE_DEST_PORT,
+                                    RULE_CHARACTERISTICS,
+                                    RULE_FRAME_SIZE,
+                                    RULE_RANDOM,
+                                    RULE_TAGS_EQUAL,
+                                    RULE_TAG_SENDER,
+                                    RULE_TAG_RECEIVER,
+                                    RULE_INTEGER_RANGE,
+                                    RULE_TAGS_XOR,
+                                    60};
+    static const uint16_t numbers[] = {0, 6, 17, 58, 0x800, 0x86dd};
+    struct rule rule = {.type = types[test_rng_below(rng, sizeof(types))],
+                        .is_not = test_rng_below(rng, 3) == 0,
+                        .is_or = test_rng_below(rng, 4) == 0,
+                        .id = (uint32_t)test_rng_below(rng, 3)};
+    uint16_t small = (uint16_t)test_rng_below(rng, 4);
+
+    switch (rule.type) {
+    case RULE_TEE:
+    case RULE_WATCH:
+    case RULE_REDIRECT:
+        rule.forward.address = small;
+        rule.forward.length = (uint16_t)test_rng_below(rng, 60);
+        break;
+    case RULE_SOURCE_ADDRESS:
+    case RULE_DEST_ADDRESS:
+    case RULE_MAC_SOURCE:
+    case RULE_MAC_DEST:
+        rule.address = small;
+        break;
+    case RULE_IPV4_SOURCE:
+    case RULE_IPV4_DEST:
+    case RULE_IPV6_SOURCE:
+    case RULE_IPV6_DEST:
+        rule.prefix =
+            (uint8_t[]){0, 1, 8, 31, 32, 33, 63, 64, 65, 127, 128, 200}[test_rng_below(rng, 12)];
+        rule.ip[test_rng_below(rng, 16)] = (uint8_t)small;
+        break;
+    case RULE_SOURCE_PORT:
+    case RULE_DEST_PORT:
+    case RULE_FRAME_SIZE:
+        rule.range.start = (uint16_t)test_rng_below(rng, 60);
+        rule.range.end = (uint16_t)test_rng_below(rng, 80);
+        break;
+    case RULE_IP_TOS:
+        rule.tos.mask = (uint8_t)(small == 3 ? 0xff : small);
+        rule.tos.end = (uint8_t)test_rng_below(rng, 4);
+        break;
+    case RULE_CHARACTERISTICS:
+        rule.mask = UINT64_C(1) << test_rng_below(rng, 64) | UINT64_C(1) << test_rng_below(rng, 12);
+        break;
+    case RULE_RANDOM:
+        rule.probability = 0x80000000;
+        break;
+    case RULE_INTEGER_RANGE:
+        rule.integer.distance = small;
+        rule.integer.index = (uint16_t)test_rng_below(rng, 40);
+        break;
+    case RULE_TAGS_EQUAL:
+    case RULE_TAGS_XOR:
+    case RULE_TAG_SENDER:
+    case RULE_TAG_RECEIVER:
+        rule.value = small;
+        break;
+    case RULE_ICMP:
+        rule.icmp.type = (uint8_t)small;
+        rule.icmp.flags = (uint8_t)test_rng_below(rng, 2);
+        break;
+    default:
+        rule.number = numbers[test_rng_below(rng, 6)];
+        break;
+    }
+    return rule;
+}
+
+/* A frame whose fields have the small values that these rules name. */
+static size_t likely_frame(struct test_rng *rng, uint8_t payload[100], uint16_t *ret_type)
+{
+    bool v6 = test_rng_below(rng, 2) == 0;
+    size_t len = 1 + test_rng_below(rng, 99);
+
+    for (size_t i = 0; i < 100; i++) {
+        payload[i] = (uint8_t)(test_rng_below(rng, 3) == 0 ? test_rng_below(rng, 64) : 0);
+    }
+    *ret_type = v6 ? 0x86dd : 0x0800;
+    if (v6) {
+        payload[6] = (uint8_t[]){0, 43, 60, 6, 17, 58, 44}[test_rng_below(rng, 7)];
+        payload[40] = (uint8_t[]){0, 6, 17, 58, 1, 3}[test_rng_below(rng, 6)];
+        payload[41] = (uint8_t)test_rng_below(rng, 2);
+    } else {
+        payload[0] = (uint8_t)(0x45 + test_rng_below(rng, 2));
+        payload[9] = (uint8_t[]){1, 6, 17, 132, 2}[test_rng_below(rng, 5)];
+    }
+    return test_rng_below(rng, 3) == 0 ? len : 100;
+}
+
+static uint32_t draw_counted(void *ctx)
+{
+    unsigned *draws = ctx;
+
+    return ++*draws % 2 == 0 ? 0 : UINT32_MAX;
+}
+
+/* RUL-3: long programs whose matches hold half of the time, with every join: what was made ready
+ * decides the same, by the same number of draws. */
+static void test_made_ready_or_not(void **state)
+{
+    static const struct filter_tag tags[2][2] = {{{.id = 0, .value = 1}, {.id = 1, .value = 2}},
+                                                 {{.id = 1, .value = 2}, {.id = 2, .value = 0}}};
+    struct test_rng rng = test_rng_init("made ready");
+    unsigned verdicts[3] = {0};
+
+    (void)state;
+    for (int round = 0; round < 60000; round++) {
+        struct rule rules[40];
+        struct filter_op ops[40];
+        uint8_t payload[100];
+        bool is_inbound = test_rng_below(&rng, 2) == 0;
+        const struct filter_credentials remote = {.tags = tags[1], .tag_count = 2};
+        struct filter_network network = {.self = 2,
+                                         .flags = test_rng_below(&rng, 2) == 0 ? 0xff : 0,
+                                         .rules = rules,
+                                         .rule_count = (uint16_t)(1 + test_rng_below(&rng, 40)),
+                                         .own = {.tags = tags[0], .tag_count = 2}};
+        struct filter_frame frame = {.source_mac = test_rng_below(&rng, 3),
+                                     .dest_mac = test_rng_below(&rng, 3),
+                                     .payload = payload};
+        unsigned draws = 0;
+        unsigned again = 0;
+        struct filter_input in = {.network = &network,
+                                  .remote = test_rng_below(&rng, 4) == 0 ? NULL : &remote,
+                                  .frame = &frame,
+                                  .source = is_inbound ? 1 : 2,
+                                  .dest = is_inbound ? 2 : test_rng_below(&rng, 4),
+                                  .draw = draw_counted,
+                                  .draw_ctx = &draws};
+        struct filter_result one;
+        struct filter_result two;
+
+        frame.len = likely_frame(&rng, payload, &frame.ethertype);
+        for (size_t i = 0; i < network.rule_count; i++) {
+            rules[i] = likely_rule(&rng);
+        }
+        (is_inbound ? filter_inbound : filter_outbound)(&in, &one);
+        filter_compile(rules, network.rule_count, ops);
+        network.program = ops;
+        in.draw_ctx = &again;
+        (is_inbound ? filter_inbound : filter_outbound)(&in, &two);
+        assert_same_result(&one, &two);
+        assert_int_equal(draws, again);
+        verdicts[one.verdict]++;
+    }
+    assert_true(verdicts[0] > 1000 && verdicts[1] > 1000 && verdicts[2] > 100);
 }
 
 /* CRD-7: exactly the window is valid, one more is not, both directions; thresholds count with
@@ -711,6 +946,7 @@ int main(void)
         cmocka_unit_test(test_no_state_leaks),
         cmocka_unit_test(test_truncated_frames_stay_in_bounds),
         cmocka_unit_test(test_random_rules_stay_in_bounds),
+        cmocka_unit_test(test_made_ready_or_not),
         cmocka_unit_test(test_validity_edges),
         cmocka_unit_test(test_capabilities_in_order),
         cmocka_unit_test(test_random_distribution),
