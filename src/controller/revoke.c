@@ -14,6 +14,7 @@
 static const int64_t repeat_after_ms[] = {20000, 90000};
 
 enum {
+    BURST = 32, /* destinations at once: we may not live to serve more, but they spread it */
     FAREWELL_STEP = 50, /* members revoked per step */
     FAREWELL_STEP_MS = 100,
     FAREWELL_ROUNDS = 2,
@@ -229,7 +230,8 @@ static void spread(struct controller *c, struct cnetwork *net, struct shared_rev
         if (m->authorized_ms == 0 || !member_is_online(m, now_ms)) {
             continue;
         }
-        int64_t delay = sent++ * 1000 / CONTROLLER_REVOCATION_PACKETS_S;
+        int64_t delay = sent / BURST * BURST * 1000 / CONTROLLER_REVOCATION_PACKETS_S;
+        sent++;
         outbox_add(c, m->address, rev, now_ms + delay);
         if (m->revocation_seq + 1 == seq) {
             m->revocation_seq = seq;

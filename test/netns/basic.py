@@ -1,7 +1,9 @@
 """Our nodes among themselves: start, join, traffic, restart, death, change."""
 import os
+import re
 import time
 
+from flow import background
 from net import Failed, ping, sh, tcp_transfer, wait_for, wait_ping
 
 
@@ -158,6 +160,51 @@ def test_deauthorized_member_is_cut_off(net):
     wait_ping("a", target)
     root.post("/controller/network/%s/member/%s" % (nwid, b.address), {"authorized": False})
     wait_for("silence of b", lambda: ping("a", target, 3, deadline=2) == 3, 10)
+
+
+def test_deauthorized_member_is_cut_off_without_controller(net):
+    """The controller dies as soon as it has answered: its revocation reaches every peer all the same, in 2 s,
+    and is not forgotten by one that starts anew. Checklist: CRD-11, SEC-2."""
+    root, ctl, *members = [net.node(net.host(name, "10.9.0.%d/24" % (i + 1)))
+                           for i, name in enumerate(("root", "ctl", "b", "a", "c", "d"))]
+    net.make_planet([(root, "10.9.0.1/9993")])
+    for node in [root, ctl] + members:
+        node.start()
+    nwid = ctl.create_network()
+    for node in members:
+        ctl.authorize(nwid, node)
+        node.join(nwid)
+    for node in members:
+        node.wait_network(nwid)
+    b, *others = members
+    a = others[0]
+    target = b.ip(nwid)
+    for node in others:
+        wait_ping(node.ns, target)
+        wait_ping("b", node.ip(nwid))
+        node.wait_direct(b)
+        wait_ping(node.ns, others[0].ip(nwid) if node is not a else others[1].ip(nwid))
+    pings = [background(lambda node=node: sh("ping -n -D -i 0.05 -w 4 %s || true" % target, ns=node.ns))
+             for node in others]
+    time.sleep(0.5)  # of answers
+    ctl.post("/controller/network/%s/member/%s" % (nwid, b.address), {"authorized": False})
+    done = time.time()
+    ctl.kill()
+    last = {}
+    for node, answers in zip(others, pings):
+        times = [float(t) for t in re.findall(r"\[([0-9.]+)\] \d+ bytes from", answers())]
+        if not times or times[0] > done:
+            raise Failed("nothing to be cut off at " + node.ns)
+        last[node.ns] = times[-1] - done
+    if max(last.values()) > 2:
+        raise Failed("b was heard of so long after the revocation: %r" % last)
+    a.kill()
+    a.start()
+    a.wait_network(nwid)
+    wait_ping("a", others[1].ip(nwid))
+    for one, ip in (("a", target), ("b", a.ip(nwid))):
+        if ping(one, ip, 3, deadline=2) != 3:
+            raise Failed("%s reaches %s after a restart" % (one, ip))
 
 
 def test_leave_removes_everything(net):
