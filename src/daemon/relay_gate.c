@@ -75,11 +75,11 @@ static uint64_t target_hash(const struct gate *gate, const struct inetaddr *a)
 static struct gate_known *known_find(const struct gate *gate, struct gate_client *client,
                                      const struct inetaddr *to, bool make)
 {
-    uint64_t key = target_hash(gate, to) | 1;
-    struct gate_known *set = &client->known[(key >> 8) % (GATE_KNOWN / GATE_WAYS) * GATE_WAYS];
+    size_t index = target_hash(gate, to) % (GATE_KNOWN / GATE_WAYS);
+    struct gate_known *set = &client->known[index * GATE_WAYS];
     struct gate_known *oldest = set;
     for (size_t i = 0; i < GATE_WAYS; i++) {
-        if (set[i].key == key) {
+        if (inetaddr_equal(&set[i].to, to)) {
             return &set[i];
         }
         oldest = set[i].used_ms < oldest->used_ms ? &set[i] : oldest;
@@ -87,7 +87,7 @@ static struct gate_known *known_find(const struct gate *gate, struct gate_client
     if (!make) {
         return NULL;
     }
-    *oldest = (struct gate_known){.key = key, .answer_ms = INT64_MIN / 2};
+    *oldest = (struct gate_known){.to = *to, .answer_ms = INT64_MIN / 2};
     return oldest;
 }
 

@@ -68,7 +68,7 @@ struct gate {
 };
 
 struct gate_known {
-    uint64_t key;
+    struct inetaddr to; /* itself: hashes of addresses can be chosen */
     int64_t used_ms;
     int64_t answer_ms;
 };

@@ -1,6 +1,8 @@
 /* What the TCP relay carries for whom. Spec 02 section 12.3; TC-5. */
 #include "daemon/relay_gate.h"
 
+#include "base/cursor.h"
+#include "base/hmap.h"
 #include "wire/packet.h"
 
 #include <setjmp.h>
@@ -181,6 +183,45 @@ static void test_silent_destinations_are_spared(void **state)
     assert_false(client.answered);
 }
 
+/* The inverse of hash_mix in its first argument. */
+static uint64_t unmix(uint64_t x, uint64_t seed)
+{
+    x ^= x >> 31 ^ x >> 62;
+    x *= UINT64_C(0x319642b2d24d8ec3);
+    x ^= x >> 27 ^ x >> 54;
+    x *= UINT64_C(0x96de1b173f119089);
+    x ^= x >> 30 ^ x >> 60;
+    x ^= seed << 32 | seed >> 32;
+    x ^= x >> 31 ^ x >> 62;
+    x *= UINT64_C(0x319642b2d24d8ec3);
+    x ^= x >> 27 ^ x >> 54;
+    x *= UINT64_C(0x96de1b173f119089);
+    x ^= x >> 30 ^ x >> 60;
+    return x ^ seed;
+}
+
+/* Who has a /64 can find an address in it with the hash of any other. */
+static void test_hash_of_an_answer_opens_nothing(void **state)
+{
+    static const char *const victims[] = {"48.0.0.1/9993", "2a00::1/9993"};
+    struct inetaddr source;
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(victims); i++) {
+        struct inetaddr victim = addr(victims[i]);
+        struct inetaddr own = addr("2a01:4f8::/9993");
+        uint64_t head = hash_mix(be64_get(own.ip), (uint64_t)own.family << 16 | own.port);
+        be64_put(own.ip + 8, unmix(inetaddr_key(&victim), head));
+        assert_int_equal(inetaddr_key(&own), inetaddr_key(&victim));
+        (void)setup(NULL);
+        assert_int_equal(gate_out(&gate, &client, &own, packet, LEN, NOW, &source), GATE_SEND);
+        assert_int_equal(gate_in(&gate, &client, &own, LEN, NOW, &source), GATE_SEND);
+        for (unsigned k = 0; k < GATE_TARGET_BURST; k++) {
+            (void)out(victims[i], LEN, NOW);
+        }
+        assert_int_equal(out(victims[i], LEN, NOW), GATE_UNANSWERED);
+    }
+}
+
 static void test_rate_of_a_client(void **state)
 {
     uint64_t bytes[2] = {0, 0};
@@ -258,6 +299,7 @@ int main(void)
         cmocka_unit_test_setup(test_sizes, setup),
         cmocka_unit_test_setup(test_only_packets_of_the_network, setup),
         cmocka_unit_test_setup(test_silent_destinations_are_spared, setup),
+        cmocka_unit_test_setup(test_hash_of_an_answer_opens_nothing, setup),
         cmocka_unit_test_setup(test_rate_of_a_client, setup),
         cmocka_unit_test_setup(test_root_behind_nat, setup),
         cmocka_unit_test_setup(test_clockwork, setup),
