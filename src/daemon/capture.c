@@ -44,6 +44,12 @@ void capture_record_write(struct wr *w, const struct capture_record *record, uin
     wr_bytes(w, frame->payload, frame->len < room ? frame->len : room);
 }
 
+/* Names of counters only: what is shown must not drive terminals. */
+static bool is_reason(const char *text, size_t len)
+{
+    return strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789_") == len;
+}
+
 int capture_record_read(struct rd r, struct capture_record *ret)
 {
     struct capture_record record = {.lost = 0};
@@ -65,9 +71,9 @@ int capture_record_read(struct rd r, struct capture_record *ret)
     if (r.bad || version != RECORD_VERSION || reason >= CAPTURE_REASON_MAX) {
         return -EBADMSG;
     }
-    const uint8_t *text = rd_bytes(&r, reason);
-    if (text != NULL) {
-        memcpy(record.reason, text, reason);
+    rd_copy(&r, record.reason, reason);
+    if (r.bad || !is_reason(record.reason, reason)) {
+        return -EBADMSG;
     }
     record.len = rd_u32(&r);
     frame->dest_mac = mac_read(&r);

@@ -24,7 +24,7 @@ struct capture_record {
     uint64_t lost;               /* frames before this one that the listener was too slow for */
     uint32_t len;                /* of the frame with its header, before it was cut to snaplen */
     struct captured_frame frame; /* without reason */
-    char reason[CAPTURE_REASON_MAX]; /* empty: it passed */
+    char reason[CAPTURE_REASON_MAX]; /* name of a counter; empty: it passed */
 };
 
 /* Write and read a record: one datagram. The frame's payload is borrowed, cut to what snaplen bytes

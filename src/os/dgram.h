@@ -7,9 +7,10 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-/* Make a socket that receives, with this name, which must not be there yet. Whoever may search its
- * directory may send. Returns the descriptor; -EADDRINUSE; -ENAMETOOLONG above 107 bytes; negative
- * errno. */
+/* Make a socket that receives, with this name, which must not be there yet. Only the owner of its
+ * directory and root may send: made by root, it is the owner's. Changes the process's umask and
+ * effective user for a moment. Returns the descriptor; -EADDRINUSE; -ENAMETOOLONG above 107 bytes;
+ * negative errno. */
 MUST_CHECK int dgram_listen(const char *path);
 
 /* Make a socket that sends to one with this name. Returns the descriptor; -ECONNREFUSED, -ENOENT

@@ -30,25 +30,60 @@ static int make_socket(void)
     return fd < 0 ? -errno : fd;
 }
 
+/* Owner of the directory that a name is in. */
+static int directory_owner(const char *path, uid_t *ret)
+{
+    char dir[sizeof(((struct sockaddr_un *)NULL)->sun_path)] = ".";
+    const char *slash = strrchr(path, '/');
+    struct stat st;
+
+    if (slash != NULL) {
+        size_t len = slash == path ? 1 : (size_t)(slash - path);
+        memcpy(dir, path, len); /* make_address has seen that it is short enough */
+        dir[len] = '\0';
+    }
+    if (stat(dir, &st) < 0) {
+        return -errno;
+    }
+    *ret = st.st_uid;
+    return 0;
+}
+
+/* Bind as the owner of the directory, for the owner alone. Nothing is done by the name afterwards:
+ * the owner could have put something else there. */
+static int bind_private(int fd, const struct sockaddr_un *address, uid_t owner)
+{
+    uid_t own = geteuid();
+    mode_t mask;
+    int err = 0;
+
+    if (own == 0 && owner != 0 && seteuid(owner) < 0) {
+        return -errno;
+    }
+    mask = umask(0177);
+    if (bind(fd, (const struct sockaddr *)address, sizeof(*address)) < 0) {
+        err = -errno;
+    }
+    (void)umask(mask);
+    return geteuid() == own || seteuid(own) == 0 ? err : -errno;
+}
+
 int dgram_listen(const char *path)
 {
     struct sockaddr_un address;
+    uid_t owner = 0;
     int size = RECEIVE_BUFFER;
     int err = make_address(path, &address);
-    int fd = err < 0 ? err : make_socket();
 
+    err = err < 0 ? err : directory_owner(path, &owner);
+    int fd = err < 0 ? err : make_socket();
     if (fd < 0) {
         return fd;
     }
     (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
-    if (bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0) {
-        err = -errno;
+    err = bind_private(fd, &address, owner);
+    if (err < 0) {
         (void)close(fd);
-        return err;
-    }
-    if (chmod(path, 0666) < 0) {
-        err = -errno;
-        dgram_close(fd, path);
         return err;
     }
     return fd;

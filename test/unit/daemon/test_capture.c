@@ -1,5 +1,6 @@
 /* Records of captured frames, and what is said of them. */
 #include "cli/frame_text.h"
+#include "os/dgram.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,6 +11,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 static struct capture_record record_of(uint16_t type, const uint8_t *payload, size_t len)
 {
@@ -60,6 +63,53 @@ static void test_records_round_trip(void **state)
             assert_int_equal(capture_record_read(rd_init(buf, cut), &out), -EBADMSG);
         }
     }
+}
+
+static void test_reasons_cannot_drive_a_terminal(void **state)
+{
+    static const char *const reasons[] = {"\033[2Jvl2", "a\nb", "drop it", "\xc2\x9b"};
+    uint8_t buf[CAPTURE_RECORD_MAX];
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(reasons); i++) {
+        struct capture_record in = record_of(0x0800, NULL, 0);
+        struct capture_record out;
+        struct wr w = wr_init(buf, sizeof(buf));
+
+        strcpy(in.reason, reasons[i]);
+        capture_record_write(&w, &in, CAPTURE_RECORD_MAX);
+        assert_int_equal(capture_record_read(rd_init(buf, wr_len(&w)), &out), -EBADMSG);
+    }
+}
+
+/* Others than the owner of the directory may not send, nor get anything done by the name. */
+static void test_socket_is_private(void **state)
+{
+    char dir[] = "/tmp/panlan-test-XXXXXX";
+    char path[64];
+    struct stat st;
+    uid_t owner = geteuid() == 0 ? 65534 : geteuid();
+    mode_t mask = umask(0);
+
+    (void)state;
+    (void)umask(mask);
+    assert_non_null(mkdtemp(dir));
+    assert_int_equal(chmod(dir, 0755), 0);
+    assert_int_equal(chown(dir, owner, (gid_t)-1), 0);
+    (void)snprintf(path, sizeof(path), "%s/socket", dir);
+    int fd = dgram_listen(path);
+    assert_true(fd >= 0);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0600);
+    assert_int_equal(st.st_uid, owner);
+    assert_int_equal(umask(mask), mask);
+    assert_int_equal(geteuid() == 0, owner == 65534);
+    int sender = dgram_connect(path);
+    assert_true(sender >= 0);
+    assert_int_equal(dgram_send(sender, "x", 1), 0);
+    dgram_close(sender, NULL);
+    dgram_close(fd, path);
+    assert_int_equal(rmdir(dir), 0);
 }
 
 static void test_largest_frame_fits(void **state)
@@ -169,8 +219,12 @@ static void test_anything_is_described(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_records_round_trip),    cmocka_unit_test(test_largest_frame_fits),
-        cmocka_unit_test(test_frames_in_words),       cmocka_unit_test(test_verdicts_in_words),
+        cmocka_unit_test(test_records_round_trip),
+        cmocka_unit_test(test_largest_frame_fits),
+        cmocka_unit_test(test_socket_is_private),
+        cmocka_unit_test(test_reasons_cannot_drive_a_terminal),
+        cmocka_unit_test(test_frames_in_words),
+        cmocka_unit_test(test_verdicts_in_words),
         cmocka_unit_test(test_anything_is_described),
     };
 
