@@ -301,7 +301,6 @@ static void parse_relay_server(struct config *c, const json_t *settings)
     }
 }
 
-/* Protocol version told to peers: ours, or an older one (4 to 11) for tests with the old cipher. */
 /* A whole number from least to most. */
 static uint32_t parse_number(struct config *c, const json_t *settings, const char *key,
                              uint32_t usual, int least, int most)

@@ -256,14 +256,14 @@ static void on_net_change(uv_poll_t *poll, int status, int events)
  * may have a million. */
 struct sweep {
     struct engine_job job;
-    const struct state *state;
+    const struct service *svc;
     size_t most;
 };
 
 static void run_sweep(struct engine_job *job)
 {
     const struct sweep *sweep = CONTAINER_OF(job, struct sweep, job);
-    state_sweep_peers(sweep->state, clock_wall_ms(), sweep->most);
+    state_sweep_peers(&sweep->svc->state, clock_wall_ms(), sweep->most, &sweep->svc->no_sweep);
 }
 
 static void on_sweep(uv_timer_t *timer)
@@ -274,7 +274,7 @@ static void on_sweep(uv_timer_t *timer)
         return; /* tomorrow, then */
     }
     sweep->job.run = run_sweep;
-    sweep->state = &svc->state;
+    sweep->svc = svc;
     sweep->most = svc->config->max_peers > 0 ? svc->config->max_peers
                   : node_is_root(svc->node)  ? STATE_PEERS_ROOT_MAX
                                              : STATE_PEERS_MAX;
@@ -596,6 +596,7 @@ static void stop_parts(struct service *svc)
     relay_stop(&svc->relay);
     relay_server_stop(&svc->relay_server);
     portmap_stop(&svc->portmap);
+    atomic_store(&svc->no_sweep, true);
     jobs_stop(&svc->jobs);
     ports_done(&svc->ports);
     sockets_done(&svc->sockets);
@@ -715,6 +716,7 @@ int service_run(const struct service_options *options)
     }
     for (int lives = 0; status == 0; lives++) {
         svc->stopping = svc->collided = false;
+        atomic_store(&svc->no_sweep, false);
         svc->deadline_ms = -1;
         svc->change_credit_ms = INT64_MIN;
         status = live(svc);

@@ -19,6 +19,7 @@
 #include "os/addr.h"
 #include "os/file.h"
 
+#include <stdatomic.h>
 #include <uv.h>
 
 struct service {
@@ -42,6 +43,7 @@ struct service {
     int64_t started_ms;       /* when the process started, monotonic */
     int64_t wall_offset_ms;   /* wall clock minus monotonic clock, as told to the engine */
     bool stopping;            /* the loop is about to end */
+    atomic_bool no_sweep;     /* the thread that sweeps the peer cache is to end */
     bool collided;            /* stop because our address belongs to another identity */
     bool online;              /* as the engine said last */
     struct state state;

@@ -340,6 +340,7 @@ struct peer_walk {
     size_t count;      /* files that are, so far */
     uint64_t *out;     /* their addresses, room for cap */
     size_t cap;
+    const atomic_bool *stop; /* to end the walk */
 };
 
 /* True if a file of the cache is old. */
@@ -378,19 +379,20 @@ static bool sweep_one(void *ctx, const char *name)
     } else {
         walk->count++;
     }
-    return true;
+    return !atomic_load(walk->stop);
 }
 
-void state_sweep_peers(const struct state *st, int64_t wall_ms, size_t most)
+void state_sweep_peers(const struct state *st, int64_t wall_ms, size_t most,
+                       const atomic_bool *stop)
 {
-    struct peer_walk walk = {.count = most + 1};
+    struct peer_walk walk = {.count = most + 1, .stop = stop};
     state_path(st, "peers.d", walk.dir);
     /* Strangers make these files: when there are too many, younger ones go too. */
     for (int64_t age_ms = PEER_AGE_MAX_MS; walk.count > most && age_ms >= PEER_AGE_MIN_MS;
          age_ms /= 2) {
         walk.count = 0;
         walk.oldest_ns = (wall_ms - age_ms) * 1000000;
-        if (file_each(walk.dir, sweep_one, &walk) < 0) {
+        if (file_each(walk.dir, sweep_one, &walk) < 0 || atomic_load(stop)) {
             return;
         }
     }

@@ -8,6 +8,7 @@
 #include "os/managed.h"
 #include "vl1/env.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -79,5 +80,7 @@ void state_policy_erase(struct state *st, uint64_t nwid);
 size_t state_list_recent_peers(const struct state *st, int64_t wall_ms, uint64_t *out, size_t cap);
 
 /* Remove peer files not written for 30 days, and while more than `most` are left, for half that
- * time and so on, down to an hour. Any thread; takes seconds for a million. */
-void state_sweep_peers(const struct state *st, int64_t wall_ms, size_t most);
+ * time and so on, down to an hour. Any thread; takes seconds for a million, but ends early when
+ * *stop becomes true. */
+void state_sweep_peers(const struct state *st, int64_t wall_ms, size_t most,
+                       const atomic_bool *stop);

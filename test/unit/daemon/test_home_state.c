@@ -217,6 +217,9 @@ static void test_local_settings_keep_the_whitelist(void **state)
     assert_int_equal(state_policy_load(&st, nwid).whitelist_count, 0);
 }
 
+static const atomic_bool go = false;
+static const atomic_bool stop = true;
+
 static void test_old_peers_are_swept(void **state)
 {
     (void)state;
@@ -228,9 +231,32 @@ static void test_old_peers_are_swept(void **state)
     struct timespec times[2] = {{.tv_sec = now_ms / 1000 - 31 * 24 * 3600},
                                 {.tv_sec = now_ms / 1000 - 31 * 24 * 3600}};
     assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
-    state_sweep_peers(&st, now_ms, STATE_PEERS_MAX);
+    state_sweep_peers(&st, now_ms, STATE_PEERS_MAX, &go);
     assert_int_equal(mode_of("peers.d/3f9a20c1d4.peer"), 0);
     assert_int_equal(mode_of("peers.d/77aa01bc20.peer"), 0644);
+}
+
+/* A service that ends does not wait for a million files. */
+static void test_sweep_ends_early(void **state)
+{
+    enum { FILES = 50 };
+    (void)state;
+    unsigned left = 0;
+    for (unsigned i = 0; i < FILES; i++) {
+        char name[32];
+        (void)snprintf(name, sizeof(name), "peers.d/%010x.peer", i + 1);
+        put(name, "old");
+    }
+    state_sweep_peers(&st, clock_wall_ms() + INT64_C(31) * 24 * 3600 * 1000, 0, &stop);
+    for (unsigned i = 0; i < FILES; i++) {
+        char name[32];
+        char path[512];
+        (void)snprintf(name, sizeof(name), "peers.d/%010x.peer", i + 1);
+        left += mode_of(name) != 0;
+        path_of(name, path, sizeof(path));
+        (void)unlink(path);
+    }
+    assert_in_range(left, FILES - 1, FILES);
 }
 
 /* Strangers make these files: there is a bound to their number, too. */
@@ -259,7 +285,7 @@ static void test_too_many_peers_are_swept(void **state)
     for (size_t i = 0; i < COUNT_OF(recent); i++) {
         assert_true(recent[i] > OLD && recent[i] <= OLD + NEW);
     }
-    state_sweep_peers(&st, now_ms, STATE_PEERS_MAX);
+    state_sweep_peers(&st, now_ms, STATE_PEERS_MAX, &go);
     unsigned left = 0;
     for (unsigned i = 0; i < OLD + NEW; i++) {
         char name[32];
@@ -308,6 +334,7 @@ int main(void)
         IN_HOME(test_objects_of_the_engine),
         IN_HOME(test_local_settings_keep_the_whitelist),
         IN_HOME(test_old_peers_are_swept),
+        IN_HOME(test_sweep_ends_early),
         IN_HOME(test_too_many_peers_are_swept),
         IN_HOME(test_home_belongs_to_one_process),
         IN_HOME(test_legacy_controller_is_refused),
