@@ -154,6 +154,15 @@ void extras_send(struct sockets *sockets, uint32_t id, const struct inetaddr *to
     }
 }
 
+void extras_hold(const struct sockets *sockets)
+{
+    struct hmap_node *node = NULL;
+    while ((node = hmap_each(&sockets->extras, node)) != NULL) {
+        struct extra *e = CONTAINER_OF(node, struct extra, node);
+        (void)!udp_set_device(e->udp, sockets->held ? e->target.device : ""); /* for seconds */
+    }
+}
+
 void extras_done(struct sockets *sockets)
 {
     struct hmap_node *node;

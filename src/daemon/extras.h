@@ -15,5 +15,8 @@ void extras_close(void *ctx, uint32_t id, bool keep);
 void extras_send(struct sockets *sockets, uint32_t id, const struct inetaddr *to, const void *data,
                  size_t len, unsigned how);
 
+/* Tie all to the devices of their addresses, or let them go, as sockets->held says. */
+void extras_hold(const struct sockets *sockets);
+
 /* Close all. The loop must turn once more. */
 void extras_done(struct sockets *sockets);

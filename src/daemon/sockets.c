@@ -108,6 +108,7 @@ void sockets_hold(struct sockets *sockets, bool held)
     while ((node = hmap_each(&sockets->by_id, node)) != NULL) {
         hold(usock_of(node));
     }
+    extras_hold(sockets);
 }
 
 static void usock_info(const struct usock *s, struct socket_info *ret)
@@ -230,6 +231,7 @@ int sockets_adopt(struct sockets *sockets, uint32_t id, const struct bind_target
         usock_free(s);
         return err;
     }
+    hold(s);
     err = workers_add_socket(sockets->svc->workers, id, s->udp);
     if (err < 0) {
         usock_close(s);
