@@ -17,6 +17,9 @@ void gate_init(struct gate *gate, uint64_t seed)
     for (size_t i = 0; i < GATE_TARGETS; i++) {
         gate->targets[i] = INT64_MIN;
     }
+    for (size_t i = 0; i < GATE_NEWCOMERS; i++) {
+        gate->newcomers[i] = INT64_MIN;
+    }
 }
 
 void gate_client_init(struct gate_client *client)
@@ -91,17 +94,29 @@ static struct gate_known *known_find(const struct gate *gate, struct gate_client
     return oldest;
 }
 
-/* May this go to somebody who did not answer? */
-static bool unanswered_allows(struct gate *gate, struct gate_client *client,
-                              const struct inetaddr *to, int64_t now_ms)
+/* Hash of an IP, of IPv6 of its /64. */
+static uint64_t net_hash(const struct gate *gate, const struct inetaddr *a)
 {
-    struct inetaddr net = *to;
+    struct inetaddr net = *a;
     net.port = 0;
     if (net.family == INETADDR_V6) {
         memset(net.ip + 8, 0, 8);
     }
+    return target_hash(gate, &net);
+}
+
+bool gate_admit(struct gate *gate, const struct inetaddr *from, int64_t now_ms)
+{
+    return bucket_take(&gate->newcomers[net_hash(gate, from) % GATE_NEWCOMERS], GATE_NEW_BURST,
+                       GATE_NEW_MS, now_ms);
+}
+
+/* May this go to somebody who did not answer? */
+static bool unanswered_allows(struct gate *gate, struct gate_client *client,
+                              const struct inetaddr *to, int64_t now_ms)
+{
     return bucket_take(&client->credit_ms, GATE_CLIENT_BURST, GATE_CLIENT_MS, now_ms) &&
-           bucket_take(&gate->targets[target_hash(gate, &net) % GATE_TARGETS], GATE_TARGET_BURST,
+           bucket_take(&gate->targets[net_hash(gate, to) % GATE_TARGETS], GATE_TARGET_BURST,
                        GATE_TARGET_MS, now_ms);
 }
 
@@ -183,8 +198,8 @@ enum gate_verdict gate_out(struct gate *gate, struct gate_client *client, const 
 }
 
 enum gate_verdict gate_in(struct gate *gate, struct gate_client *client,
-                          const struct inetaddr *from, size_t len, int64_t now_ms,
-                          struct inetaddr *ret_from)
+                          const struct inetaddr *from, const uint8_t *data, size_t len,
+                          int64_t now_ms, struct inetaddr *ret_from)
 {
     const struct gate_rules *rules = &gate->rules;
     struct inetaddr source = *from;
@@ -201,7 +216,7 @@ enum gate_verdict gate_in(struct gate *gate, struct gate_client *client,
         }
     }
     struct gate_known *known = known_find(gate, client, &source, false);
-    if (known != NULL) {
+    if (known != NULL && is_packet(data, len)) {
         known->answer_ms = now_ms;
         client->answered = true;
     }

@@ -15,10 +15,11 @@
 enum {
     GATE_PAYLOAD_MIN = 16, /* UDP payload carried, both ways */
     GATE_PAYLOAD_MAX = 2047,
-    GATE_PORT_MIN = 1025, /* destination ports, other than those of roots */
-    GATE_ROOTS_MAX = 256, /* addresses of roots */
-    GATE_OWN_MAX = 64,    /* addresses of this machine */
-    GATE_KNOWN = 128,     /* destinations of one client remembered, in sets of GATE_WAYS */
+    GATE_PORT_MIN = 1025,   /* destination ports, other than those of roots */
+    GATE_ROOTS_MAX = 256,   /* addresses of roots */
+    GATE_OWN_MAX = 64,      /* endpoints of this root */
+    GATE_MACHINE_MAX = 256, /* addresses of this machine */
+    GATE_KNOWN = 128,       /* destinations of one client remembered, in sets of GATE_WAYS */
     GATE_WAYS = 4,
     GATE_ANSWER_MS = 60000, /* an answer opens a destination for so long */
     GATE_CLIENT_BURST = 64, /* datagrams of a client to those that did not answer, */
@@ -26,6 +27,9 @@ enum {
     GATE_TARGET_BURST = 32, /* datagrams of all clients to one address (IPv6: /64) that did not */
     GATE_TARGET_MS = 62,    /* answer, and one more each */
     GATE_TARGETS = 4096,    /* buckets that such addresses share */
+    GATE_NEW_BURST = 64,    /* connections of one address (IPv6: /64) at once, */
+    GATE_NEW_MS = 100,      /* and one more each */
+    GATE_NEWCOMERS = 1024,  /* buckets that such addresses share */
     GATE_RATE_MS = 50,      /* so much of the rate may pass at once */
 };
 
@@ -54,7 +58,7 @@ struct gate_rules {
     size_t root_count;
     struct gate_self self[GATE_OWN_MAX];
     size_t self_count;
-    struct inetaddr machine[GATE_OWN_MAX]; /* further addresses of this machine, ports ignored */
+    struct inetaddr machine[GATE_MACHINE_MAX]; /* addresses of this machine, ports ignored */
     size_t machine_count;
     bool private_too; /* destinations of private scopes are allowed */
     uint64_t rate;    /* bytes a second of one client, each way; 0: no limit */
@@ -65,6 +69,7 @@ struct gate {
     struct gate_rules rules;
     uint64_t seed;
     int64_t targets[GATE_TARGETS];
+    int64_t newcomers[GATE_NEWCOMERS];
 };
 
 struct gate_known {
@@ -87,15 +92,20 @@ struct gate_client {
 void gate_init(struct gate *gate, uint64_t seed);
 void gate_client_init(struct gate_client *client);
 
+/* May an address have one more connection now? However short they are, each may cost a handshake.
+ */
+MUST_CHECK bool gate_admit(struct gate *gate, const struct inetaddr *from, int64_t now_ms);
+
 /* A datagram that the client sends to an address. *ret_to is filled for GATE_SELF. */
 enum gate_verdict gate_out(struct gate *gate, struct gate_client *client, const struct inetaddr *to,
                            const uint8_t *data, size_t len, int64_t now_ms,
                            struct inetaddr *ret_to);
 
-/* A datagram for the client came by UDP. GATE_SEND: give it on, *ret_from as its source. */
+/* A datagram for the client came by UDP. GATE_SEND: give it on, *ret_from as its source. It counts
+ * as an answer if it looks like a packet: not only nodes answer whatever comes. */
 enum gate_verdict gate_in(struct gate *gate, struct gate_client *client,
-                          const struct inetaddr *from, size_t len, int64_t now_ms,
-                          struct inetaddr *ret_from);
+                          const struct inetaddr *from, const uint8_t *data, size_t len,
+                          int64_t now_ms, struct inetaddr *ret_from);
 
 /* Name of a reason to drop, for counters; NULL for others. */
 const char *gate_reason(enum gate_verdict verdict);

@@ -211,7 +211,7 @@ static void give(struct client *c, const struct inetaddr *from, const uint8_t *d
 {
     struct relay_hub *hub = c->hub;
     struct inetaddr source;
-    enum gate_verdict verdict = gate_in(hub->gate, &c->gate, from, len, now_ms, &source);
+    enum gate_verdict verdict = gate_in(hub->gate, &c->gate, from, data, len, now_ms, &source);
     if (verdict != GATE_SEND) {
         add(&hub->cells.drops[verdict], 1);
     } else if (relay_stream_put(&c->stream, &source, data, len, now_ms)) {
@@ -429,7 +429,7 @@ static bool may_enter(struct relay_hub *hub, const struct inetaddr *from, int64_
     {
         count += same_net(&CONTAINER_OF(it, struct client, link)->from, from);
     }
-    return count < HUB_CLIENTS_NET &&
+    return count < HUB_CLIENTS_NET && gate_admit(hub->gate, from, now_ms) &&
            (hub->client_count < HUB_CLIENTS_MAX || make_room(hub, now_ms));
 }
 

@@ -40,6 +40,19 @@ static void add_root(struct gate_rules *rules, const struct world_root *root)
     }
 }
 
+/* Further addresses of this machine: services of it may listen at any. */
+static void add_machine(const struct service *svc, struct gate_rules *rules)
+{
+    struct net_snapshot system;
+    if (svc->net == NULL || net_snapshot_read(svc->net, &system) < 0) {
+        return;
+    }
+    for (size_t i = 0; i < system.addr_count && rules->machine_count < GATE_MACHINE_MAX; i++) {
+        rules->machine[rules->machine_count++] = system.addrs[i].ip;
+    }
+    net_snapshot_done(&system);
+}
+
 static void add_world(const struct service *svc, struct gate_rules *rules,
                       const struct world *world)
 {
@@ -71,6 +84,7 @@ static void set_rules(struct relay_server *server)
         for (size_t i = 0; node_moon(svc->node, i, &moon); i++) {
             add_world(svc, rules, moon.world);
         }
+        add_machine(svc, rules); /* last: what is above are sockets */
         err = relay_hub_rules(server->hub, rules);
         free(rules);
     }

@@ -518,6 +518,50 @@ def test_what_is_not_carried(net):
         raise Failed("answer is " + data.hex())
 
 
+def test_no_service_of_the_machine_is_reached(net):
+    """Not at an address either that the root has no socket on."""
+    root = alone(net, tcpRelayPrivate=True)
+    places = (("46.9.8.1", "docker7"), ("192.168.77.1", "docker7"), ("46.9.8.2", "lo"))
+    sh("ip link add docker7 type veth peer name docker8 && ip link set docker7 up && "
+       "ip link set docker8 up", ns="root")
+    for address, device in places:
+        sh("ip addr add %s/32 dev %s" % (address, device), ns="root")
+
+    def listen(address):
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sock.bind((address, 11211))
+        sock.settimeout(0.3)
+        return sock
+    services = [in_ns("root", lambda a=address: listen(a)) for address, _ in places]
+    sock = connect("evil")
+    sock.sendall(GREETING)
+
+    def counts():
+        return (metric(root, "panlan_tcp_relay_datagrams"), metric(root, "panlan_tcp_relay_drops"))
+
+    def refused():  # once the service has seen the new addresses
+        before = counts()
+        for address, _ in places:
+            sock.sendall(datagram(address, 11211, packet()))
+        wait_for("datagrams counted", lambda: sum(counts()) >= sum(before) + len(places))
+        return counts()[0] == before[0]
+    wait_for("all refused", refused)
+    for service in services:
+        try:
+            while service.recv(3000):  # what came before that
+                pass
+        except socket.timeout:
+            pass
+    if not refused():
+        raise Failed("not refused any more")
+    for service in services:
+        try:
+            service.recv(3000)
+            raise Failed("a service was reached")
+        except socket.timeout:
+            pass
+
+
 def test_slow_reader_harms_nobody(net):
     """A client that takes nothing costs no more than its queue; another goes on."""
     root, one, two, nwid = lab(net)

@@ -109,9 +109,9 @@ static void test_sizes(void **state)
     for (size_t i = 0; i < COUNT_OF(table); i++) {
         assert_int_equal(out("46.0.0.1/9993", table[i].len, NOW), table[i].verdict);
     }
-    assert_int_equal(gate_in(&gate, &client, &from, 15, NOW, &source), GATE_SIZE);
-    assert_int_equal(gate_in(&gate, &client, &from, 16, NOW, &source), GATE_SEND);
-    assert_int_equal(gate_in(&gate, &client, &from, 2048, NOW, &source), GATE_SIZE);
+    assert_int_equal(gate_in(&gate, &client, &from, packet, 15, NOW, &source), GATE_SIZE);
+    assert_int_equal(gate_in(&gate, &client, &from, packet, 16, NOW, &source), GATE_SEND);
+    assert_int_equal(gate_in(&gate, &client, &from, packet, 2048, NOW, &source), GATE_SIZE);
 }
 
 /* Other protocols are not carried. */
@@ -168,7 +168,7 @@ static void test_silent_destinations_are_spared(void **state)
     }
     assert_int_equal(out("48.0.0.1/9993", LEN, NOW), GATE_UNANSWERED);
     assert_false(client.answered);
-    assert_int_equal(gate_in(&gate, &client, &from, LEN, NOW, &source), GATE_SEND);
+    assert_int_equal(gate_in(&gate, &client, &from, packet, LEN, NOW, &source), GATE_SEND);
     assert_true(client.answered);
     assert_int_equal(out("48.0.0.1/9993", LEN, NOW + GATE_ANSWER_MS), GATE_SEND);
     assert_int_equal(out("48.0.0.1/9994", LEN, NOW), GATE_UNANSWERED);
@@ -176,11 +176,37 @@ static void test_silent_destinations_are_spared(void **state)
         (void)out("48.0.0.1/9993", LEN, NOW + GATE_ANSWER_MS + 1);
     }
     assert_int_equal(out("48.0.0.1/9993", LEN, NOW + GATE_ANSWER_MS + 1), GATE_UNANSWERED);
+    /* What is no packet is none, such as the complaint of a program that speaks otherwise. */
+    (void)setup(NULL);
+    from = addr("48.0.0.1/9993");
+    static const uint8_t complaint[LEN] = {0};
+    for (unsigned i = 0; i < GATE_TARGET_BURST; i++) {
+        (void)out("48.0.0.1/9993", LEN, NOW);
+    }
+    assert_int_equal(gate_in(&gate, &client, &from, complaint, LEN, NOW, &source), GATE_SEND);
+    assert_false(client.answered);
+    assert_int_equal(out("48.0.0.1/9993", LEN, NOW), GATE_UNANSWERED);
     /* What nobody asked for is no answer. */
     from = addr("50.0.0.1/9993");
     gate_client_init(&client);
-    assert_int_equal(gate_in(&gate, &client, &from, LEN, NOW, &source), GATE_SEND);
+    assert_int_equal(gate_in(&gate, &client, &from, packet, LEN, NOW, &source), GATE_SEND);
     assert_false(client.answered);
+}
+
+/* Each connection may cost a handshake. */
+static void test_newcomers_come_slowly(void **state)
+{
+    unsigned count = 0;
+    struct inetaddr from = addr("2a00:1::1/40000");
+    struct inetaddr other = addr("48.0.0.2/40000");
+    (void)state;
+    for (unsigned i = 0; i < 10000; i++) {
+        from.port = (uint16_t)i;
+        from.ip[15] = (uint8_t)i; /* the same /64 */
+        count += gate_admit(&gate, &from, NOW + i / 10);
+    }
+    assert_in_range(count, GATE_NEW_BURST, GATE_NEW_BURST + 1000 / GATE_NEW_MS + 1);
+    assert_true(gate_admit(&gate, &other, NOW + 1000));
 }
 
 /* The inverse of hash_mix in its first argument. */
@@ -214,7 +240,7 @@ static void test_hash_of_an_answer_opens_nothing(void **state)
         assert_int_equal(inetaddr_key(&own), inetaddr_key(&victim));
         (void)setup(NULL);
         assert_int_equal(gate_out(&gate, &client, &own, packet, LEN, NOW, &source), GATE_SEND);
-        assert_int_equal(gate_in(&gate, &client, &own, LEN, NOW, &source), GATE_SEND);
+        assert_int_equal(gate_in(&gate, &client, &own, packet, LEN, NOW, &source), GATE_SEND);
         for (unsigned k = 0; k < GATE_TARGET_BURST; k++) {
             (void)out(victims[i], LEN, NOW);
         }
@@ -232,8 +258,9 @@ static void test_rate_of_a_client(void **state)
     for (int64_t ms = 0; ms < 10000; ms++) {
         for (unsigned i = 0; i < 5; i++) {
             bytes[0] += out("46.0.0.1/9993", 1000, NOW + ms) == GATE_SELF ? 1000 : 0;
-            bytes[1] +=
-                gate_in(&gate, &client, &from, 1000, NOW + ms, &source) == GATE_SEND ? 1000 : 0;
+            bytes[1] += gate_in(&gate, &client, &from, packet, 1000, NOW + ms, &source) == GATE_SEND
+                            ? 1000
+                            : 0;
         }
     }
     for (unsigned way = 0; way < 2; way++) {
@@ -255,7 +282,7 @@ static void test_root_behind_nat(void **state)
     (void)state;
     assert_int_equal(gate_out(&gate, &client, &to, packet, LEN, NOW, &target), GATE_SELF);
     assert_true(inetaddr_equal(&target, &inside));
-    assert_int_equal(gate_in(&gate, &client, &inside, LEN, NOW, &source), GATE_SEND);
+    assert_int_equal(gate_in(&gate, &client, &inside, packet, LEN, NOW, &source), GATE_SEND);
     assert_true(inetaddr_equal(&source, &to));
     assert_true(client.answered);
 }
@@ -299,6 +326,7 @@ int main(void)
         cmocka_unit_test_setup(test_sizes, setup),
         cmocka_unit_test_setup(test_only_packets_of_the_network, setup),
         cmocka_unit_test_setup(test_silent_destinations_are_spared, setup),
+        cmocka_unit_test_setup(test_newcomers_come_slowly, setup),
         cmocka_unit_test_setup(test_hash_of_an_answer_opens_nothing, setup),
         cmocka_unit_test_setup(test_rate_of_a_client, setup),
         cmocka_unit_test_setup(test_root_behind_nat, setup),
