@@ -447,7 +447,9 @@ static void confirm_again(struct peer *peer, int64_t now_ms)
     }
     peer->confirm_left--;
     peer->confirm_ms = now_ms + ((int64_t)CONFIRM_FIRST_MS << (CONFIRM_TRIES - peer->confirm_left));
-    if (peer_has_direct_path(peer, now_ms) || !probe_allowance(peer->vl1, now_ms)) {
+    if (peer_has_direct_path(peer, now_ms) ||
+        !path_is_allowed(peer->vl1, peer, &peer->confirm_to) ||
+        !probe_allowance(peer->vl1, now_ms)) {
         peer->confirm_left = 0;
     } else {
         hello_send(peer, peer->confirm_socket, &peer->confirm_to, now_ms);

@@ -109,15 +109,15 @@ void punch_consider(struct peer *peer, int64_t now_ms)
     enum nat_kind kind;
     struct punch *a;
 
-    if (t == NULL || vl1->env.extra_open == NULL || t->met.family != INETADDR_V4 ||
-        now_ms < t->next_ms || now_ms - t->met_ms >= MET_MS || t->nat[0] >= NAT_SEQUENTIAL ||
-        peer_is_upstream(peer) || !peer_is_trusted(peer, now_ms) ||
+    if (t == NULL || vl1->env.extra_open == NULL || now_ms < t->next_ms ||
+        t->nat[0] >= NAT_SEQUENTIAL || peer_is_upstream(peer) || !peer_is_trusted(peer, now_ms) ||
         peer_has_direct_path(peer, now_ms)) {
         return;
     }
     kind = nat_of_socket(vl1, t->met_socket);
     if (kind < NAT_SEQUENTIAL || (kind == NAT_RANDOM && t->nat[0] == NAT_UNKNOWN) ||
-        punching_get(vl1) == NULL || attempt_of(vl1, peer->identity.address) != NULL) {
+        punching_get(vl1) == NULL || attempt_of(vl1, peer->identity.address) != NULL ||
+        peer_met(peer, now_ms) == NULL) {
         return; /* a reference node can be shown ports, but does not seek */
     }
     a = attempt_of(vl1, 0);
@@ -131,17 +131,18 @@ void punch_consider(struct peer *peer, int64_t now_ms)
 /* ---- measuring ---- */
 
 /* Ask some roots from a fresh socket. */
-static void measure_begin(struct vl1 *vl1, struct punch *a, const struct traversal *t,
-                          int64_t now_ms)
+static void measure_begin(struct vl1 *vl1, struct punch *a, const struct peer *peer, int64_t now_ms)
 {
-    a->to = t->met;
-    a->like = t->met_socket;
-    a->phase = PUNCH_MEASURE;
-    a->due_ms = now_ms + PUNCH_MEASURE_MS;
-    if (open_sockets(vl1, a, 1) == 0) {
+    const struct inetaddr *met = peer_met(peer, now_ms);
+
+    a->like = peer->traversal->met_socket;
+    if (met == NULL || open_sockets(vl1, a, 1) == 0) {
         attempt_end(vl1, a, false, now_ms);
         return;
     }
+    a->to = *met;
+    a->phase = PUNCH_MEASURE;
+    a->due_ms = now_ms + PUNCH_MEASURE_MS;
     for (size_t i = 0; i < vl1->upstream_count && a->asked < PUNCH_ROOTS; i++) {
         struct peer *root = peer_in_memory(vl1, vl1->upstreams[i]);
 
@@ -188,6 +189,9 @@ bool punch_surface(struct vl1 *vl1, uint64_t reporter, uint32_t socket, const st
     for (size_t i = 0; i < a->asked; i++) {
         if (a->seen[i].root == reporter && mine->family == INETADDR_V4) {
             a->seen[i].port = mine->port;
+            if (!inetaddr_ip_equal(&vl1->punching->outside, mine)) {
+                vl1->punching->measured = NAT_UNKNOWN; /* it was another NAT's */
+            }
             vl1->punching->outside = *mine;
         }
         answers += a->seen[i].port != 0;
@@ -205,6 +209,7 @@ static enum nat_kind measure_end(struct punching *p, const struct punch *a, int6
 {
     int last = -1;
     int step = 0; /* the smallest */
+    unsigned answers = 0;
     bool equal = true;
     bool regular = true;
 
@@ -222,11 +227,12 @@ static enum nat_kind measure_end(struct punching *p, const struct punch *a, int6
             step = step == 0 || abs(d) < abs(step) ? d : step;
         }
         last = (int)i;
+        answers++;
     }
     if (last < 0) {
         return NAT_UNKNOWN;
     }
-    if (step != 0 || (equal && last > 0)) {
+    if (answers > 1) {
         p->measured = equal ? NAT_CONE : regular ? NAT_SEQUENTIAL : NAT_RANDOM;
         p->measured_ms = now_ms;
         p->delta = step;
@@ -345,7 +351,7 @@ static void attempt_step(struct vl1 *vl1, struct punch *a, int64_t now_ms)
     }
     switch (a->phase) {
     case PUNCH_WAIT:
-        measure_begin(vl1, a, peer->traversal, now_ms);
+        measure_begin(vl1, a, peer, now_ms);
         break;
     case PUNCH_MEASURE:
         switch (measure_end(vl1->punching, a, now_ms, &next)) {

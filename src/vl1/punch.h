@@ -118,6 +118,10 @@ struct punching {
 /* What is kept for a peer, made if needed; NULL: out of memory. */
 struct traversal *peer_traversal(struct peer *peer);
 
+/* The IPv4 address at which an upstream reached the peer lately, if we may send there; NULL: none.
+ */
+const struct inetaddr *peer_met(const struct peer *peer, int64_t now_ms);
+
 /* ---- punch.c ---- */
 
 /* Something came or happened that makes an attempt worth while; starts one if all speaks for it. */

@@ -39,15 +39,14 @@ static struct seek_target *target_of(struct punching *p, const struct inetaddr *
 void seek_begin(struct peer *peer, const struct inetaddr *at, int64_t now_ms)
 {
     struct vl1 *vl1 = peer->vl1;
-    const struct traversal *t = peer->traversal;
+    const struct inetaddr *met = peer_met(peer, now_ms);
     struct punching *p = punching_get(vl1);
     struct seek_target *target;
     uint16_t random[2];
 
-    if (p == NULL || t == NULL || t->met.family != INETADDR_V4 || now_ms - t->met_ms >= MET_MS ||
-        !inetaddr_ip_equal(&t->met, at) || p->seek.peer != 0 ||
-        nat_of_socket(vl1, t->met_socket) >= NAT_SEQUENTIAL || peer_has_direct_path(peer, now_ms) ||
-        !path_is_allowed(vl1, peer, &t->met)) {
+    if (p == NULL || p->seek.peer != 0 || met == NULL || !inetaddr_ip_equal(met, at) ||
+        nat_of_socket(vl1, peer->traversal->met_socket) >= NAT_SEQUENTIAL ||
+        peer_has_direct_path(peer, now_ms)) {
         return;
     }
     target = target_of(p, at, now_ms);
@@ -58,8 +57,8 @@ void seek_begin(struct peer *peer, const struct inetaddr *at, int64_t now_ms)
     *target = (struct seek_target){*at, target->rounds + 1, now_ms};
     vl1->env.random(vl1->env.ctx, random, sizeof(random));
     p->seek = (struct seek){.peer = peer->identity.address,
-                            .at = t->met,
-                            .socket = t->met_socket,
+                            .at = *met,
+                            .socket = peer->traversal->met_socket,
                             .start = (uint16_t)(random[0] % PORTS),
                             .stride = (uint16_t)(random[1] % PORTS | 1),
                             .due_ms = now_ms};

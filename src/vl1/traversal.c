@@ -30,6 +30,16 @@ struct traversal *peer_traversal(struct peer *peer)
     return peer->traversal;
 }
 
+const struct inetaddr *peer_met(const struct peer *peer, int64_t now_ms)
+{
+    const struct traversal *t = peer->traversal;
+
+    return t != NULL && t->met.family == INETADDR_V4 && now_ms - t->met_ms < MET_MS &&
+                   path_is_allowed(peer->vl1, peer, &t->met)
+               ? &t->met
+               : NULL;
+}
+
 /* ---- RENDEZVOUS ---- */
 
 static void rendezvous_act(struct peer *peer, uint32_t socket, const struct inetaddr *to,
