@@ -464,6 +464,10 @@ static enum vl1_verdict handle_echo(struct peer *peer, struct opened *packet)
     struct probe_gate *gate = NULL;
     struct out_packet out;
 
+    if (path == NULL && packet->is_expanded) {
+        vl1_count(vl1, VL1_DROP_RATE); /* the answer may be many times larger: not to anybody */
+        return VL1_DROP;
+    }
     if (path == NULL) {
         gate = peer_probe_gate(peer, packet->at.socket, &packet->at.from, packet->at.now_ms);
         if (gate == NULL) {
@@ -586,6 +590,7 @@ void vl1_dispatch(struct vl1 *vl1, struct peer *peer, const struct arrival *at, 
                 return;
             }
             len = (size_t)n;
+            packet.is_expanded = true;
         }
     }
     packet.pkt = pkt;

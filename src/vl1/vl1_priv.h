@@ -527,6 +527,7 @@ struct opened {
     uint8_t *pkt; /* whole packet, header first */
     size_t len;
     struct arrival at;
+    bool is_expanded;        /* it came compressed */
     int64_t request_sent_ms; /* OK: when the request left */
 };
 

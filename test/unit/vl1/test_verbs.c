@@ -432,6 +432,33 @@ static void test_large_echo(void **state)
     host_free(h);
 }
 
+/* The answer is as long as the question was before it was compressed: only an address that is
+ * proved gets one to a compressed ECHO, else whoever has a key could multiply what he sends. */
+static void test_compressed_echo(void **state)
+{
+    static const char *const from[] = {BOB_AT, "46.0.0.2/9993"};
+    struct host *h = host_up("alice", NULL);
+    struct actor *bob = actor_new("bob", h);
+
+    (void)state;
+    actor_meet(bob, h, BOB_AT, 12);
+    for (size_t i = 0; i < COUNT_OF(from); i++) {
+        uint8_t pkt[PACKET_MAX] = {0};
+        uint8_t scratch[PACKET_MAX];
+        size_t len = PACKET_AT_PAYLOAD + 9000;
+
+        host_forget(h);
+        packet_start(pkt, 77 + i, h->identity.address, bob->identity.address, VERB_ECHO);
+        len = packet_compress(pkt, len, scratch);
+        assert_true(len < 200);
+        armor_seal(pkt, len, SUITE_AES_GMAC_SIV, &bob->keys);
+        host_receive(h, SOCK, from[i], pkt, len);
+        assert_int_equal(actor_count(bob, h, VERB_OK, 0), i == 0);
+    }
+    actor_free(bob);
+    host_free(h);
+}
+
 /* ---- PUSH_DIRECT_PATHS ---- */
 
 static void push(struct actor *from, struct host *h, const char *from_at,
@@ -824,6 +851,7 @@ int main(void)
         cmocka_unit_test(test_rendezvous_is_tried_again),
         cmocka_unit_test(test_echo),
         cmocka_unit_test(test_large_echo),
+        cmocka_unit_test(test_compressed_echo),
         cmocka_unit_test(test_push_vectors),
         cmocka_unit_test(test_push_limits),
         cmocka_unit_test(test_push_gate),
