@@ -61,18 +61,32 @@ bool path_is_allowed(struct vl1 *vl1, const struct peer *peer, const struct inet
     return vl1->env.may_reach == NULL || vl1->env.may_reach(vl1->env.ctx, remote);
 }
 
+/* Give up the paths of a peer that are not allowed any more. */
+static void drop_forbidden(struct peer *peer)
+{
+    struct vl1 *vl1 = peer->vl1;
+    unsigned before = peer->path_count;
+
+    for (size_t i = peer->path_count; i-- > 0;) {
+        if (!path_is_allowed(vl1, peer, &peer->paths[i].remote)) {
+            path_remove(peer, &peer->paths[i]);
+        }
+    }
+    if (peer->path_count < before) {
+        path_settle(peer, vl1->now_ms);
+        peer_schedule(peer, vl1->now_ms);
+        if (peer_is_upstream(peer)) {
+            topology_choose_relay(vl1, vl1->now_ms);
+        }
+    }
+}
+
 /* Routes of the system changed: paths that lead into our own networks now are given up. */
 void vl1_check_paths(struct vl1 *vl1)
 {
     for (struct hmap_node *n = hmap_each(&vl1->peers, NULL); n != NULL;
          n = hmap_each(&vl1->peers, n)) {
-        struct peer *peer = CONTAINER_OF(n, struct peer, by_address);
-
-        for (size_t i = peer->path_count; i-- > 0;) {
-            if (!path_is_allowed(vl1, peer, &peer->paths[i].remote)) {
-                path_remove(peer, &peer->paths[i]);
-            }
-        }
+        drop_forbidden(CONTAINER_OF(n, struct peer, by_address));
     }
 }
 
@@ -116,13 +130,11 @@ void paths_apply_policy(struct vl1 *vl1)
          n = hmap_each(&vl1->peers, n)) {
         struct peer *peer = CONTAINER_OF(n, struct peer, by_address);
 
-        for (size_t i = peer->path_count; i-- > 0;) {
+        for (size_t i = 0; i < peer->path_count; i++) {
             apply_policy(vl1, &peer->paths[i]);
             peer_stale(peer);
-            if (!path_is_allowed(vl1, peer, &peer->paths[i].remote)) {
-                path_remove(peer, &peer->paths[i]);
-            }
         }
+        drop_forbidden(peer);
     }
 }
 
@@ -170,17 +182,19 @@ void path_remove(struct peer *peer, struct path *path)
     peer_stale(peer);
 }
 
-/* Lower is better: round trip (at least half a millisecond counts) weighted by scope, so that a
- * private address wins over a global one of equal latency. */
-static uint64_t path_score(const struct path *path)
+/* Round trip (at least half a millisecond counts) weighted by scope, so that a private address wins
+ * over a global one of equal latency. */
+static uint64_t path_length(const struct path *path)
 {
     uint64_t latency = path->latency_ms < 0 ? 1000 : (uint64_t)path->latency_ms;
 
-    if (path->redirected) {
-        return 0;
-    }
-    return (2 * latency + 1) * (8 - (uint64_t)inetaddr_scope(&path->remote)) +
-           detour_penalty(path->socket);
+    return (2 * latency + 1) * (8 - (uint64_t)inetaddr_scope(&path->remote));
+}
+
+/* Lower is better. */
+static uint64_t path_score(const struct path *path)
+{
+    return path->redirected ? 0 : path_length(path) + detour_penalty(path->socket);
 }
 
 /* When a path gives way to one that was proved since it was last heard: the peer has moved if what
@@ -257,16 +271,16 @@ static bool is_good_enough(const struct peer *peer, const struct path *current,
                            const struct path *best, int64_t now_ms)
 {
     int64_t took_over_ms = peer->live != NULL ? peer->live->best_ms : TIME_NEVER;
-    uint64_t score = path_score(current);
     uint64_t scope = 8 - (uint64_t)inetaddr_scope(&current->remote);
 
-    if (is_suspect(current, now_ms) || detour_penalty(current->socket) > 0 || best->redirected ||
+    if (is_suspect(current, now_ms) ||
+        detour_penalty(current->socket) > detour_penalty(best->socket) || best->redirected ||
         inetaddr_scope(&current->remote) != inetaddr_scope(&best->remote) ||
         (!is_proved(current) && is_proved(best) && current->last_in_ms < took_over_ms &&
          best->last_in_ms >= took_over_ms)) {
         return false;
     }
-    return path_score(best) + score / 10 + 6 * scope >= score ||
+    return path_score(best) + path_length(current) / 10 + 6 * scope >= path_score(current) ||
            (took_over_ms != TIME_NEVER && now_ms - took_over_ms < SETTLED_MS);
 }
 

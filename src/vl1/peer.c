@@ -489,9 +489,9 @@ static void peer_timer(struct timer *timer, int64_t now_ms)
     } else if (silent && !peer_is_active(peer, now_ms)) {
         peer_live_free(peer);
     }
-    detour_retry(vl1, now_ms);
     path_settle(peer, now_ms);
     if (peer_is_upstream(peer)) {
+        detour_retry(vl1, now_ms);
         topology_choose_relay(vl1, now_ms);
     }
     peer_schedule(peer, now_ms);

@@ -9,8 +9,9 @@
 #include <string.h>
 
 enum {
-    ORBIT_LEN = 16,            /* bytes of a stored pending orbit */
-    RELAY_LOST_SCORE = 100000, /* of an upstream that does not answer */
+    ORBIT_LEN = 16,        /* bytes of a stored pending orbit */
+    RELAY_CLASS = 1000000, /* more than any latency: upstreams that answer are better than others,
+                              those without detour than those with one */
 };
 
 static void online_timer(struct timer *timer, int64_t now_ms);
@@ -147,7 +148,7 @@ static int64_t relay_score(const struct peer *peer, int64_t now_ms)
     }
     /* One probe without answer yet is the regular heartbeat, not a loss. */
     return (path->latency_ms < 0 ? 1000 : path->latency_ms) +
-           (path->lost > 1 ? RELAY_LOST_SCORE : 0) + (int64_t)detour_penalty(path->socket);
+           (int64_t)RELAY_CLASS * ((path->lost > 1) + 2 * (detour_penalty(path->socket) > 0));
 }
 
 void topology_choose_relay(struct vl1 *vl1, int64_t now_ms)
@@ -170,9 +171,10 @@ void topology_choose_relay(struct vl1 *vl1, int64_t now_ms)
         }
     }
     /* A little better, or better for a moment, is not worth a change. */
-    if (best != vl1->relay && (best == 0 || current_score >= RELAY_LOST_SCORE ||
-                               (best_score + best_score / 10 + 3 < current_score &&
-                                now_ms - vl1->relay_ms >= SETTLED_MS))) {
+    if (best != vl1->relay &&
+        (best == 0 || best_score / RELAY_CLASS < current_score / RELAY_CLASS ||
+         (best_score + best_score % RELAY_CLASS / 10 + 3 < current_score &&
+          now_ms - vl1->relay_ms >= SETTLED_MS))) {
         vl1->relay_stale = true;
         vl1->relay = best;
         vl1->relay_ms = now_ms;

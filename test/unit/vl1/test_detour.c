@@ -119,11 +119,61 @@ static void test_detour_is_never_better(void **state)
     host_free(h);
 }
 
+/* Nobody changes for a little, with detours no more than without. */
+static void test_choice_among_detours_is_steady(void **state)
+{
+    struct host *h = alice_with_detour("planet_v1");
+    struct actor *roots[] = {actor_new("root1", h), actor_new("root2", h)};
+    struct actor *bob = actor_new("bob", h);
+    struct peer *peers[3] = {NULL, NULL, host_know(h, &bob->identity, 12)};
+    static const char *const at[] = {"198.51.100.10/9993", "203.0.113.20/443"};
+    static const char *const bob_at[] = {"46.0.0.1/9993", "46.0.0.1/443"};
+    uint64_t relay;
+
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        struct inetaddr to = addr(bob_at[i]);
+        size_t since = h->sent_count;
+
+        (void)run_by(roots[i], h, at[i], SOCKET_DETOUR_FIRST, 2000);
+        peers[i] = host_peer(h, roots[i]->identity.address);
+        assert_true(by_detour(path_best(peers[i], h->now_ms)));
+        peer_probe_address(peers[2], SOCKET_DETOUR_FIRST, &to, true, h->now_ms);
+        (void)answer_by(bob, h, bob_at[i], SOCKET_DETOUR_FIRST, since);
+        peers[2]->paths[i].latency_ms = i == 0 ? 20 : 19;
+    }
+    relay = h->vl1->relay;
+    assert_true(relay != 0);
+    assert_int_equal(peers[2]->path_count, 2);
+    assert_int_equal(path_best(peers[2], h->now_ms)->remote.port, 9993);
+    for (size_t i = 0; i < 2; i++) {
+        path_best(peers[i], h->now_ms)->latency_ms =
+            vl1_best_upstream(h->vl1, 0) == peers[i]->identity.address ? 20 : 19;
+    }
+    topology_choose_relay(h->vl1, h->now_ms);
+    assert_int_equal(h->vl1->relay, relay);
+    for (size_t i = 0; i < 2; i++) {
+        path_best(peers[i], h->now_ms)->latency_ms = relay == peers[i]->identity.address ? 20 : 9;
+    }
+    h->vl1->relay_ms = h->now_ms - SETTLED_MS;
+    topology_choose_relay(h->vl1, h->now_ms);
+    assert_int_not_equal(h->vl1->relay, relay);
+    peers[2]->paths[1].latency_ms = 9;
+    peer_keys(peers[2]);
+    peers[2]->live->best_ms = h->now_ms - SETTLED_MS;
+    assert_int_equal(path_best(peers[2], h->now_ms)->remote.port, 443);
+    actor_free(roots[0]);
+    actor_free(roots[1]);
+    actor_free(bob);
+    host_free(h);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_detour_is_used_until_something_else_works),
         cmocka_unit_test(test_detour_is_never_better),
+        cmocka_unit_test(test_choice_among_detours_is_steady),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

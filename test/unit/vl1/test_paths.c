@@ -172,6 +172,11 @@ static void test_no_path_inside_networks(void **state)
     black.net = addr("48.0.0.0/8"); /* a path that is forbidden later ends */
     vl1_set_physical(h->vl1, &black, 1);
     assert_int_equal(host_peer(h, bob->identity.address)->path_count, 0);
+    assert_int_equal(host_events(h, EVENT_PEER_RELAYED), 1); /* which is said */
+    actor_meet(bob, h, "49.0.0.1/9993", 12);
+    h->overlay = addr("49.0.0.0/24");
+    vl1_check_paths(h->vl1);
+    assert_int_equal(host_events(h, EVENT_PEER_RELAYED), 2);
     actor_free(bob);
     host_free(h);
 }
