@@ -397,6 +397,24 @@ static void surface_expire(struct vl1 *vl1, int64_t now_ms)
     }
 }
 
+/* Local sockets changed: what was said about those that are gone or have another address is not
+ * told to anybody any more. */
+void surfaces_check(struct vl1 *vl1)
+{
+    size_t before = vl1->surface_count;
+
+    for (size_t i = vl1->surface_count; i-- > 0;) {
+        const struct socket_entry *socket = socket_find(vl1, vl1->surfaces[i].socket);
+
+        if (socket == NULL || socket->moved) {
+            vl1->surfaces[i] = vl1->surfaces[--vl1->surface_count];
+        }
+    }
+    if (vl1->surface_count < before) {
+        vl1->env.event(vl1->env.ctx, EVENT_SURFACE_ADDRESS, 0, NULL, 0);
+    }
+}
+
 /* Our external address changed: paths of that kind are not believed until they answer. */
 static void reset_paths(struct vl1 *vl1, const struct surface *report, enum inet_scope scope,
                         int64_t now_ms)
@@ -438,6 +456,29 @@ static void surface_changed(struct vl1 *vl1, const struct surface *report, enum 
     }
     reset_paths(vl1, report, scope, report->at_ms);
     env->event(env->ctx, EVENT_SURFACE_ADDRESS, 0, NULL, 0);
+}
+
+/* Keep a report that stands in no place yet. oldest: of the same reporter, which has `same`. False:
+ * there is none for it. */
+static bool surface_add(struct vl1 *vl1, const struct surface *report, struct surface *oldest,
+                        unsigned same, bool is_up)
+{
+    if (same >= SURFACE_REPORTER_MAX && !is_up) {
+        *oldest = *report; /* nobody fills the table alone */
+    } else if (vl1->surface_count < SURFACE_MAX) {
+        vl1->surfaces[vl1->surface_count++] = *report;
+    } else if (is_up) {
+        /* Reports of upstreams are the ones worth keeping: a leaf's never push them out. */
+        struct surface *slot = &vl1->surfaces[0];
+
+        for (size_t i = 1; i < SURFACE_MAX; i++) {
+            slot = vl1->surfaces[i].at_ms < slot->at_ms ? &vl1->surfaces[i] : slot;
+        }
+        *slot = *report;
+    } else {
+        return false;
+    }
+    return true;
 }
 
 void surface_report(struct peer *reporter, const struct arrival *at, const struct inetaddr *mine)
@@ -487,21 +528,8 @@ void surface_report(struct peer *reporter, const struct arrival *at, const struc
         nat_update(vl1, moved ? 0 : at->socket);
         return;
     }
-    if (same >= SURFACE_REPORTER_MAX && !peer_is_upstream(reporter)) {
-        *oldest = report; /* nobody fills the table alone */
-    } else if (vl1->surface_count == SURFACE_MAX) {
-        /* Reports of upstreams are the ones worth keeping: a leaf's never push them out. */
-        slot = &vl1->surfaces[0];
-        for (size_t i = 1; i < SURFACE_MAX; i++) {
-            slot = vl1->surfaces[i].at_ms < slot->at_ms ? &vl1->surfaces[i] : slot;
-        }
-        if (!peer_is_upstream(reporter)) {
-            return;
-        }
-        *slot = report;
-    } else {
-        vl1->surfaces[vl1->surface_count++] = report;
+    if (surface_add(vl1, &report, oldest, same, peer_is_upstream(reporter))) {
+        nat_update(vl1, at->socket);
+        vl1->env.event(vl1->env.ctx, EVENT_SURFACE_ADDRESS, 0, NULL, 0);
     }
-    nat_update(vl1, at->socket);
-    vl1->env.event(vl1->env.ctx, EVENT_SURFACE_ADDRESS, 0, NULL, 0);
 }

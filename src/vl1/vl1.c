@@ -201,21 +201,23 @@ int vl1_set_sockets(struct vl1 *vl1, const struct vl1_socket *sockets, size_t co
         fresh[i] = (struct socket_entry){
             .id = sockets[i].id, .local = sockets[i].local, .mtu = sockets[i].mtu};
         for (size_t k = 0; k < vl1->socket_count; k++) {
-            if (vl1->sockets[k].id == fresh[i].id) {
-                fresh[i].extra = vl1->sockets[k].extra;
-                fresh[i].nat = vl1->sockets[k].nat;
-                fresh[i].remapped_ms = vl1->sockets[k].remapped_ms;
+            const struct socket_entry *old = &vl1->sockets[k];
+
+            if (old->id == fresh[i].id) {
+                fresh[i].extra = old->extra;
+                fresh[i].resized = old->mtu != fresh[i].mtu;
+                fresh[i].moved = !inetaddr_equal(&old->local, &fresh[i].local);
+                if (!fresh[i].moved) {
+                    fresh[i].nat = old->nat;
+                    fresh[i].remapped_ms = old->remapped_ms;
+                }
             }
-            fresh[i].moved =
-                fresh[i].moved || (vl1->sockets[k].id == fresh[i].id &&
-                                   !inetaddr_equal(&vl1->sockets[k].local, &fresh[i].local));
-            fresh[i].resized = fresh[i].resized || (vl1->sockets[k].id == fresh[i].id &&
-                                                    vl1->sockets[k].mtu != fresh[i].mtu);
         }
     }
     free(vl1->sockets);
     vl1->sockets = fresh;
     vl1->socket_count = count;
+    surfaces_check(vl1);
     for (struct hmap_node *n = hmap_each(&vl1->peers, NULL); n != NULL;
          n = hmap_each(&vl1->peers, n)) {
         peer_contact_now(CONTAINER_OF(n, struct peer, by_address), now_ms);

@@ -751,6 +751,7 @@ void push_send(struct peer *peer, const struct push_path *paths, size_t count, i
 void rendezvous_peer_known(struct vl1 *vl1, struct peer *peer, int64_t now_ms);
 bool probe_allowance(struct vl1 *vl1, int64_t now_ms);
 void surface_report(struct peer *reporter, const struct arrival *at, const struct inetaddr *mine);
+void surfaces_check(struct vl1 *vl1);
 
 /* ---- nat.c ---- */
 void nat_update(struct vl1 *vl1, uint32_t socket);

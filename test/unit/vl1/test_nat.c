@@ -131,6 +131,35 @@ static void test_kind_follows_changes(void **state)
     crowd_free(&c);
 }
 
+/* What was said about a socket is not told to others when it is gone or has another address. */
+static void test_reports_end_with_the_socket(void **state)
+{
+    static const struct vl1_socket other[] = {
+        {.id = SOCK, .local = {INETADDR_V4, {10, 0, 0, 2}, 9993}},
+        {.id = SOCK_B, .local = {INETADDR_V4, {10, 0, 0, 1}, 9993}},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(other); i++) {
+        struct crowd c = crowd_new();
+        struct inetaddr seen[4];
+
+        say(&c, ROOT1, "10.9.9.9/5000");
+        say(&c, ROOT2, "10.9.9.9/61000");
+        assert_int_equal(vl1_surfaces(c.h->vl1, seen, COUNT_OF(seen)), 2);
+        assert_int_equal(vl1_nat_kind(c.h->vl1, INETADDR_V4), NAT_RANDOM);
+        host_forget(c.h);
+        vl1_enter(c.h->vl1);
+        assert_int_equal(vl1_set_sockets(c.h->vl1, c.h->sockets, 1, c.h->now_ms), 0);
+        assert_int_equal(vl1_surfaces(c.h->vl1, seen, COUNT_OF(seen)), 2); /* nothing changed */
+        assert_int_equal(vl1_set_sockets(c.h->vl1, &other[i], 1, c.h->now_ms), 0);
+        vl1_leave(c.h->vl1, c.h->now_ms);
+        assert_int_equal(vl1_surfaces(c.h->vl1, seen, COUNT_OF(seen)), 0);
+        assert_int_equal(vl1_nat_kind(c.h->vl1, INETADDR_V4), NAT_UNKNOWN);
+        crowd_free(&c);
+    }
+}
+
 /* ---- pushes ---- */
 
 static void push(struct actor *from, struct host *h, const struct push_path *paths, size_t count)
@@ -300,7 +329,7 @@ static void test_seeking_is_bounded(void **state)
     assert_true(near >= SEEK_NEAR / 2);
     second = 0;
     for (unsigned port = 0; port < 65536; port++) {
-        second += seen[port / 8] >> port % 8 & 1u;
+        second += (unsigned)seen[port / 8] >> port % 8 & 1u;
     }
     assert_true(second >= SEEK_PORTS - SEEK_NEAR); /* no port twice, but near ones by chance */
     /* 10 s, 45 s, then 4 min apart, whoever asks */
@@ -434,6 +463,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_kinds),
         cmocka_unit_test(test_kind_follows_changes),
+        cmocka_unit_test(test_reports_end_with_the_socket),
         cmocka_unit_test(test_push_tells_the_kind),
         cmocka_unit_test(test_seeking_needs_trust_and_a_voucher),
         cmocka_unit_test(test_seeking_is_bounded),
