@@ -111,6 +111,14 @@ void hello_send_relayed(struct peer *peer, int64_t now_ms)
 
 /* ---- answering ---- */
 
+/* Worlds are many times larger than a HELLO: where its sender is not proved to be, with a bound. */
+static bool may_give_worlds(struct peer *peer, const struct opened *packet)
+{
+    return is_proved_source(peer, &packet->at) ||
+           bucket_take(&peer->vl1->worlds_credit_ms, WORLDS_BURST, WORLDS_GAP_MS,
+                       packet->at.now_ms);
+}
+
 static void hello_answer(struct peer *peer, struct opened *packet, const struct hello *h,
                          struct hello_moons moons)
 {
@@ -128,7 +136,7 @@ static void hello_answer(struct peer *peer, struct opened *packet, const struct 
 
     spread_give(peer, h, moons, packet->at.now_ms, &w);
     ok.worlds = worlds;
-    ok.worlds_len = w.bad ? 0 : wr_len(&w);
+    ok.worlds_len = !w.bad && wr_len(&w) > 0 && may_give_worlds(peer, packet) ? wr_len(&w) : 0;
     out_begin_ok(vl1, &out, &packet->in);
     ok_hello_encode(&out.w, &ok);
     (void)!out_reply(vl1, &out, &packet->in, 0, packet->at.now_ms);

@@ -326,6 +326,14 @@ bool is_upstream_address(const struct vl1 *vl1, const struct inetaddr *from)
     return false;
 }
 
+/* A packet may come from anywhere by what its sender wrote. True if an answer that is many times
+ * larger may go there: the peer was proved to be there, or an upstream passed the packet on. */
+bool is_proved_source(struct peer *peer, const struct arrival *at)
+{
+    return path_find(peer, at->socket, &at->from) != NULL ||
+           is_upstream_address(peer->vl1, &at->from);
+}
+
 /* Suite 2: believed only from inside a configured prefix, with its ID, unrelayed. */
 static bool is_trusted_path(const struct vl1 *vl1, const struct arrival *at, const uint8_t *pkt)
 {

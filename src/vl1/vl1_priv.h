@@ -77,13 +77,14 @@ enum {
     HELLO_COPIES_MS = 10000, /* copies of one HELLO arrive within this time */
     SAVE_GAP_MS = 4,         /* between writes to the cache, beyond SAVES_BURST */
     MOVED_GAP_MS = 10000, /* one upstream makes us test all paths so often, MOVED_BURST at once */
-    HELLO_CLOCK_MS = 600000,    /* an older timestamp in a HELLO is believed after this time */
-    WORLDS_MS = 1000,           /* worlds are sent to one peer at most this often */
-    TELL_MS = 10,               /* a root tells TELL_BURST peers of a new world, then the next */
-    MTU_ANSWER_MS = 250,        /* until a probe of a size is lost, plus 2 latencies */
-    MTU_GAP_MS = 200,           /* between such probes: the gate of the other side is 166 ms */
-    MTU_TEST_MS = 10000,        /* the size in use is tested again, if large packets were sent */
-    MTU_TEST_BUSY_MS = 2000,    /* if they were many */
+    HELLO_CLOCK_MS = 600000, /* an older timestamp in a HELLO is believed after this time */
+    WORLDS_MS = 1000,        /* worlds are sent to one peer at most this often */
+    WORLDS_GAP_MS = 10,      /* the same where nobody was proved to be, of all, beyond the burst */
+    TELL_MS = 10,            /* a root tells TELL_BURST peers of a new world, then the next */
+    MTU_ANSWER_MS = 250,     /* until a probe of a size is lost, plus 2 latencies */
+    MTU_GAP_MS = 200,        /* between such probes: the gate of the other side is 166 ms */
+    MTU_TEST_MS = 10000,     /* the size in use is tested again, if large packets were sent */
+    MTU_TEST_BUSY_MS = 2000, /* if they were many */
     MTU_TEST_SILENT_MS = 1000,  /* if nothing came back */
     MTU_RAISE_FIRST_MS = 60000, /* until larger sizes are tried again, doubled each time */
     MTU_RAISE_LAST_MS = 600000, /* up to this */
@@ -141,8 +142,9 @@ enum {
     ECHO_BURST = 3, /* over a path */
     GREET_BURST = 4,
     INTRODUCTIONS_PER_SECOND = 512,
-    PROBES_PER_SECOND = 256,   /* to addresses chosen by others */
-    PUSH_UNTRUSTED_MAX = 4,    /* addresses tried of a push without shared membership */
+    PROBES_PER_SECOND = 256, /* to addresses chosen by others */
+    PUSH_UNTRUSTED_MAX = 4,  /* addresses tried of a push without shared membership */
+    WORLDS_BURST = 256,
     TELL_BURST = 16,           /* HELLOs in one go that tell of a new world */
     WORLD_LINKS_MAX = 16,      /* changes of key remembered of one world */
     MTU_PHYSICAL_FLOOR = 1200, /* datagrams are not made smaller than this by what is lost */
@@ -504,6 +506,7 @@ struct vl1 {
     struct list validations;
     size_t validation_count;
     int64_t save_credit_ms;      /* token bucket of writes to the cache */
+    int64_t worlds_credit_ms;    /* the same of worlds given where nobody was proved to be */
     struct strangers *strangers; /* made at the first one, or the first path */
     struct awaited awaited[AWAIT_SETS][AWAIT_WAYS];
     struct pair_time *pairs; /* PAIRS, made at the first relayed packet */
@@ -544,6 +547,7 @@ enum dispatch {
 void vl1_dispatch(struct vl1 *vl1, struct peer *peer, const struct arrival *at, uint8_t *pkt,
                   size_t len, enum dispatch how);
 bool is_upstream_address(const struct vl1 *vl1, const struct inetaddr *from);
+bool is_proved_source(struct peer *peer, const struct arrival *at);
 struct socket_entry *socket_find(const struct vl1 *vl1, uint32_t id);
 uint64_t arrival_key(uint32_t socket, const struct inetaddr *addr);
 

@@ -3,6 +3,7 @@
 
 #include "wire/identity.h"
 
+#include <limits.h>
 #include <stdlib.h>
 
 static void whois_free(struct whois *w)
@@ -226,6 +227,7 @@ static void remember_asker(struct vl1 *vl1, const struct opened *packet, uint64_
 enum vl1_verdict whois_receive(struct peer *peer, struct opened *packet)
 {
     struct vl1 *vl1 = peer->vl1;
+    unsigned left = is_proved_source(peer, &packet->at) ? UINT_MAX : 1;
     int64_t now_ms = packet->at.now_ms;
     struct out_packet out;
     uint64_t address;
@@ -239,7 +241,8 @@ enum vl1_verdict whois_receive(struct peer *peer, struct opened *packet)
     }
     peer->last_whois_ms = now_ms;
     out_begin_ok(vl1, &out, &packet->in);
-    while (whois_next(&packet->in.payload, &address) && wr_left(&out.w) >= IDENTITY_WIRE_PUBLIC) {
+    while (left-- > 0 && whois_next(&packet->in.payload, &address) &&
+           wr_left(&out.w) >= IDENTITY_WIRE_PUBLIC) {
         const struct peer *wanted = peer_in_memory(vl1, address);
 
         if (wanted == NULL && vl1->root && unknown < WHOIS_ASKED_PACKET_MAX &&

@@ -602,6 +602,35 @@ static void test_worlds_are_not_given_twice_in_a_second(void **state)
     host_free(bob);
 }
 
+/* However many identities somebody makes, few large answers a second go to where they only say to
+ * be; who is proved to be there gets his. */
+static void test_worlds_for_the_unproved_are_bounded(void **state)
+{
+    struct host *bob = host_up("bob", "planet_v1");
+    struct actor *alice = actor_new("alice", bob);
+    struct opened_packet *p;
+    struct peer *peer;
+    unsigned given = 0;
+
+    (void)state;
+    for (unsigned i = 0; i < 2 * WORLDS_BURST; i++) {
+        given += answer_to(alice, bob, 0xc0ffee01, 1, NULL, 0, &p).worlds_len > 0;
+        free(p);
+        peer = host_peer(bob, alice->identity.address);
+        peer->last_worlds_ms = peer->hello_credit_ms = TIME_NEVER; /* as if another */
+        host_run(bob, 1);
+    }
+    assert_in_range(given, WORLDS_BURST, WORLDS_BURST + 2 * WORLDS_BURST / WORLDS_GAP_MS + 1);
+    host_run(bob, PROBE_GATE_MS);
+    actor_meet(alice, bob, "46.0.0.1/9993", 12);
+    bob->vl1->worlds_credit_ms = bob->now_ms + 2 * WORLDS_BURST * WORLDS_GAP_MS;
+    peer->last_worlds_ms = peer->hello_credit_ms = TIME_NEVER;
+    assert_true(answer_to(alice, bob, 0xc0ffee01, 1, NULL, 0, &p).worlds_len > 0);
+    free(p);
+    actor_free(alice);
+    host_free(bob);
+}
+
 /* TX-7 */
 static void test_large_ok_hello_is_fragmented(void **state)
 {
@@ -712,6 +741,7 @@ int main(void)
         cmocka_unit_test(test_ok_hello_of_protocol_3_is_ignored),
         cmocka_unit_test(test_ok_hello_brings_newer_worlds),
         cmocka_unit_test(test_worlds_are_not_given_twice_in_a_second),
+        cmocka_unit_test(test_worlds_for_the_unproved_are_bounded),
         cmocka_unit_test(test_large_ok_hello_is_fragmented),
         cmocka_unit_test(test_own_hello_lists_worlds),
     };

@@ -78,6 +78,38 @@ static void test_whois_answers_what_is_known(void **state)
     host_free(h);
 }
 
+/* Where its sender is not known to be one address of a question is answered: the answer may be many
+ * times larger, and whoever has a key could have it sent to anybody. */
+static void test_whois_is_no_amplifier(void **state)
+{
+    static const char *const from[] = {BOB_AT, "46.0.0.2/9993", "203.0.113.20/443"};
+    static const unsigned answers[] = {3, 1, 3};
+    static const unsigned hops[] = {0, 0, 1};
+    struct host *h = host_up("root1", "planet_v1");
+    struct actor *bob = actor_new("bob", h);
+    struct actor *root2 = actor_new("root2", h);
+    uint8_t body[15];
+
+    (void)state;
+    actor_meet(bob, h, BOB_AT, 12);
+    actor_meet(root2, h, "203.0.113.20/443", 12);
+    for (size_t i = 0; i < COUNT_OF(from); i++) {
+        uint64_t self = h->identity.address;
+        struct opened_packet *p;
+
+        host_forget(h);
+        known_addresses(body, (uint64_t[]){self, self, self}, 3);
+        actor_send_hops(bob, h, from[i], SUITE_AES_GMAC_SIV, VERB_WHOIS, body, 15, hops[i]);
+        p = actor_find(bob, h, VERB_OK, 0);
+        assert_non_null(p);
+        assert_int_equal(p->len, 9 + answers[i] * IDENTITY_WIRE_PUBLIC);
+        free(p);
+    }
+    actor_free(root2);
+    actor_free(bob);
+    host_free(h);
+}
+
 /* VB-10 */
 static void test_whois_gate(void **state)
 {
@@ -841,6 +873,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_whois_answers_what_is_known),
+        cmocka_unit_test(test_whois_is_no_amplifier),
         cmocka_unit_test(test_whois_gate),
         cmocka_unit_test(test_whois_is_answered_late),
         cmocka_unit_test(test_whois_of_many_unknown_is_bounded),
