@@ -6,6 +6,7 @@
  * Source: spec 02 sections 4.2 and 7.4, 09 section 6.9, data path contract section 3 (RX 2, 3). */
 #include "datapath/dp_priv.h"
 
+#include "base/bucket.h"
 #include "base/cursor.h"
 #include "base/hmap.h"
 
@@ -21,25 +22,10 @@ enum {
     TOTAL_BURST_MS = 200,
     SOURCE_RATE = 1000, /* both, for one address */
     SOURCE_BURST_MS = 1000,
-    NS_PER_MS = 1000000,
     NS_PER_S = 1000000000,
 };
 
 /* ---- rates ---- */
-
-/* A token bucket: *due_ns is when all that was taken is paid off, so that 0 is a full one. Take
- * something that costs so much time; false: there is not enough. */
-static bool afford(int64_t *due_ns, int64_t now_ms, int64_t cost_ns, int64_t burst_ms)
-{
-    int64_t now_ns = now_ms * NS_PER_MS;
-    int64_t from_ns = *due_ns > now_ns ? *due_ns : now_ns;
-
-    if (from_ns + cost_ns - now_ns > burst_ms * NS_PER_MS) {
-        return false;
-    }
-    *due_ns = from_ns + cost_ns;
-    return true;
-}
 
 /* The bucket of an address: its IP (of IPv6 the network), since ports cost nothing. Addresses may
  * share one; which do, nobody outside can know. */
@@ -63,9 +49,9 @@ static struct dp_bucket *bucket_of(struct dp *dp, const struct inetaddr *from)
  * all addresses, with this rate. */
 static bool may_give(struct dp *dp, const struct dp_arrival *at, int64_t *total_ns, int rate)
 {
-    return afford(&bucket_of(dp, at->from)->gifts_ns, at->now_ms, NS_PER_S / SOURCE_RATE,
-                  SOURCE_BURST_MS) &&
-           afford(total_ns, at->now_ms, NS_PER_S / rate, TOTAL_BURST_MS);
+    return bucket_pay(&bucket_of(dp, at->from)->gifts_ns, NS_PER_S / SOURCE_RATE, SOURCE_BURST_MS,
+                      at->now_ms) &&
+           bucket_pay(total_ns, NS_PER_S / rate, TOTAL_BURST_MS, at->now_ms);
 }
 
 /* Give a datagram that only the engine can tell what to do with. */
@@ -82,8 +68,8 @@ void dp_give_sealed(struct dp *dp, const struct dp_arrival *at, uint8_t *pkt, si
 {
     const struct dp_route *route = dp_route_find(dp->pub, packet_source(pkt));
     bool is_known = dp_route_is_from(route, at->socket, at->from) &&
-                    afford(&bucket_of(dp, at->from)->gifts_ns, at->now_ms, NS_PER_S / SOURCE_RATE,
-                           SOURCE_BURST_MS);
+                    bucket_pay(&bucket_of(dp, at->from)->gifts_ns, NS_PER_S / SOURCE_RATE,
+                               SOURCE_BURST_MS, at->now_ms);
 
     dp_count(dp, DP_GIVEN, 1);
     dp->env.give(dp->env.ctx, &(struct dp_gift){.kind = DP_GIFT_SEALED,
@@ -203,7 +189,7 @@ static void forward(struct dp *dp, const struct dp_arrival *at, uint8_t *data, s
         return;
     }
     if (cost_ns > 0 &&
-        !afford(&bucket_of(dp, at->from)->due_ns, at->now_ms, cost_ns, DP_RELAY_BURST_MS)) {
+        !bucket_pay(&bucket_of(dp, at->from)->due_ns, cost_ns, DP_RELAY_BURST_MS, at->now_ms)) {
         dp_count(dp, DP_DROP_RELAY_RATE, 1);
         return;
     }

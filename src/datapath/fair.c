@@ -2,10 +2,12 @@
  * behind, and rises by an eighth in each other one, until nobody is limited by it. */
 #include "datapath/fair.h"
 
+#include "base/bucket.h"
+
 #include <errno.h>
 #include <stdlib.h>
 
-enum { NS_PER_MS = 1000000, COST_BITS = 16 };
+enum { COST_BITS = 16 };
 
 int fair_init(struct fair *fair)
 {
@@ -70,16 +72,10 @@ void fair_note(struct fair *fair, bool is_behind, int64_t now_ms)
 bool fair_admit(struct fair *fair, uint64_t key, size_t len, int64_t now_ms)
 {
     fair->pairs |= UINT64_C(1) << (key >> 58);
-    if (fair->cost != 0) {
-        int64_t *due_ns = &fair->due_ns[key % FAIR_BUCKETS];
-        int64_t now_ns = now_ms * NS_PER_MS;
-        int64_t from_ns = *due_ns > now_ns ? *due_ns : now_ns;
-        int64_t cost_ns = (int64_t)(len * fair->cost >> COST_BITS);
-
-        if (from_ns + cost_ns - now_ns > (int64_t)FAIR_BURST_MS * NS_PER_MS) {
-            return false;
-        }
-        *due_ns = from_ns + cost_ns;
+    if (fair->cost != 0 &&
+        !bucket_pay(&fair->due_ns[key % FAIR_BUCKETS], (int64_t)(len * fair->cost >> COST_BITS),
+                    FAIR_BURST_MS, now_ms)) {
+        return false;
     }
     fair->bytes += len;
     return true;
