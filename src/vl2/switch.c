@@ -438,6 +438,15 @@ static void acknowledge(struct network *net, const struct in_packet *in, int64_t
     (void)out_reply(net->vl2->vl1, &out, in, 0, now_ms);
 }
 
+/* Did a frame to many, from who may have sent it, come round to this bridge? */
+static bool is_loop_in(struct network *net, uint64_t from, const struct filter_frame *frame,
+                       int64_t now_ms)
+{
+    return net->is_bridge && mac_is_multicast(frame->dest_mac) &&
+           (frame->source_mac == mac_of_member(net->id, from) || network_is_bridge(net, from)) &&
+           bridge_is_loop(net, false, frame, now_ms);
+}
+
 /* Handle the frame of an EXT_FRAME that passed the gate. Returns false if it must not be
  * acknowledged. */
 static bool ext_frame(struct network *net, const struct in_packet *in, const struct member *member,
@@ -449,8 +458,7 @@ static bool ext_frame(struct network *net, const struct in_packet *in, const str
         vl2_count(net->vl2, COUNT_SOURCE_MAC);
         return false;
     }
-    if (net->is_bridge && mac_is_multicast(frame->dest_mac) &&
-        bridge_is_loop(net, false, frame, now_ms)) {
+    if (is_loop_in(net, in->source, frame, now_ms)) {
         return false;
     }
     verdict = switch_filter_in(net, frame, in->source, member, now_ms);
@@ -515,7 +523,7 @@ static bool multicast_frame(struct network *net, const struct in_packet *in,
         vl2_count(net->vl2, COUNT_MULTICAST_BAD);
         return false;
     }
-    if (net->is_bridge && bridge_is_loop(net, false, frame, now_ms)) {
+    if (is_loop_in(net, in->source, frame, now_ms)) {
         return false;
     }
     if ((mf->flags & MULTICAST_REPLICATE) != 0 && net->is_replicator) {

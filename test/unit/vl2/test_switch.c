@@ -151,6 +151,45 @@ static void test_frames_that_come_back_are_dropped(void **state)
     }
 }
 
+/* Nor can who is no bridge have frames of our LAN taken for such, by sending the like before. */
+static void test_others_cannot_fake_a_loop(void **state)
+{
+    struct bench *b = *state;
+    const struct setup setup = {
+        .multicast_limit = 32,
+        .flags = NETCONF_FLAG_BROADCAST,
+        .specialists = {SPECIALIST_BRIDGE | b->vl2->self},
+        .specialist_count = 1,
+    };
+    uint8_t packet[200];
+    const struct multicast_frame mf = {
+        .network_id = BENCH_NWID,
+        .flags = MULTICAST_SOURCE_MAC,
+        .source_mac = foreign,
+        .group = {.mac = BROADCAST},
+        .ethertype = 0x0800,
+        .payload = payload,
+        .len = 50,
+    };
+
+    bench_configure(b, &setup);
+    bench_member(b, 'B');
+    for (int by_multicast = 0; by_multicast < 2; by_multicast++) {
+        struct wr w = wr_init(packet, sizeof(packet));
+
+        if (by_multicast != 0) {
+            multicast_frame_write(&w, &mf);
+            (void)bench_in(b, bench_id(b, 'B'), VERB_MULTICAST_FRAME, packet, wr_len(&w));
+        } else {
+            (void)ext_in(b, 'B', BROADCAST, foreign, 0);
+        }
+        assert_int_equal(bench_counter(b, "vl2_bridge_source"), by_multicast + 1);
+        foreign_out(b, BROADCAST);
+        assert_int_equal(bench_counter(b, "vl2_bridge_loop"), 0);
+        bench_run(b, BRIDGE_LOOP_MS);
+    }
+}
+
 /* BRG-2. */
 static void test_unknown_macs_go_to_at_most_32_distinct_bridges(void **state)
 {
@@ -351,6 +390,7 @@ int main(void)
         WITH_BENCH(test_largest_frames),
         WITH_BENCH(test_acknowledgements),
         WITH_BENCH(test_frames_that_come_back_are_dropped),
+        WITH_BENCH(test_others_cannot_fake_a_loop),
         WITH_BENCH(test_unknown_macs_go_to_at_most_32_distinct_bridges),
         WITH_BENCH(test_routes_are_learned_from_bridges_and_lapse),
         WITH_BENCH(test_foreign_macs_that_look_like_members),
