@@ -28,6 +28,14 @@ def put(target, name, data):
     (folder / name).write_bytes(data)
 
 
+def put_rules(v):
+    for i in (2, 40, 60, 90, 150, 200, 230, 260, 290, 320):
+        put("rules", f"{i}-{v[i]['name']}", v[i]["source"].encode())
+    for c in v:
+        if "better" in c and c["group"] in ("lexical", "macros", "tags"):
+            put("rules", c["name"], c["source"].encode())
+
+
 def put_crypto(v):
     for i in (0, 1, 5, 9, 11):
         put("inetaddr", f"text-{i}", b"\x01" + v["inetaddress"][i]["text"].encode())
@@ -180,6 +188,7 @@ def put_super_frames():
 def main():
     put_super_frames()
     put_crypto(vectors("identity-crypto.json"))
+    put_rules(vectors("rules-language.json"))
     put_vl1(vectors("vl1.json"))
     put_vl2(vectors("vl2.json"))
 

@@ -31,6 +31,9 @@ int capture_run(struct cli *cli);
 /* panlan root ... */
 int root_run(struct cli *cli);
 
+/* panlan rules check|compile [--strict] FILE */
+int rules_run(struct cli *cli);
+
 /* Give the world in a file to the service. Complains. Returns an exit status. */
 int root_install_file(struct cli *cli, const char *path);
 

@@ -43,6 +43,7 @@ static int help(FILE *out)
         "                                    roots of planet and moons (panlan root --help)\n"
         "  orbit MOON SEED | FILE            add a moon, by one of its roots or its file\n"
         "  deorbit MOON                      remove a moon\n"
+        "  rules check|compile [--strict] FILE  the rule language, offline\n"
         "  identity COMMAND                  identities and worlds, offline\n"
         "  dump                              collect facts for support\n"
         "  /PATH                             raw GET from the local API\n\n"
@@ -212,7 +213,7 @@ int panlan_main(int argc, char **argv)
                  {"down", spawn_stop},     {"invite", invite_run},     {"join", cmd_join},
                  {"net", net_run},         {"member", member_run},     {"datapath", datapath_run},
                  {"peers", peers_run},     {"diagnose", diagnose_run}, {"capture", capture_run},
-                 {"root", root_run},       {"orbit", cmd_orbit}};
+                 {"root", root_run},       {"orbit", cmd_orbit},       {"rules", rules_run}};
     struct cli cli = {.name = "panlan", .plain = true, .client = {.host = "127.0.0.1"}};
     const char *home = NULL;
     int status = parse_words(&cli, argc, argv, &home);

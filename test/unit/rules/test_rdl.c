@@ -1,0 +1,327 @@
+/* The rule language beyond the golden scripts: bounds, several errors, places, hints (RL-38, RL-39,
+ * RL-45). */
+#include "rules/number.h"
+#include "rules/rdl.h"
+#include "rules/unicode.h"
+#include "rules/words.h"
+#include "vectors.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static struct rdl_result *compile_text(const char *source, size_t len, enum rdl_mode mode)
+{
+    struct rdl_result *result = NULL;
+    assert_int_equal(rdl_compile(source, len, mode, &result), 0);
+    return result;
+}
+
+static struct rdl_result *compile(const char *source)
+{
+    return compile_text(source, strlen(source), RDL_NORMAL);
+}
+
+static void assert_message(const struct rdl_error *error, const char *message)
+{
+    char text[256];
+    (void)snprintf(text, sizeof(text), "%.*s", (int)error->message.len, error->message.p);
+    assert_string_equal(text, message);
+}
+
+/* text, repeated, behind a head; to be freed. */
+static char *repeated(const char *head, const char *text, size_t times)
+{
+    char *out = malloc(strlen(head) + strlen(text) * times + 1);
+    assert_non_null(out);
+    char *p = stpcpy(out, head);
+    for (size_t i = 0; i < times; i++) {
+        p = stpcpy(p, text);
+    }
+    return out;
+}
+
+static void test_text_beyond_a_bound_is_refused(void **state)
+{
+    static const struct {
+        const char *head;
+        const char *text;
+        size_t times;
+        const char *message;
+    } cases[] = {
+        {"", " ", RDL_SOURCE_MAX + 1, "The script is longer than 1 MiB."},
+        {"", "x ", RDL_TOKENS_MAX + 1, "The script has too many words."},
+        {"accept ", "dport 1 ", RDL_ENTRIES_MAX + 1, "Too many rules in a rule set."},
+        {"", " drop", RDL_TOKENS_MAX - 1, "Unrecognized match type \"drop\"."},
+        {"", "tag t id 1; ", 2000, "Multiple definition of tag name."},
+        {"tag t id 1 ", "flag 1 \xff ", 1, "The script is not UTF-8 text."},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        char *source = repeated(cases[i].head, cases[i].text, cases[i].times);
+        struct rdl_result *result = compile(source);
+        assert_false(result->is_ok);
+        assert_in_range(result->error_count, 1, RDL_ERRORS_MAX);
+        assert_message(&result->errors[0], cases[i].message);
+        rdl_free(result);
+        free(source);
+    }
+}
+
+static void test_names_are_bounded(void **state)
+{
+    static const char *const messages[] = {"Too many tags.", "Too many capabilities.",
+                                           "Too many macros."};
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(messages); i++) {
+        char *source = malloc(32 * (RDL_NAMES_MAX + 1));
+        char *p = source;
+        for (size_t k = 0; k <= RDL_NAMES_MAX; k++) {
+            p += i == 0   ? snprintf(p, 64, "tag n%zu id 1; ", k)
+                 : i == 1 ? snprintf(p, 64, "cap n%zu id %zu; ", k, k)
+                          : snprintf(p, 64, "macro n%zu x; ", k);
+        }
+        struct rdl_result *result = compile(source);
+        assert_false(result->is_ok);
+        assert_message(&result->errors[0], messages[i]);
+        rdl_free(result);
+        free(source);
+    }
+}
+
+/* RL-38: each macro includes the one before twice. */
+static void test_an_include_bomb_fails_fast(void **state)
+{
+    static const char *const leaves[] = {"macro m0 accept dport 1; ;\n", "macro m0 id; ;\n"};
+    static const char *const messages[] = {"Too many rules in a rule set.",
+                                           "Unrecognized action or directive in rule set."};
+    (void)state;
+    for (size_t leaf = 0; leaf < COUNT_OF(leaves); leaf++) {
+        char source[8192];
+        char *p = stpcpy(source, leaves[leaf]);
+        for (int i = 1; i < 60; i++) {
+            p += snprintf(p, 64, "macro m%d include m%d include m%d ;\n", i, i - 1, i - 1);
+        }
+        (void)stpcpy(p, "include m59\n");
+        struct rdl_result *result = compile(source);
+        assert_false(result->is_ok);
+        assert_message(&result->errors[0], messages[leaf]);
+        rdl_free(result);
+    }
+}
+
+static void test_inclusions_have_a_depth(void **state)
+{
+    char source[8192];
+    char *p = stpcpy(source, "macro m0 accept dport 1; ;\n");
+    (void)state;
+    for (int i = 1; i <= RDL_INCLUDE_DEPTH_MAX; i++) {
+        p += snprintf(p, 64, "macro m%d include m%d ;\n", i, i - 1);
+    }
+    char *end = p;
+    (void)snprintf(end, 64, "include m%d\n", RDL_INCLUDE_DEPTH_MAX - 1);
+    struct rdl_result *result = compile(source);
+    assert_true(result->is_ok);
+    rdl_free(result);
+    (void)snprintf(end, 64, "include m%d\n", RDL_INCLUDE_DEPTH_MAX);
+    result = compile(source);
+    assert_false(result->is_ok);
+    assert_message(&result->errors[0], "Macro inclusions are nested too deeply.");
+    rdl_free(result);
+}
+
+static void test_all_errors_are_found(void **state)
+{
+    struct rdl_result *result = compile("tag t id x;\n"
+                                        "cap c accept dport 1; ;\n"
+                                        "accept dprot 22;\n"
+                                        "drop\n"
+                                        "  ethertype ipv5\n"
+                                        "  and ipsrc 10.0.0.1\n"
+                                        ";\n"
+                                        "acept dport 5;\n"
+                                        "accept teq t 1;\n");
+    static const struct {
+        const char *message;
+        uint32_t line;
+        const char *hint;
+    } wanted[] = {
+        {"Invalid or out of range tag ID.", 1, "a number from 0 to 4294967295"},
+        {"Capability definition is missing a numeric ID.", 2, "add: id NUMBER"},
+        {"Unrecognized match type \"dprot\".", 3, "did you mean dport?"},
+        {"Invalid numeric value.", 5, "did you mean ipv4?"},
+        {"Missing /bits netmask length designation in IP.", 6,
+         "a single host is ADDRESS/32, by IPv6 ADDRESS/128"},
+        {"Unrecognized action or directive in rule set.", 8, "did you mean accept?"},
+    };
+    (void)state;
+    assert_false(result->is_ok);
+    assert_int_equal(result->error_count, COUNT_OF(wanted));
+    for (size_t i = 0; i < COUNT_OF(wanted); i++) {
+        assert_message(&result->errors[i], wanted[i].message);
+        assert_int_equal(result->errors[i].place.line, wanted[i].line);
+        assert_int_equal(result->errors[i].hint.len, strlen(wanted[i].hint));
+        assert_memory_equal(result->errors[i].hint.p, wanted[i].hint, strlen(wanted[i].hint));
+    }
+    rdl_free(result);
+}
+
+static void test_an_error_shows_its_line(void **state)
+{
+    const char *source = "# first\r\n\taccept dport \xc3\xa4hm;\r\n"
+                         "macro m($p) drop dport $p; ;\ninclude m(x)\n";
+    struct rdl_result *result = compile(source);
+    char *text = rdl_errors_text(result, source, strlen(source), "f");
+    json_t *json = rdl_errors_json(result, source, strlen(source));
+    (void)state;
+    assert_string_equal(text, "f:2:15: Invalid numeric range.\n"
+                              "     accept dport \xc3\xa4hm;\n"
+                              "                  ^~~\n"
+                              "    hint: N or N-M, from 0 to 65535; ports have no names\n"
+                              "f:3:24: Invalid numeric range.\n"
+                              "    macro m($p) drop dport $p; ;\n"
+                              "                           ^~\n"
+                              "    included at f:4:9\n"
+                              "    hint: N or N-M, from 0 to 65535; ports have no names\n");
+    assert_int_equal(json_array_size(json), 2);
+    const json_t *first = json_array_get(json, 0);
+    assert_int_equal(vec_int(first, "line"), 2);
+    assert_int_equal(vec_int(first, "endColumn"), 18);
+    assert_int_equal(vec_int(vec_get(first, "reference"), "line"), 3);
+    free(text);
+    json_decref(json);
+    rdl_free(result);
+}
+
+static void test_a_range_may_be_two_numbers(void **state)
+{
+    const char *source = "accept dport 22 23 and iptos 0xff 4 8;";
+    struct rdl_result *strict = compile_text(source, strlen(source), RDL_STRICT);
+    struct rdl_result *result = compile(source);
+    struct rdl_result *wrong = compile("accept dport 23 22;");
+    (void)state;
+    assert_true(result->is_ok);
+    assert_int_equal(result->base.count, 3);
+    assert_int_equal(result->base.entries[0].a, 22);
+    assert_int_equal(result->base.entries[0].b, 23);
+    assert_int_equal(result->base.entries[1].b, 4);
+    assert_int_equal(result->base.entries[1].c, 8);
+    assert_false(strict->is_ok);
+    assert_false(wrong->is_ok);
+    rdl_free(strict);
+    rdl_free(result);
+    rdl_free(wrong);
+}
+
+/* RL-45 */
+static void test_every_rule_knows_its_word(void **state)
+{
+    const char *source = "macro m accept dport 1; ;\ncap c id 1 drop sport 2; ;\ninclude m\n";
+    struct rdl_result *result = compile(source);
+    const struct rdl_entry *e = result->base.entries;
+    (void)state;
+    assert_true(result->is_ok);
+    assert_memory_equal(source + e[0].place.at, "dport", e[0].place.len);
+    assert_memory_equal(source + e[1].place.at, "accept", e[1].place.len);
+    assert_memory_equal(source + e[1].via->place.at, "m", e[1].via->place.len);
+    assert_null(e[1].via->outer);
+    e = result->capabilities[0].rules.entries;
+    assert_memory_equal(source + e[0].place.at, "sport", e[0].place.len);
+    assert_null(e[0].via);
+    rdl_free(result);
+}
+
+/* RL-14, RL-16 */
+static void test_numbers_are_read_leniently(void **state)
+{
+    static const struct {
+        const char *text;
+        int64_t value;
+        bool is_whole;
+    } cases[] = {{"80,443", 80, false}, {"1e4", 1, false},   {"0b11", 0, false},
+                 {"0080", 80, true},    {"+80", 80, true},   {"0x", 0, false},
+                 {"0x1fg", 31, false},  {"0xzz", -1, false}, {"http", -1, false},
+                 {"-5", -5, true},      {"", -1, false}};
+    static const struct {
+        const char *text;
+        int64_t value;
+    } fractions[] = {{".5", 2147483647}, {"1.", 4294967295}, {"1e-3x", 4294967},       {"often", 0},
+                     {"-1", 0},          {"2", 4294967295},  {"Infinity", 4294967295}, {".", 0},
+                     {"0x1p3", 0}};
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        assert_int_equal(number_read(text_of(cases[i].text)), cases[i].value);
+        assert_int_equal(number_is_whole(text_of(cases[i].text)), cases[i].is_whole);
+    }
+    for (size_t i = 0; i < COUNT_OF(fractions); i++) {
+        assert_int_equal(number_read_fraction(text_of(fractions[i].text)), fractions[i].value);
+    }
+    assert_int_equal(number_read_default(text_of("99999999999999999999999999999999")), 0);
+    assert_int_equal(number_read_default(text_of("0x100000002")), 2);
+}
+
+static void test_names_may_be_of_any_letters(void **state)
+{
+    char out[16];
+    (void)state;
+    assert_true(word_is_name(text_of("\xc3\xa4\xd0\x96_9")));
+    assert_false(word_is_name(text_of("a-b")));
+    assert_false(word_is_name(text_of("\xf0\x9d\x94\x84"))); /* beyond the basic plane */
+    size_t len = unicode_lower_text("\xc3\x84\xd0\x96Z", 5, out);
+    assert_int_equal(len, 5);
+    assert_memory_equal(out, "\xc3\xa4\xd0\xb6z", 5);
+    len = unicode_lower_text("\xce\x9f\xce\xa3", 4, out);
+    assert_memory_equal(out, "\xce\xbf\xcf\x82", len);
+}
+
+/* RL-39 */
+static void test_random_words_never_crash(void **state)
+{
+    static const char *const words[] = {
+        "accept", "drop;", "tee",  "-1", "deadbeef11", "cap",     "tag",    "macro",   "m($p)",
+        "t",      "id",    "1",    ";",  "include",    "m(1)",    "dport",  "80-90",   "$p",
+        "not",    "or",    "enum", "2",  "flag",       "default", "teq",    "ipsrc",   "::/0;",
+        "#x\n",   "chr",   "\r\n", ";;", "redirect",   "icmp",    "random", "priority"};
+    struct test_rng rng = test_rng_init("random words");
+    (void)state;
+    for (int round = 0; round < 3000; round++) {
+        char source[1024];
+        char *p = source;
+        size_t count = test_rng_below(&rng, 60);
+        for (size_t i = 0; i < count; i++) {
+            p = stpcpy(p, words[test_rng_below(&rng, COUNT_OF(words))]);
+            p = stpcpy(p, test_rng_below(&rng, 8) == 0 ? ";\n" : " ");
+        }
+        *p = '\0';
+        struct rdl_result *strict = compile_text(source, (size_t)(p - source), RDL_STRICT);
+        struct rdl_result *normal = compile(source);
+        /* What the reference compiles, we do; what both refuse, has the same first error. */
+        assert_true(!strict->is_ok || normal->is_ok);
+        if (!strict->is_ok && !normal->is_ok && !strict->errors[0].is_internal) {
+            assert_int_equal(strict->errors[0].place.at, normal->errors[0].place.at);
+        }
+        rdl_free(strict);
+        rdl_free(normal);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_text_beyond_a_bound_is_refused),
+        cmocka_unit_test(test_names_are_bounded),
+        cmocka_unit_test(test_an_include_bomb_fails_fast),
+        cmocka_unit_test(test_inclusions_have_a_depth),
+        cmocka_unit_test(test_all_errors_are_found),
+        cmocka_unit_test(test_an_error_shows_its_line),
+        cmocka_unit_test(test_a_range_may_be_two_numbers),
+        cmocka_unit_test(test_every_rule_knows_its_word),
+        cmocka_unit_test(test_numbers_are_read_leniently),
+        cmocka_unit_test(test_names_may_be_of_any_letters),
+        cmocka_unit_test(test_random_words_never_crash),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,124 @@
+/* The golden scripts of the rule language: strict results and errors, normal results (RL-1..37,
+ * RL-46, RL-48). */
+#include "rules/rdl.h"
+#include "vectors.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+/* Scripts that we compile though the vectors say nothing of it: a range as two numbers. */
+static const char *const two_numbers[] = {"surplus argument is an unknown match",
+                                          "blog article, tag and TCP whitelist"};
+
+static bool is_two_numbers(const char *name)
+{
+    for (size_t i = 0; i < COUNT_OF(two_numbers); i++) {
+        if (strcmp(name, two_numbers[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static struct rdl_result *compile(const json_t *vector, enum rdl_mode mode)
+{
+    const json_t *source = vec_get(vector, "source");
+    struct rdl_result *result = NULL;
+    uint8_t *copy = exact_copy(json_string_value(source), json_string_length(source));
+    assert_int_equal(rdl_compile((const char *)copy, json_string_length(source), mode, &result), 0);
+    free(copy);
+    return result;
+}
+
+/* 1 if the result is not what the vector wants, with a line about it. */
+static int differs(const json_t *vector, const json_t *wanted, const struct rdl_result *got,
+                   const char *mode)
+{
+    const char *name = vec_text(vector, "name");
+    if (vec_bool(wanted, "ok") != got->is_ok) {
+        printf("%s: %s: ok is %d\n", mode, name, (int)got->is_ok);
+        return 1;
+    }
+    if (got->is_ok) {
+        json_t *json = rdl_result_json(got);
+        int bad = !json_equal(json, vec_get(wanted, "json"));
+        if (bad) {
+            char *text = json_dumps(json, JSON_COMPACT);
+            printf("%s: %s: %s\n", mode, name, text);
+            free(text);
+        }
+        json_decref(json);
+        return bad;
+    }
+    const json_t *error = vec_get(wanted, "error");
+    const struct rdl_error *first = &got->errors[0];
+    if (!vec_bool_or(error, "message_exact", true)) {
+        return 0;
+    }
+    const char *message = vec_text(error, "message");
+    if (vec_int(error, "line") == first->place.line &&
+        vec_int(error, "column") == first->place.column && strlen(message) == first->message.len &&
+        memcmp(message, first->message.p, first->message.len) == 0) {
+        return 0;
+    }
+    printf("%s: %s: (%u,%u) %.*s\n", mode, name, first->place.line, first->place.column,
+           (int)first->message.len, first->message.p);
+    return 1;
+}
+
+static void test_strict_mode_is_the_reference(void **state)
+{
+    json_t *vectors = vectors_load("rules-language.json");
+    int bad = 0;
+    size_t i;
+    json_t *vector;
+    (void)state;
+    assert_int_equal(json_array_size(vectors), 425);
+    json_array_foreach(vectors, i, vector)
+    {
+        struct rdl_result *got = compile(vector, RDL_STRICT);
+        bad += differs(vector, vector, got, "strict");
+        rdl_free(got);
+    }
+    json_decref(vectors);
+    assert_int_equal(bad, 0);
+}
+
+static void test_normal_mode_is_better_where_it_says_so(void **state)
+{
+    json_t *vectors = vectors_load("rules-language.json");
+    int bad = 0;
+    size_t i;
+    json_t *vector;
+    (void)state;
+    json_array_foreach(vectors, i, vector)
+    {
+        struct rdl_result *got = compile(vector, RDL_NORMAL);
+        const json_t *better = json_object_get(vector, "better");
+        if (is_two_numbers(vec_text(vector, "name"))) {
+            assert_true(got->is_ok);
+        } else {
+            bad += differs(vector, better != NULL ? better : vector, got, "normal");
+        }
+        if (better != NULL && got->is_ok) {
+            const char *tree = json_string_value(json_object_get(better, "tree"));
+            assert_int_equal(got->is_documented, tree != NULL && strcmp(tree, "documented") == 0);
+        }
+        rdl_free(got);
+    }
+    json_decref(vectors);
+    assert_int_equal(bad, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_strict_mode_is_the_reference),
+        cmocka_unit_test(test_normal_mode_is_better_where_it_says_so),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
