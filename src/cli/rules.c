@@ -20,6 +20,7 @@ static int usage(void)
     (void)fputs("Usage: panlan rules COMMAND [--strict] FILE    (- is standard input)\n"
                 "  check     errors with their places, or how much there is\n"
                 "  compile   the rules as JSON, as a controller takes them\n"
+                "  format    the script laid out anew, on standard output\n"
                 "--strict: as the reference does, without its errors put right\n",
                 stderr);
     return CLI_USAGE;
@@ -122,6 +123,26 @@ static int compile(const struct script *script, const struct rdl_result *result)
     return print_json(config, CLI_OK);
 }
 
+/* panlan rules format */
+static int format(const struct script *script, const struct rdl_result *result)
+{
+    char *text = NULL;
+    if (!result->is_ok) {
+        print_errors(result, script);
+        return CLI_FAILED;
+    }
+    int error = rdl_format(script->text, script->len, &text);
+    if (error < 0) {
+        (void)fprintf(stderr, "panlan rules: %s: %s\n", script->name,
+                      error == -ENOTSUP ? "another layout would change what it means"
+                                        : strerror(-error));
+        return CLI_FAILED;
+    }
+    (void)fputs(text, stdout);
+    free(text);
+    return CLI_OK;
+}
+
 /* Take a switch out of the words of the command. */
 static bool take_switch(struct cli *cli, const char *name)
 {
@@ -141,8 +162,10 @@ int rules_run(struct cli *cli)
     enum rdl_mode mode = take_switch(cli, "--strict") ? RDL_STRICT : RDL_NORMAL;
     struct script script = {.text = NULL};
     struct rdl_result *result = NULL;
-    bool is_check = cli->arg_count == 2 && strcmp(cli->args[0], "check") == 0;
-    if (cli->arg_count != 2 || (!is_check && strcmp(cli->args[0], "compile") != 0)) {
+    const char *command = cli->arg_count == 2 ? cli->args[0] : "";
+    bool is_check = strcmp(command, "check") == 0;
+    bool is_format = strcmp(command, "format") == 0;
+    if (!is_check && !is_format && strcmp(command, "compile") != 0) {
         return usage();
     }
     int status = script_read(cli->args[1], &script);
@@ -153,7 +176,9 @@ int rules_run(struct cli *cli)
         (void)fputs("panlan rules: out of memory\n", stderr);
         status = CLI_FAILED;
     } else {
-        status = is_check ? check(cli, &script, result) : compile(&script, result);
+        status = is_check    ? check(cli, &script, result)
+                 : is_format ? format(&script, result)
+                             : compile(&script, result);
     }
     rdl_free(result);
     free(script.text);

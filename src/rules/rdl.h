@@ -129,6 +129,12 @@ MUST_CHECK int rdl_compile(const char *source, size_t len, enum rdl_mode mode,
                            struct rdl_result **ret);
 void rdl_free(struct rdl_result *result);
 
+/* Lay a script out anew: one statement a line where it fits in 80 columns, else one match a line;
+ * comments stay. What it compiles to stays, in both modes: that is tested. source: not NULL.
+ * Returns 0 with *ret, terminated, on the heap; -EINVAL it does not compile; -ENOTSUP its meaning
+ * would change; -ENOMEM. Source: spec 06 section 16.9. */
+MUST_CHECK int rdl_format(const char *source, size_t len, char **ret);
+
 /* Rules of a set as a JSON array in the controller's form; NULL out of memory. */
 json_t *rdl_set_json(const struct rdl_set *set);
 

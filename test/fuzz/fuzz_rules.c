@@ -45,6 +45,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     fuzz_require(rdl_compile(source, len, RDL_NORMAL, &normal) == 0, "memory");
     check(strict, source, len);
     check(normal, source, len);
+    char *once = NULL;
+    if (len <= 4096 && rdl_format(source, len, &once) == 0) {
+        fuzz_require(normal->is_ok, "what is laid out compiles");
+    }
+    free(once);
     rdl_free(strict);
     rdl_free(normal);
     return 0;

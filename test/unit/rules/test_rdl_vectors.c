@@ -3,6 +3,7 @@
 #include "rules/rdl.h"
 #include "vectors.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -114,11 +115,49 @@ static void test_normal_mode_is_better_where_it_says_so(void **state)
     assert_int_equal(bad, 0);
 }
 
+/* RL-43: every script that compiles can be laid out anew, and then stays as it is. */
+static void test_formatting_changes_no_rule(void **state)
+{
+    json_t *vectors = vectors_load("rules-language.json");
+    int bad = 0;
+    int formatted = 0;
+    size_t i;
+    json_t *vector;
+    (void)state;
+    json_array_foreach(vectors, i, vector)
+    {
+        const json_t *source = vec_get(vector, "source");
+        struct rdl_result *got = compile(vector, RDL_NORMAL);
+        char *once = NULL;
+        char *twice = NULL;
+        int error = rdl_format(json_string_value(source), json_string_length(source), &once);
+        if (error != (got->is_ok ? 0 : -EINVAL)) {
+            printf("%s: format: %d\n", vec_text(vector, "name"), error);
+            bad++;
+        } else if (error == 0) {
+            formatted++;
+            error = rdl_format(once, strlen(once), &twice);
+            if (error != 0 || strcmp(once, twice) != 0) {
+                printf("%s: format again: %d\n%s---\n%s", vec_text(vector, "name"), error, once,
+                       error == 0 ? twice : "");
+                bad++;
+            }
+        }
+        free(once);
+        free(twice);
+        rdl_free(got);
+    }
+    json_decref(vectors);
+    assert_int_equal(bad, 0);
+    assert_in_range(formatted, 250, 425);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_strict_mode_is_the_reference),
         cmocka_unit_test(test_normal_mode_is_better_where_it_says_so),
+        cmocka_unit_test(test_formatting_changes_no_rule),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
