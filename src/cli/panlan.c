@@ -43,7 +43,7 @@ static int help(FILE *out)
         "                                    roots of planet and moons (panlan root --help)\n"
         "  orbit MOON SEED | FILE            add a moon, by one of its roots or its file\n"
         "  deorbit MOON                      remove a moon\n"
-        "  rules check|compile|format [--strict] FILE  the rule language, offline\n"
+        "  rules check|compile|format|decompile FILE  the rule language, offline\n"
         "  identity COMMAND                  identities and worlds, offline\n"
         "  dump                              collect facts for support\n"
         "  /PATH                             raw GET from the local API\n\n"

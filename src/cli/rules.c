@@ -21,6 +21,7 @@ static int usage(void)
                 "  check     errors with their places, or how much there is\n"
                 "  compile   the rules as JSON, as a controller takes them\n"
                 "  format    the script laid out anew, on standard output\n"
+                "  decompile a script for the JSON of a network, or of compile\n"
                 "--strict: as the reference does, without its errors put right\n",
                 stderr);
     return CLI_USAGE;
@@ -143,6 +144,30 @@ static int format(const struct script *script, const struct rdl_result *result)
     return CLI_OK;
 }
 
+/* panlan rules decompile */
+static int decompile(const struct script *script)
+{
+    size_t lost = 0;
+    json_error_t error;
+    json_t *network = json_loadb(script->text, script->len, 0, &error);
+    if (!json_is_object(network)) {
+        (void)fprintf(stderr, "%s:%d: %s\n", script->name, error.line,
+                      network == NULL ? error.text : "not the object of a network");
+        json_decref(network);
+        return CLI_FAILED;
+    }
+    char *text = rdl_decompile(network, &lost);
+    (void)fputs(text != NULL ? text : "", stdout);
+    if (text == NULL || lost > 0) {
+        (void)fprintf(stderr, "panlan rules: %s: %zu entries cannot be written as rules\n",
+                      script->name, lost);
+    }
+    json_decref(network);
+    bool is_whole = text != NULL && lost == 0;
+    free(text);
+    return is_whole ? CLI_OK : CLI_FAILED;
+}
+
 /* Take a switch out of the words of the command. */
 static bool take_switch(struct cli *cli, const char *name)
 {
@@ -165,14 +190,17 @@ int rules_run(struct cli *cli)
     const char *command = cli->arg_count == 2 ? cli->args[0] : "";
     bool is_check = strcmp(command, "check") == 0;
     bool is_format = strcmp(command, "format") == 0;
-    if (!is_check && !is_format && strcmp(command, "compile") != 0) {
+    bool is_decompile = strcmp(command, "decompile") == 0;
+    if (!is_check && !is_format && !is_decompile && strcmp(command, "compile") != 0) {
         return usage();
     }
     int status = script_read(cli->args[1], &script);
     if (status != 0) {
         return status;
     }
-    if (rdl_compile(script.text, script.len, mode, &result) < 0) {
+    if (is_decompile) {
+        status = decompile(&script);
+    } else if (rdl_compile(script.text, script.len, mode, &result) < 0) {
         (void)fputs("panlan rules: out of memory\n", stderr);
         status = CLI_FAILED;
     } else {

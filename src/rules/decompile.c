@@ -28,17 +28,23 @@ static bool get_int(const json_t *obj, const char *key, json_int_t least, json_i
     return json_is_integer(v) && *ret >= least && *ret <= most;
 }
 
-/* A text that can stand as one argument; NULL otherwise. */
-static const char *get_word(const json_t *obj, const char *key)
+/* A text that can stand as one argument of an action; NULL otherwise. */
+static const char *get_target(const json_t *obj, const char *key)
 {
     const char *text = json_string_value(json_object_get(obj, key));
-    if (text == NULL || text[0] == '\0' || text[0] == '#' || text[0] == '$' ||
+    if (text == NULL || text[0] == '\0' || text[0] == '#' ||
         strlen(text) != json_string_length(json_object_get(obj, key)) ||
-        strpbrk(text, " \t\r\n") != NULL || text[strlen(text) - 1] == ';' ||
-        word_is_reserved(text_of(text))) {
+        strpbrk(text, " \t\r\n") != NULL || text[strlen(text) - 1] == ';') {
         return NULL;
     }
     return text;
+}
+
+/* The same for a match, where neither variables nor reserved words can stand. */
+static const char *get_word(const json_t *obj, const char *key)
+{
+    const char *text = get_target(obj, key);
+    return text != NULL && text[0] != '$' && !word_is_reserved(text_of(text)) ? text : NULL;
 }
 
 /* Names of the bits of a mask, highest first. */
@@ -161,7 +167,7 @@ static bool is_action_type(int type)
 static bool print_action(char *out, size_t cap, const json_t *entry, int type)
 {
     json_int_t length;
-    const char *target = get_word(entry, "address");
+    const char *target = get_target(entry, "address");
     if (json_integer_value(json_object_get(entry, "flags")) != 0) {
         return false;
     }
@@ -192,18 +198,26 @@ static void print_lost(struct writer *w, const json_t *entry)
     w->lost++;
 }
 
+/* The word of a match and its arguments; NULL if the language cannot say them. */
+static const struct match_word *say_match(char *out, size_t cap, const json_t *entry)
+{
+    int type = type_of(entry);
+    const struct match_word *m = type >= 0 ? word_match_of_type((unsigned)type) : NULL;
+    return m != NULL && print_arguments(out, cap, entry, m) ? m : NULL;
+}
+
 static void print_match(struct writer *w, const json_t *entry, bool is_first, const char *indent)
 {
     char words[WORDS_MAX];
-    int type = type_of(entry);
-    const struct match_word *m = type >= 0 ? word_match_of_type((unsigned)type) : NULL;
-    if (m == NULL || !print_arguments(words, sizeof(words), entry, m)) {
-        print_lost(w, entry);
-        return;
-    }
+    const struct match_word *m = say_match(words, sizeof(words), entry);
     bool is_or = json_is_true(json_object_get(entry, "or"));
-    (void)fprintf(w->out, "%s  %s%s%s %s\n", indent, is_or ? "or " : is_first ? "" : "and ",
-                  json_is_true(json_object_get(entry, "not")) ? "not " : "", m->word, words);
+    if (m != NULL) {
+        (void)fprintf(w->out, "%s  %s%s%s %s\n", indent,
+                      is_or      ? "or "
+                      : is_first ? ""
+                                 : "and ",
+                      json_is_true(json_object_get(entry, "not")) ? "not " : "", m->word, words);
+    }
 }
 
 /* An action without matches and arguments; is_last: nothing follows in the script. */
@@ -222,7 +236,12 @@ static void print_statement(struct writer *w, const json_t *rules, size_t first,
     char words[WORDS_MAX];
     const json_t *action = json_array_get(rules, last);
     int type = type_of(action);
-    if (!print_action(words, sizeof(words), action, type)) {
+    /* An action that loses one of its matches would be another action: all or nothing. */
+    bool is_whole = true;
+    for (size_t i = first; i < last && is_whole; i++) {
+        is_whole = say_match(words, sizeof(words), json_array_get(rules, i)) != NULL;
+    }
+    if (!is_whole || !print_action(words, sizeof(words), action, type)) {
         for (size_t i = first; i <= last; i++) {
             print_lost(w, json_array_get(rules, i));
         }

@@ -135,6 +135,12 @@ void rdl_free(struct rdl_result *result);
  * would change; -ENOMEM. Source: spec 06 section 16.9. */
 MUST_CHECK int rdl_format(const char *source, size_t len, char **ret);
 
+/* A script that compiles to the rules, capabilities and tags of a network: the object of
+ * rdl_result_json, or a network of a controller. *ret_lost: entries that the language cannot say,
+ * which are comments. Returns text on the heap; NULL out of memory. Source: spec 06 section 16.8.
+ */
+char *rdl_decompile(const json_t *network, size_t *ret_lost);
+
 /* Rules of a set as a JSON array in the controller's form; NULL out of memory. */
 json_t *rdl_set_json(const struct rdl_set *set);
 

@@ -308,6 +308,29 @@ static void test_random_words_never_crash(void **state)
     }
 }
 
+/* What the language cannot say is a comment, and counted; no text becomes words of its own. */
+static void test_lost_entries_are_counted(void **state)
+{
+    json_t *network =
+        json_loads("{\"rules\":[{\"type\":\"MATCH_NEW\"},{\"type\":\"ACTION_DROP\"},"
+                   "{\"type\":\"MATCH_IPV4_SOURCE\",\"ip\":\"10.0.0.0/8\\n; accept;\"},"
+                   "{\"type\":\"ACTION_PRIORITY\"},{\"type\":\"ACTION_BREAK\"},"
+                   "{\"type\":\"ACTION_ACCEPT\"},{\"type\":\"MATCH_VLAN_ID\",\"vlanId\":1}]}",
+                   0, NULL);
+    size_t lost = 0;
+    char *text = rdl_decompile(network, &lost);
+    (void)state;
+    assert_non_null(network);
+    assert_int_equal(lost, 5);
+    struct rdl_result *result = compile(text);
+    assert_true(result->is_ok);
+    assert_int_equal(result->base.count, 2);
+    assert_null(strstr(text, "\n; accept"));
+    rdl_free(result);
+    free(text);
+    json_decref(network);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -322,6 +345,7 @@ int main(void)
         cmocka_unit_test(test_numbers_are_read_leniently),
         cmocka_unit_test(test_names_may_be_of_any_letters),
         cmocka_unit_test(test_random_words_never_crash),
+        cmocka_unit_test(test_lost_entries_are_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
