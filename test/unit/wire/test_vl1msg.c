@@ -679,7 +679,7 @@ static void test_short_user_message_is_ignored(void **state)
     assert_true(msg.type == 100);
 }
 
-/* VB-23 */
+/* VB-23, TRC-2 */
 static void test_remote_trace_pieces(void **state)
 {
     static const char bytes[] = "\0a=1\0\0b=2\0tail";
@@ -697,6 +697,7 @@ static void test_remote_trace_pieces(void **state)
     assert_false(remote_trace_next(&in, &d));
 }
 
+/* TRC-2 */
 static void test_remote_trace_length_limit(void **state)
 {
     static char bytes[2 * (REMOTE_TRACE_MAX + 2)];
