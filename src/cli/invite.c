@@ -56,6 +56,19 @@ const char *own_option(struct cli *cli, const char *name)
     return NULL;
 }
 
+bool own_flag(struct cli *cli, const char *name)
+{
+    for (int i = 0; i < cli->arg_count; i++) {
+        if (strcmp(cli->args[i], name) == 0) {
+            cli->arg_count--;
+            memmove(&cli->args[i], &cli->args[i + 1],
+                    (size_t)(cli->arg_count - i) * sizeof(cli->args[0]));
+            return true;
+        }
+    }
+    return false;
+}
+
 int own_nwid(const struct cli *cli, int index, uint64_t *ret)
 {
     const char *text = index < cli->arg_count ? cli->args[index] : "";

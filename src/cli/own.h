@@ -61,5 +61,9 @@ int own_wait_network(struct cli *cli, uint64_t nwid, int timeout_ms, json_t **re
  * not there. */
 const char *own_option(struct cli *cli, const char *name);
 
+/* Take a word without value, like "--force", out of the words of the command. Returns whether it
+ * was there. */
+bool own_flag(struct cli *cli, const char *name);
+
 /* A network ID given as word index of the command; complains. Returns 0 or an exit status. */
 int own_nwid(const struct cli *cli, int index, uint64_t *ret);

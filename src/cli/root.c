@@ -508,20 +508,6 @@ static int cmd_id(struct root_call *call)
     return root_show_id(call->cli);
 }
 
-/* Take a word out of the arguments. Returns whether it was there. */
-static bool take_flag(struct cli *cli, const char *name)
-{
-    for (int i = 0; i < cli->arg_count; i++) {
-        if (strcmp(cli->args[i], name) == 0) {
-            cli->arg_count--;
-            memmove(&cli->args[i], &cli->args[i + 1],
-                    (size_t)(cli->arg_count - i) * sizeof(cli->args[0]));
-            return true;
-        }
-    }
-    return false;
-}
-
 int root_run(struct cli *cli)
 {
     static const struct {
@@ -532,7 +518,7 @@ int root_run(struct cli *cli)
                  {"rotate-key", cmd_rotate}, {"endpoints", cmd_endpoints},
                  {"export", cmd_export},     {"install", cmd_install},
                  {"moon", cmd_moon}};
-    struct root_call call = {.cli = cli, .force = take_flag(cli, "--force")};
+    struct root_call call = {.cli = cli, .force = own_flag(cli, "--force")};
     const char *moon = own_option(cli, "--moon");
     call.key_file = own_option(cli, "--key");
     if (cli->help) {

@@ -168,23 +168,9 @@ static int decompile(const struct script *script)
     return is_whole ? CLI_OK : CLI_FAILED;
 }
 
-/* Take a switch out of the words of the command. */
-static bool take_switch(struct cli *cli, const char *name)
-{
-    for (int i = 0; i < cli->arg_count; i++) {
-        if (strcmp(cli->args[i], name) == 0) {
-            cli->arg_count--;
-            memmove(&cli->args[i], &cli->args[i + 1],
-                    (size_t)(cli->arg_count - i) * sizeof(cli->args[0]));
-            return true;
-        }
-    }
-    return false;
-}
-
 int rules_run(struct cli *cli)
 {
-    enum rdl_mode mode = take_switch(cli, "--strict") ? RDL_STRICT : RDL_NORMAL;
+    enum rdl_mode mode = own_flag(cli, "--strict") ? RDL_STRICT : RDL_NORMAL;
     struct script script = {.text = NULL};
     struct rdl_result *result = NULL;
     const char *command = cli->arg_count == 2 ? cli->args[0] : "";
