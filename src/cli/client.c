@@ -4,9 +4,9 @@
 #include "daemon/state.h"
 #include "os/file.h"
 #include "os/home.h"
+#include "os/library.h"
 
 #include <curl/curl.h>
-#include <dlfcn.h>
 #include <errno.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -76,47 +76,29 @@ int client_discover(struct client *client, const char *home)
     return err < 0 ? -EACCES : 0;
 }
 
-static int bind_symbol(void *library, const char *name, void *ret_function)
-{
-    void *symbol = dlsym(library, name);
-    if (symbol == NULL) {
-        return -ENOENT;
-    }
-    memcpy(ret_function, &symbol, sizeof(symbol));
-    return 0;
-}
-
 static int curl_load(struct curl_lib **ret)
 {
     struct curl_lib *c = calloc(1, sizeof(*c));
     if (c == NULL) {
         return -ENOMEM;
     }
-    const struct {
-        const char *name;
-        void *function;
-    } table[] = {
+    const struct library_symbol table[] = {
         {"curl_easy_init", &c->easy_init},       {"curl_easy_setopt", &c->easy_setopt},
         {"curl_easy_perform", &c->easy_perform}, {"curl_easy_getinfo", &c->easy_getinfo},
         {"curl_easy_cleanup", &c->easy_cleanup}, {"curl_easy_reset", &c->easy_reset},
         {"curl_slist_append", &c->slist_append}, {"curl_slist_free_all", &c->slist_free_all},
     };
-    c->library = dlopen("libcurl.so.4", RTLD_NOW | RTLD_LOCAL);
-    if (c->library == NULL) {
-        c->library = dlopen("libcurl-gnutls.so.4", RTLD_NOW | RTLD_LOCAL);
-    }
-    int err = c->library == NULL ? -ENOENT : 0;
-    for (size_t i = 0; i < COUNT_OF(table) && err == 0; i++) {
-        err = bind_symbol(c->library, table[i].name, table[i].function);
+    const char *error;
+    int err = library_open("libcurl.so.4", table, COUNT_OF(table), &c->library, &error);
+    if (err < 0) {
+        err = library_open("libcurl-gnutls.so.4", table, COUNT_OF(table), &c->library, &error);
     }
     if (err == 0) {
         c->handle = c->easy_init();
         err = c->handle == NULL ? -ENOMEM : 0;
     }
     if (err < 0) {
-        if (c->library != NULL) {
-            (void)dlclose(c->library);
-        }
+        library_close(c->library);
         free(c);
         return err;
     }

@@ -2,7 +2,8 @@
  * building needs nothing of it. */
 #include "cli/pcap_filter.h"
 
-#include <dlfcn.h>
+#include "os/library.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,25 +36,15 @@ struct pcap_filter {
     void (*close)(void *handle);
 };
 
-/* dlsym gives an object pointer; POSIX lets it hold a function's address. */
-static bool bind_symbol(void *library, const char *name, void *ret_function)
+static int load(struct pcap_filter *f, const char **ret_error)
 {
-    void *symbol = dlsym(library, name);
+    const struct library_symbol table[] = {
+        {"pcap_open_dead", &f->open_dead}, {"pcap_compile", &f->compile},
+        {"pcap_geterr", &f->get_error},    {"bpf_filter", &f->run},
+        {"pcap_freecode", &f->free_code},  {"pcap_close", &f->close},
+    };
 
-    if (symbol != NULL) {
-        memcpy(ret_function, &symbol, sizeof(symbol));
-    }
-    return symbol != NULL;
-}
-
-static bool bind_all(struct pcap_filter *f)
-{
-    return bind_symbol(f->library, "pcap_open_dead", &f->open_dead) &&
-           bind_symbol(f->library, "pcap_compile", &f->compile) &&
-           bind_symbol(f->library, "pcap_geterr", &f->get_error) &&
-           bind_symbol(f->library, "bpf_filter", &f->run) &&
-           bind_symbol(f->library, "pcap_freecode", &f->free_code) &&
-           bind_symbol(f->library, "pcap_close", &f->close);
+    return library_open(LIBRARY, table, COUNT_OF(table), &f->library, ret_error);
 }
 
 int pcap_filter_new(const char *text, struct pcap_filter **ret, char *error, size_t cap)
@@ -65,10 +56,10 @@ int pcap_filter_new(const char *text, struct pcap_filter **ret, char *error, siz
         (void)snprintf(error, cap, "out of memory");
         return -ENOMEM;
     }
-    f->library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
-    if (f->library == NULL || !bind_all(f)) {
-        (void)snprintf(error, cap, "filters need libpcap (Debian: libpcap0.8): %s", dlerror());
-        err = -ENOENT;
+    const char *reason;
+    err = load(f, &reason);
+    if (err < 0) {
+        (void)snprintf(error, cap, "filters need libpcap (Debian: libpcap0.8): %s", reason);
     } else if ((f->handle = f->open_dead(LINK_ETHERNET, SNAPLEN)) == NULL) {
         (void)snprintf(error, cap, "out of memory");
         err = -ENOMEM;
@@ -101,8 +92,6 @@ void pcap_filter_free(struct pcap_filter *filter)
     if (filter->handle != NULL) {
         filter->close(filter->handle);
     }
-    if (filter->library != NULL) {
-        (void)dlclose(filter->library);
-    }
+    library_close(filter->library);
     free(filter);
 }

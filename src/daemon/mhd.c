@@ -1,34 +1,16 @@
 /* Loading of libmicrohttpd. */
 #include "daemon/mhd.h"
 
-#include <dlfcn.h>
-#include <errno.h>
-#include <string.h>
+#include "os/library.h"
+
+#include <stddef.h>
 
 #define LIBRARY "libmicrohttpd.so.12"
 
-/* dlsym gives an object pointer; POSIX lets it hold a function's address. */
-static int bind_symbol(void *library, const char *name, void *ret_function)
-{
-    void *symbol = dlsym(library, name);
-    if (symbol == NULL) {
-        return -ENOENT;
-    }
-    memcpy(ret_function, &symbol, sizeof(symbol));
-    return 0;
-}
-
 int mhd_load(struct mhd *ret, const char **ret_error)
 {
-    struct mhd m = {.library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL)};
-    if (m.library == NULL) {
-        *ret_error = dlerror();
-        return -ENOENT;
-    }
-    const struct {
-        const char *name;
-        void *function;
-    } table[] = {
+    struct mhd m = {.library = NULL};
+    const struct library_symbol table[] = {
         {"MHD_start_daemon", &m.start_daemon},
         {"MHD_stop_daemon", &m.stop_daemon},
         {"MHD_add_connection", &m.add_connection},
@@ -44,19 +26,15 @@ int mhd_load(struct mhd *ret, const char **ret_error)
         {"MHD_resume_connection", &m.resume},
         {"MHD_destroy_response", &m.destroy_response},
     };
-    for (size_t i = 0; i < COUNT_OF(table); i++) {
-        if (bind_symbol(m.library, table[i].name, table[i].function) < 0) {
-            *ret_error = table[i].name;
-            (void)dlclose(m.library);
-            return -ENOENT;
-        }
+    int err = library_open(LIBRARY, table, COUNT_OF(table), &m.library, ret_error);
+    if (err == 0) {
+        *ret = m;
     }
-    *ret = m;
-    return 0;
+    return err;
 }
 
 void mhd_unload(struct mhd *mhd)
 {
-    (void)dlclose(mhd->library);
+    library_close(mhd->library);
     mhd->library = NULL;
 }

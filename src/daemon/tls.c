@@ -2,9 +2,9 @@
 #include "daemon/tls.h"
 
 #include "daemon/log.h"
+#include "os/library.h"
 #include "os/random.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <gnutls/gnutls.h>
 #include <gnutls/x509.h>
@@ -70,12 +70,9 @@ struct tls_session {
 
 static int load(struct functions *ret, const char **ret_error)
 {
-    void *library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
+    void *library; /* stays */
     struct functions f;
-    const struct {
-        const char *name;
-        void *function;
-    } table[] = {
+    const struct library_symbol table[] = {
         {"gnutls_init", &f.init},
         {"gnutls_deinit", &f.deinit},
         {"gnutls_priority_set_direct", &f.set_priority},
@@ -104,21 +101,11 @@ static int load(struct functions *ret, const char **ret_error)
         {"gnutls_x509_crt_set_dn_by_oid", &f.crt_name},
         {"gnutls_x509_crt_sign2", &f.crt_sign},
     };
-    if (library == NULL) {
-        *ret_error = dlerror();
-        return -ENOENT;
+    int err = library_open(LIBRARY, table, COUNT_OF(table), &library, ret_error);
+    if (err == 0) {
+        *ret = f;
     }
-    for (size_t i = 0; i < COUNT_OF(table); i++) {
-        void *symbol = dlsym(library, table[i].name);
-        if (symbol == NULL) {
-            *ret_error = table[i].name;
-            (void)dlclose(library);
-            return -ENOENT;
-        }
-        memcpy(table[i].function, &symbol, sizeof(symbol)); /* POSIX: holds a function's address */
-    }
-    *ret = f;
-    return 0;
+    return err;
 }
 
 /* A certificate that says nothing, signed by its own key. */
