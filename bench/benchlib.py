@@ -2,6 +2,7 @@
 
 Everything runs in the namespaces of test/netns/net.py, which end with the process that made them.
 """
+import argparse
 import json
 import os
 import re
@@ -35,6 +36,20 @@ def flood_program():
     if named:
         return named
     return os.path.join(os.path.dirname(os.path.abspath(lab.PANLAN)), "..", "bench", "bench-flood")
+
+
+def turns(script, doc, what, who, *programs):
+    """Read "[seconds] [runs] [--quiet N]", move into own namespaces and say where this is measured.
+    doc: of the benchmark; what: the seconds are of; who: takes turns."""
+    parser = argparse.ArgumentParser(description=doc.split("\n")[0])
+    parser.add_argument("seconds", type=int, nargs="?", default=5, help="of each " + what)
+    parser.add_argument("runs", type=int, nargs="?", default=3, help="turns of each " + who)
+    parser.add_argument("--quiet", type=int, default=60, help="seconds to wait for a quiet machine")
+    options = parser.parse_args()
+    begin(script, *programs)
+    print("%s; TCP %s; %d s, %d runs" % (
+        where(), congestion_control(), options.seconds, options.runs), flush=True)
+    return options
 
 
 def begin(script, *programs):

@@ -6,7 +6,6 @@ the root's TCP relay, plain and in TLS.
 
 doc/performance.md says what the columns mean. Exit status 0 whatever the figures are.
 """
-import argparse
 
 import benchlib as bench
 from benchlib import lab
@@ -62,14 +61,7 @@ def measure(blocked, tls, apart, seconds, quiet):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("seconds", type=int, nargs="?", default=5, help="of each transfer")
-    parser.add_argument("runs", type=int, nargs="?", default=3, help="turns of each case")
-    parser.add_argument("--quiet", type=int, default=60, help="seconds to wait for a quiet machine")
-    options = parser.parse_args()
-    bench.begin(__file__, "iperf3", "ping", "nft")
-    print("%s; TCP %s; %d s, %d runs" % (
-        bench.where(), bench.congestion_control(), options.seconds, options.runs), flush=True)
+    options = bench.turns(__file__, __doc__, "transfer", "case", "iperf3", "ping", "nft")
     table = bench.Table(COLUMNS)
     for _ in range(options.runs):
         for name, *case in CASES:

@@ -10,7 +10,6 @@ sink and everything else to the node, so that the root's path stays proven. Pack
 where they arrive. doc/performance.md says what the columns mean. Exit status 0 whatever the figures
 are.
 """
-import argparse
 
 import benchlib as bench
 from benchlib import NAN, lab
@@ -98,14 +97,7 @@ def measure(reference, seconds, quiet):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("seconds", type=int, nargs="?", default=5, help="of each flood")
-    parser.add_argument("runs", type=int, nargs="?", default=3, help="turns of each root")
-    parser.add_argument("--quiet", type=int, default=60, help="seconds to wait for a quiet machine")
-    options = parser.parse_args()
-    bench.begin(__file__, "iperf3", "ping", "nft")
-    print("%s; TCP %s; %d s, %d runs" % (
-        bench.where(), bench.congestion_control(), options.seconds, options.runs), flush=True)
+    options = bench.turns(__file__, __doc__, "flood", "root", "iperf3", "ping", "nft")
     table = bench.Table(COLUMNS)
     for _ in range(options.runs):
         for label, reference in (("our root", False), ("the reference's root", True)):

@@ -95,6 +95,17 @@ def lab(net, blocked=("one",), config=None, root_config=None, names=("one", "two
     return [root] + members + [nwid]
 
 
+def joined(root, one, two):
+    """Start them, with both members in a network of the root; its ID."""
+    for node in (root, one, two):
+        node.start()
+    nwid = root.create_network(private=False)
+    for node in (one, two):
+        node.join(nwid)
+        node.wait_network(nwid, timeout=40)
+    return nwid
+
+
 def exchange(one, two, nwid):
     """Pings without much loss and an intact stream, both ways."""
     for here, there in ((one, two), (two, one)):
@@ -144,12 +155,7 @@ def test_udp_between_neighbours_stays_in_use(net):
     for name in ("one", "two"):
         block(name, wall)
     net.make_planet([(root, ROOT + "/9993")])
-    for node in (root, one, two):
-        node.start()
-    nwid = root.create_network(private=False)
-    for node in (one, two):
-        node.join(nwid)
-        node.wait_network(nwid, timeout=40)
+    nwid = joined(root, one, two)
     wait_using(one)
     wait_ping("one", two.ip(nwid), 30)
 
@@ -195,12 +201,7 @@ def test_ipv6_root(net):
     block("one")
     block("two")
     net.make_planet([(root, "2a00:99::1/9993")])
-    for node in (root, one, two):
-        node.start()
-    nwid = root.create_network(private=False)
-    for node in (one, two):
-        node.join(nwid)
-        node.wait_network(nwid, timeout=40)
+    nwid = joined(root, one, two)
     exchange(one, two, nwid)
 
 
@@ -260,12 +261,7 @@ def test_root_behind_nat(net):
     two = net.node(net.host("two", TWO + "/16"), config=ALLOW)
     block("one")
     net.make_planet([(root, ROOT + "/9993")])
-    for node in (root, one, two):
-        node.start()
-    nwid = root.create_network(private=False)
-    for node in (one, two):
-        node.join(nwid)
-        node.wait_network(nwid, timeout=40)
+    nwid = joined(root, one, two)
     wait_using(one)
     exchange(one, two, nwid)
 
