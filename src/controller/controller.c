@@ -217,8 +217,10 @@ static void load_document(void *ctx, enum store_kind kind, uint64_t nwid, uint64
     case STORE_RUNTIME:
         load_runtime(l, nwid, node, doc);
         break;
-    default:
+    case STORE_REVOCATION:
         load_revocation(l, nwid, node, doc);
+        break;
+    default: /* of later versions */
         break;
     }
     json_decref(doc);

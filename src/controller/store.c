@@ -58,6 +58,24 @@ struct store {
     char shown[STORE_WHY_LEN];
 };
 
+const char *store_kind_table(enum store_kind kind)
+{
+    static const char *const tables[STORE_KINDS] = {
+        [STORE_CONTROLLER] = "controller", [STORE_NETWORK] = "network",
+        [STORE_MEMBER] = "member",         [STORE_RUNTIME] = "member_runtime",
+        [STORE_REVOCATION] = "revocation", [STORE_USER] = "person",
+        [STORE_TOKEN] = "api_token",       [STORE_GRANT] = "network_grant",
+        [STORE_HOOK] = "webhook",          [STORE_DELIVERY] = "delivery",
+        [STORE_EVENT] = "event",
+    };
+    return tables[kind];
+}
+
+bool store_kind_is_below_network(enum store_kind kind)
+{
+    return kind == STORE_MEMBER || kind == STORE_RUNTIME || kind == STORE_GRANT;
+}
+
 struct store_tx *store_tx_new(void)
 {
     struct store_tx *tx = calloc(1, sizeof(*tx));

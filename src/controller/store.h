@@ -21,8 +21,20 @@ enum store_kind {
     STORE_MEMBER,     /* nwid, node */
     STORE_RUNTIME,    /* nwid, node: what was seen of the member; losing it is harmless */
     STORE_REVOCATION, /* nwid, node; outlives its network */
+    STORE_USER,       /* id of a person, node 0 */
+    STORE_TOKEN,      /* id of an API token, node 0 */
+    STORE_GRANT,      /* nwid, id of a person as node: what the person may do with the network */
+    STORE_HOOK,       /* id of a webhook, node 0 */
+    STORE_DELIVERY,   /* id of what a webhook still has to be told or was told last, node 0 */
+    STORE_EVENT,      /* sequence number, node 0 */
     STORE_KINDS,
 };
+
+/* Name of the table that holds a kind; the same in every backend. */
+const char *store_kind_table(enum store_kind kind);
+
+/* True if the documents of a kind go with their network. */
+bool store_kind_is_below_network(enum store_kind kind);
 
 /* One document wanted or gone. */
 struct store_change {

@@ -16,7 +16,7 @@
 
 enum {
     SQLITE_APPLICATION_ID = 0x50414e4c, /* "PANL" */
-    SQLITE_SCHEMA_VERSION = 1,
+    SQLITE_SCHEMA_VERSION = 2,          /* 1 had the first five tables */
 };
 
 struct sqlite_store {
@@ -28,24 +28,6 @@ struct sqlite_store {
     sqlite3_stmt *del_below[STORE_KINDS]; /* all rows of a network; only where that makes sense */
     char path[];
 };
-
-/* Table of each kind; keys are text of fixed width, so that their order is that of the numbers. */
-static const char *const tables[STORE_KINDS] = {"controller", "network", "member", "member_runtime",
-                                                "revocation"};
-
-static const char schema[] =
-    "CREATE TABLE IF NOT EXISTS controller(nwid TEXT NOT NULL, node TEXT NOT NULL,"
-    " doc TEXT NOT NULL, PRIMARY KEY(nwid, node)) WITHOUT ROWID;"
-    "CREATE TABLE IF NOT EXISTS network(nwid TEXT NOT NULL, node TEXT NOT NULL,"
-    " doc TEXT NOT NULL, PRIMARY KEY(nwid, node)) WITHOUT ROWID;"
-    "CREATE TABLE IF NOT EXISTS member(nwid TEXT NOT NULL, node TEXT NOT NULL,"
-    " doc TEXT NOT NULL, PRIMARY KEY(nwid, node)) WITHOUT ROWID;"
-    "CREATE TABLE IF NOT EXISTS member_runtime(nwid TEXT NOT NULL, node TEXT NOT NULL,"
-    " doc TEXT NOT NULL, PRIMARY KEY(nwid, node)) WITHOUT ROWID;"
-    "CREATE TABLE IF NOT EXISTS revocation(nwid TEXT NOT NULL, node TEXT NOT NULL,"
-    " doc TEXT NOT NULL, PRIMARY KEY(nwid, node)) WITHOUT ROWID;"
-    "PRAGMA application_id=1346457164;"
-    "PRAGMA user_version=1;";
 
 /* Negative errno for a result code of SQLite. */
 static int error_of(int code)
@@ -188,7 +170,7 @@ static int prepare(struct sqlite_store *s, const char *before, enum store_kind k
                    const char *behind, sqlite3_stmt **ret, char *why, size_t cap)
 {
     char sql[160];
-    (void)snprintf(sql, sizeof(sql), "%s %s %s", before, tables[kind], behind);
+    (void)snprintf(sql, sizeof(sql), "%s %s %s", before, store_kind_table(kind), behind);
     if (s->lib.prepare_v2(s->db, sql, -1, ret, NULL) != SQLITE_OK) {
         return fail(s, "a statement cannot be prepared", why, cap);
     }
@@ -207,7 +189,7 @@ static int prepare_all(struct sqlite_store *s, char *why, size_t cap)
             error =
                 prepare(s, "DELETE FROM", kind, "WHERE nwid=?1 AND node=?2", &s->del[i], why, cap);
         }
-        if (error == 0 && (kind == STORE_MEMBER || kind == STORE_RUNTIME)) {
+        if (error == 0 && store_kind_is_below_network(kind)) {
             error = prepare(s, "DELETE FROM", kind, "WHERE nwid=?1", &s->del_below[i], why, cap);
         }
     }
@@ -234,7 +216,7 @@ static int load_kind(struct sqlite_store *s, enum store_kind kind, store_load_fn
             hex_to_u64(nwid_text, strlen(nwid_text), 16, &nwid) != 0 ||
             hex_to_u64(node_text, strlen(node_text), 10, &node) != 0) {
             (void)snprintf(why, cap, "%s: a row of table %s has no proper key", s->path,
-                           tables[kind]);
+                           store_kind_table(kind));
             s->lib.finalize(stmt);
             return -EBADMSG;
         }
@@ -244,6 +226,28 @@ static int load_kind(struct sqlite_store *s, enum store_kind kind, store_load_fn
         error = fail(s, "cannot be read", why, cap);
     }
     s->lib.finalize(stmt);
+    return error;
+}
+
+/* Make the tables that are not there yet; keys are text of fixed width, so that their order is
+ * that of the numbers. */
+static int make_tables(struct sqlite_store *s, char *why, size_t cap)
+{
+    static const char what[] = "tables cannot be made";
+    int error = run(s, "BEGIN IMMEDIATE", what, why, cap);
+    char sql[200];
+    for (int i = 0; i < STORE_KINDS && error == 0; i++) {
+        (void)snprintf(sql, sizeof(sql),
+                       "CREATE TABLE IF NOT EXISTS %s(nwid TEXT NOT NULL, node TEXT NOT NULL,"
+                       " doc TEXT NOT NULL, PRIMARY KEY(nwid, node)) WITHOUT ROWID",
+                       store_kind_table((enum store_kind)i));
+        error = run(s, sql, what, why, cap);
+    }
+    if (error == 0) {
+        (void)snprintf(sql, sizeof(sql), "PRAGMA application_id=%d; PRAGMA user_version=%d; COMMIT",
+                       SQLITE_APPLICATION_ID, SQLITE_SCHEMA_VERSION);
+        error = run(s, sql, what, why, cap);
+    }
     return error;
 }
 
@@ -267,7 +271,7 @@ static int open_db(struct sqlite_store *s, char *why, size_t cap)
                     "cannot be set up", why, cap);
     }
     if (error == 0) {
-        error = run(s, schema, "tables cannot be made", why, cap);
+        error = make_tables(s, why, cap);
     }
     return error;
 }
@@ -319,10 +323,9 @@ static int apply_one(struct sqlite_store *s, const struct store_change *change, 
         return execute(s, s->put[change->kind], change, 3, why, cap);
     }
     int error = execute(s, s->del[change->kind], change, 2, why, cap);
-    if (error == 0 && change->kind == STORE_NETWORK) {
-        error = execute(s, s->del_below[STORE_MEMBER], change, 1, why, cap);
-        if (error == 0) {
-            error = execute(s, s->del_below[STORE_RUNTIME], change, 1, why, cap);
+    for (int i = 0; i < STORE_KINDS && error == 0 && change->kind == STORE_NETWORK; i++) {
+        if (s->del_below[i] != NULL) {
+            error = execute(s, s->del_below[i], change, 1, why, cap);
         }
     }
     return error;
