@@ -332,7 +332,7 @@ static void test_foreign_files_are_refused(void **state)
     expect_refusal("chmod 600");
     fake_db_remove(path);
     make_database();
-    overwrite(60, "\0\0\0\2", 4); /* user_version of a later program */
+    overwrite(60, "\0\0\0\xff", 4); /* user_version of a later program */
     expect_refusal("newer");
     overwrite(60, "\0\0\0\1", 4);
     overwrite(68, "ABCD", 4); /* application_id */
