@@ -57,20 +57,26 @@ static size_t name_len(const char *host)
     return strcspn(host, ":/");
 }
 
-bool auth_is_local_name(const char *host)
+/* An origin without its scheme. */
+static const char *origin_host(const char *origin)
 {
-    static const char *const schemes[] = {"http://", "https://"};
-    for (size_t i = 0; i < COUNT_OF(schemes); i++) {
-        if (strncasecmp(host, schemes[i], strlen(schemes[i])) == 0) {
-            host += strlen(schemes[i]);
-            break;
-        }
-    }
+    const char *mark = strstr(origin, "://");
+    return mark != NULL ? mark + 3 : origin;
+}
+
+static bool is_localhost(const char *host, size_t len)
+{
+    return len == strlen("localhost") && strncasecmp(host, "localhost", len) == 0;
+}
+
+/* The name is an IP address or "localhost": nobody can make it mean another machine. */
+static bool names_a_machine(const char *host)
+{
     size_t len = name_len(host);
-    if (len == strlen("localhost") && strncasecmp(host, "localhost", len) == 0) {
+    struct inetaddr ip;
+    if (is_localhost(host, len)) {
         return true;
     }
-    struct inetaddr ip;
     if (len >= 2 && host[0] == '[') {
         host++;
         len -= 2;
@@ -78,15 +84,32 @@ bool auth_is_local_name(const char *host)
     return inetaddr_parse(host, len, &ip) == 0 && ip.family != INETADDR_NIL;
 }
 
+bool auth_is_own_page(const char *origin, const char *host)
+{
+    static const char *const local[] = {"127.0.0.1", "[::1]"};
+    if (origin == NULL) {
+        return true; /* no browser, or no page */
+    }
+    const char *page = origin_host(origin);
+    size_t len = name_len(page);
+    for (size_t i = 0; i < COUNT_OF(local); i++) {
+        if (len == strlen(local[i]) && strncmp(page, local[i], len) == 0) {
+            return true;
+        }
+    }
+    return is_localhost(page, len) ||
+           (host != NULL && page != origin && strcasecmp(page, host) == 0);
+}
+
 bool auth_allowed(const struct auth_rules *rules, const struct auth_request *request)
 {
     const char *given = credential(request);
-    if (!source_allowed(rules, &request->from)) {
+    if (!source_allowed(rules, &request->from) ||
+        !auth_is_own_page(request->origin, request->host)) {
         return false;
     }
     if (needs_no_token(request->path)) {
-        return (request->host == NULL || auth_is_local_name(request->host)) &&
-               (request->origin == NULL || auth_is_local_name(request->origin));
+        return request->host == NULL || names_a_machine(request->host);
     }
     if (given == NULL) {
         return false;

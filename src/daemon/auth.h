@@ -23,9 +23,11 @@ struct auth_request {
 };
 
 /* True if the request may be served. Tokens are compared in constant time. Paths that need no token
- * are closed to browsers that were led here by a foreign name (DNS rebinding). */
+ * are closed to browsers that were led here by a foreign name (DNS rebinding); a page that knows
+ * the token is served under any name, as consoles reach controllers by names of their own. Requests
+ * by pages of another origin are refused (CTL-37). */
 bool auth_allowed(const struct auth_rules *rules, const struct auth_request *request);
 
-/* True if the text of a Host header or an Origin names this machine by IP address or "localhost".
- */
-bool auth_is_local_name(const char *host);
+/* True if a request with this Origin (NULL: none) was made by a page of this machine or of the
+ * address in Host itself. */
+bool auth_is_own_page(const char *origin, const char *host);

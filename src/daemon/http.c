@@ -2,6 +2,7 @@
  * descriptor. Source: spec 05 section 3.1. */
 #include "daemon/http.h"
 
+#include "daemon/http_seats.h"
 #include "daemon/log.h"
 #include "daemon/mhd.h"
 
@@ -35,6 +36,8 @@ struct http {
     uv_poll_t *poll;           /* of the library's epoll descriptor */
     uv_timer_t *timer;         /* the library's timeouts, then unloading */
     unsigned connections;
+    struct seat *arriving; /* of the connection being given to the library */
+    struct seats seats;
 };
 
 /* A request from its first line to its end. */
@@ -94,9 +97,15 @@ static void on_timer(uv_timer_t *timer)
     }
 }
 
+static int64_t now_of(const struct http *http)
+{
+    return (int64_t)uv_now(http->loop);
+}
+
 /* Let the library work, then arrange for the next time. */
 static void run_library(struct http *http)
 {
+    seats_sweep(&http->seats, now_of(http));
     (void)http->mhd.run(http->daemon);
     MHD_UNSIGNED_LONG_LONG timeout_ms = 0;
     if (http->connections == 0) {
@@ -161,6 +170,15 @@ static enum MHD_Result append_body(struct exchange *x, const char *data, size_t 
     return MHD_YES;
 }
 
+static void enter(struct http *http, struct MHD_Connection *connection, enum seat_phase phase)
+{
+    const union MHD_ConnectionInfo *info =
+        http->mhd.get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    if (info != NULL && info->socket_context != NULL) {
+        seats_enter(info->socket_context, phase, now_of(http));
+    }
+}
+
 static enum MHD_Result send_reply(struct http *http, struct MHD_Connection *connection,
                                   struct exchange *x)
 {
@@ -174,6 +192,7 @@ static enum MHD_Result send_reply(struct http *http, struct MHD_Connection *conn
         return MHD_NO;
     }
     reply->body = NULL;
+    enter(http, connection, SEAT_WRITING);
     if (reply->type != NULL) {
         (void)http->mhd.add_header(response, "Content-Type", reply->type);
         (void)http->mhd.add_header(response, "Cache-Control", "no-store");
@@ -211,6 +230,7 @@ static enum MHD_Result dispatch(struct http *http, struct MHD_Connection *connec
                                 struct exchange *x)
 {
     describe(http, connection, x);
+    enter(http, connection, SEAT_HANDLING);
     x->handling = true;
     if (x->too_long) {
         http_answer(&x->request, &(struct http_reply){.status = 413});
@@ -302,9 +322,8 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
 static void on_completed(void *cls, struct MHD_Connection *connection, void **state,
                          enum MHD_RequestTerminationCode code)
 {
-    (void)cls;
-    (void)connection;
     (void)code;
+    enter(cls, connection, SEAT_READING);
     exchange_free(*state);
     *state = NULL;
 }
@@ -314,11 +333,13 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **s
 {
     struct http *http = cls;
     (void)connection;
-    (void)state;
     if (code == MHD_CONNECTION_NOTIFY_STARTED) {
         http->connections++;
+        *state = http->arriving;
+        http->arriving = NULL;
     } else if (http->connections > 0) {
         http->connections--;
+        seats_leave(*state);
     }
 }
 
@@ -365,7 +386,7 @@ static int load(struct http *http)
         NULL, NULL, on_request, http, MHD_OPTION_EXTERNAL_LOGGER, on_library_log, NULL,
         MHD_OPTION_NOTIFY_COMPLETED, on_completed, http, MHD_OPTION_URI_LOG_CALLBACK, on_target,
         NULL, MHD_OPTION_NOTIFY_CONNECTION, on_connection, http, MHD_OPTION_CONNECTION_LIMIT,
-        (unsigned)HTTP_CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)HTTP_TIMEOUT_S,
+        (unsigned)HTTP_SEATS, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)HTTP_TIMEOUT_S,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)MEMORY_PER_CONNECTION, MHD_OPTION_END);
     if (http->daemon == NULL) {
         mhd_unload(&http->mhd);
@@ -376,6 +397,23 @@ static int load(struct http *http)
         unload(http);
     }
     return err;
+}
+
+/* Give a connection to the library, or close it if there is no seat for it. */
+static void welcome(struct http *http, int conn, const struct sockaddr_storage *from, socklen_t len)
+{
+    struct inetaddr source = from_sockaddr((const struct sockaddr *)from);
+    http->arriving = seats_take(&http->seats, &source, conn, now_of(http));
+    if (http->arriving == NULL) {
+        (void)close(conn);
+        return;
+    }
+    /* On failure the library has closed the socket, and has not taken the seat. */
+    (void)http->mhd.add_connection(http->daemon, conn, (const struct sockaddr *)from, len);
+    if (http->arriving != NULL) {
+        seats_leave(http->arriving);
+        http->arriving = NULL;
+    }
 }
 
 static void on_accept(uv_poll_t *poll, int status, int events)
@@ -398,8 +436,7 @@ static void on_accept(uv_poll_t *poll, int status, int events)
             (void)close(conn);
             return;
         }
-        /* On failure the library has closed the socket. */
-        (void)http->mhd.add_connection(http->daemon, conn, (struct sockaddr *)&from, len);
+        welcome(http, conn, &from, len);
     }
     if (http->mhd.library != NULL) {
         run_library(http);

@@ -14,8 +14,7 @@
 
 enum {
     HTTP_BODY_MAX = 8 * 1024 * 1024, /* bytes of a request body */
-    HTTP_CONNECTIONS_MAX = 128,
-    HTTP_TIMEOUT_S = 5,
+    HTTP_TIMEOUT_S = 5,              /* without a byte; see http_seats.h for the whole */
 };
 
 struct http;

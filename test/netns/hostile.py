@@ -233,6 +233,49 @@ def test_bodies_of_strangers_are_not_kept(net):
     sock.close()
 
 
+def test_slow_clients_of_the_api_do_not_lock_others_out(net):
+    """Connections that say little and never end: one address gets a few, this machine is served."""
+    node = alone(net, config={"settings": {"allowManagementFrom": ["10.9.0.0/24"]}})
+    node.start()
+    for ns, address in (("evil", "10.9.0.66/24"), ("good", "10.9.0.67/24")):
+        net.host(ns, address)
+
+    def connect(ns, target):
+        return in_ns(ns, lambda: socket.create_connection((target, 9993), 5))
+
+    def is_open(sock):
+        try:
+            return sock.recv(1) != b""
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+
+    socks = []
+    for _ in range(200):
+        sock = connect("evil", "10.9.0.1")
+        socks.append(sock)
+        sock.setblocking(False)
+        try:
+            sock.sendall(b"GET /status HTTP/1.1\r\nX-Slow: ")
+        except OSError:
+            pass  # closed already
+    wait_for("few open", lambda: 0 < sum(map(is_open, socks)) <= 16, 4)
+    good = connect("good", "10.9.0.1")
+    good.settimeout(5)
+    good.sendall(b"GET /health HTTP/1.1\r\nHost: 10.9.0.1\r\n\r\n")
+    if not good.recv(100).startswith(b"HTTP/1.1 200"):
+        raise Failed("another machine is locked out")
+    for _ in range(120):
+        try:
+            socks.append(connect("root", "127.0.0.1"))
+        except OSError:
+            break
+    for sock in socks:
+        sock.close()
+    wait_for("service", lambda: node.get("/status")["address"])
+
+
 def test_random_and_mutated_datagrams_at_full_rate(net):
     root, a, b, nwid = trio(net)
     target = b.ip(nwid)

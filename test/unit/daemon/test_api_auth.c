@@ -131,21 +131,53 @@ static void test_foreign_names_get_no_tokenless_page(void **state)
         {"evil.example:9993", false},
         {"", false},
         {"localhost.evil.example", false},
-        {"http://localhost:9993", true},
-        {"https://evil.example", false},
         {"null", false},
     };
     for (size_t i = 0; i < COUNT_OF(table); i++) {
-        assert_int_equal(auth_is_local_name(table[i].name), table[i].local);
         struct auth_request r = {
             .path = "/health", .from = ip("127.0.0.1/1"), .host = table[i].name};
-        assert_int_equal(allowed(&r), table[i].local);
-        r.host = "127.0.0.1";
-        r.origin = table[i].name;
         assert_int_equal(allowed(&r), table[i].local);
         r.path = "/status"; /* a token is proof enough */
         r.token_header = TOKEN;
         assert_true(allowed(&r));
+    }
+}
+
+/* CTL-37 */
+static void test_pages_of_other_origins_are_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *origin;
+        const char *host;
+        bool ok;
+    } table[] = {
+        {NULL, "127.0.0.1:9993", true},
+        {"http://localhost:3000", "127.0.0.1:9993", true},
+        {"http://127.0.0.1:3000", "127.0.0.1:9993", true},
+        {"http://[::1]:9993", "localhost:9993", true},
+        {"http://10.0.0.5:9993", "10.0.0.5:9993", true},
+        {"https://console.example", "console.example", true},
+        {"https://Console.Example", "console.example", true},
+        {"https://evil.example", "console.example", false},
+        {"https://evil.example", "127.0.0.1:9993", false},
+        {"http://203.0.113.9", "127.0.0.1:9993", false}, /* an address is no excuse */
+        {"http://console.example:81", "console.example", false},
+        {"http://localhost.evil.example", "127.0.0.1:9993", false},
+        {"http://127.0.0.1.evil.example", "127.0.0.1:9993", false},
+        {"null", "null", false},
+        {"null", "127.0.0.1:9993", false},
+        {"", "127.0.0.1:9993", false},
+        {"https://evil.example", NULL, false},
+    };
+    for (size_t i = 0; i < COUNT_OF(table); i++) {
+        struct auth_request r = {.path = "/controller/network",
+                                 .from = ip("127.0.0.1/1"),
+                                 .token_header = TOKEN,
+                                 .host = table[i].host,
+                                 .origin = table[i].origin};
+        assert_int_equal(allowed(&r), table[i].ok);
+        assert_int_equal(auth_is_own_page(table[i].origin, table[i].host), table[i].ok);
     }
 }
 
@@ -157,6 +189,7 @@ int main(void)
         cmocka_unit_test(test_paths_without_token),
         cmocka_unit_test(test_metrics_token_opens_only_metrics),
         cmocka_unit_test(test_foreign_names_get_no_tokenless_page),
+        cmocka_unit_test(test_pages_of_other_origins_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
