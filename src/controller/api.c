@@ -40,6 +40,9 @@ void api_answer(const struct call *call, unsigned status, json_t *obj)
 void api_error(const struct call *call, unsigned status, const char *text)
 {
     json_t *obj = json_pack("{sisO*}", "error", (int)status, "warnings", call->edit.warnings);
+    if (obj != NULL && call->edit.source_error != NULL) {
+        json_object_update(obj, call->edit.source_error);
+    }
     json_t *description = json_string(text);
     if (obj != NULL && description != NULL) {
         json_object_set_new(obj, "description", description);

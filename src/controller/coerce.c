@@ -170,6 +170,8 @@ void edit_done(struct edit *e)
 {
     json_decref(e->warnings);
     e->warnings = NULL;
+    json_decref(e->source_error);
+    e->source_error = NULL;
 }
 
 size_t edit_array_len(struct edit *e, const json_t *array, const char *name)

@@ -31,10 +31,11 @@ uint64_t hex_prefix(const char *text);
 
 /* One request that edits an object. */
 struct edit {
-    json_t *warnings; /* array of texts, or NULL so far */
-    unsigned dropped; /* warnings that a strict request is refused for */
-    unsigned status;  /* 0 so far, else the request fails with it */
-    char error[200];  /* why */
+    json_t *warnings;     /* array of texts, or NULL so far */
+    unsigned dropped;     /* warnings that a strict request is refused for */
+    unsigned status;      /* 0 so far, else the request fails with it */
+    char error[200];      /* why */
+    json_t *source_error; /* of a script that does not compile (rules_source.h), or NULL */
 };
 
 /* Note that something was dropped or changed. */

@@ -4,6 +4,7 @@
 #include "base/hex.h"
 #include "controller/model.h"
 #include "controller/rules_json.h"
+#include "controller/rules_source.h"
 
 #include <errno.h>
 #include <sodium.h>
@@ -439,6 +440,13 @@ static void edit_objects(struct edit *e, json_t *doc, const json_t *body)
     if (json_is_object(v)) {
         edit_set(e, doc, "dns", edit_dns(e, v));
     }
+    static const char *const by_name[] = {"capabilitiesByName", "tagsByName"};
+    for (size_t i = 0; i < COUNT_OF(by_name); i++) {
+        json_t *names = json_object_get(body, by_name[i]);
+        if (json_is_object(names)) {
+            edit_set(e, doc, by_name[i], json_incref(names));
+        }
+    }
 }
 
 static void edit_trace(struct edit *e, json_t *doc, const json_t *body)
@@ -522,9 +530,14 @@ static void check_pools(struct edit *e, const json_t *doc)
     plan_free(&plan);
 }
 
-void network_doc_edit(struct edit *e, json_t *doc, const json_t *body)
+void network_doc_edit(struct edit *e, json_t *doc, json_t *posted)
 {
-    if (!json_is_object(body)) {
+    if (!json_is_object(posted)) {
+        return;
+    }
+    json_t *body = rules_source_expand(e, posted);
+    if (body == NULL) {
+        edit_fail(e, 500, "out of memory");
         return;
     }
     edit_scalars(e, doc, body);
@@ -535,6 +548,7 @@ void network_doc_edit(struct edit *e, json_t *doc, const json_t *body)
                            json_object_get(body, "ipAssignmentPools") != NULL)) {
         check_pools(e, doc);
     }
+    json_decref(body);
 }
 
 /* ---- join tokens ---- */

@@ -12,8 +12,9 @@
  * Returns 0; -ENOMEM. */
 MUST_CHECK int network_doc_complete(json_t *doc, uint64_t nwid, int64_t wall_ms);
 
-/* Apply the fields of a posted body (any JSON) to doc; what happened is in e. */
-void network_doc_edit(struct edit *e, json_t *doc, const json_t *body);
+/* Apply the fields of a posted body (any JSON) to doc; what happened is in e. A rulesSource without
+ * rules is compiled (rules_source.h). */
+void network_doc_edit(struct edit *e, json_t *doc, json_t *body);
 
 /* Equal in every key but "revision". */
 bool doc_equal(const json_t *a, const json_t *b);

@@ -1,0 +1,84 @@
+/* From a posted script to posted rules. */
+#include "controller/rules_source.h"
+
+#include "rules/rdl.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* What is wrong with a script, as *ret_error of rules_source_apply. Returns NULL out of memory. */
+static json_t *error_json(const struct rdl_result *result, const char *source, size_t len)
+{
+    json_t *errors = rdl_errors_json(result, source, len);
+    const json_t *first = json_array_get(errors, 0);
+    json_t *obj = json_object();
+    static const char *const keys[] = {"line", "column", "message"};
+    for (size_t i = 0; i < COUNT_OF(keys); i++) {
+        json_object_set(obj, keys[i], json_object_get(first, keys[i]));
+    }
+    json_object_set_new(obj, "errors", errors);
+    return obj;
+}
+
+/* Put the parts of a result into the body. Returns 0; -ENOMEM. */
+static int put_result(json_t *body, const struct rdl_result *result, const char *source)
+{
+    json_t *all = rdl_result_json(result);
+    json_t *text = json_string(source);
+    int bad = all == NULL || text == NULL ? -1 : 0;
+    bad |= json_object_update(body, json_object_get(all, "config"));
+    bad |= json_object_set(body, "capabilitiesByName", json_object_get(all, "capabilitiesByName"));
+    bad |= json_object_set(body, "tagsByName", json_object_get(all, "tagsByName"));
+    bad |= json_object_set(body, "rulesSource", text);
+    json_decref(all);
+    json_decref(text);
+    return bad == 0 ? 0 : -ENOMEM;
+}
+
+int rules_source_apply(json_t *body, const char *source, json_t **ret_error)
+{
+    struct rdl_result *result = NULL;
+    size_t len = strlen(source);
+    int error = rdl_compile(source, len, RDL_NORMAL, &result);
+    if (error < 0) {
+        return error;
+    }
+    if (result->is_ok) {
+        error = put_result(body, result, source);
+    } else {
+        json_t *obj = error_json(result, source, len);
+        error = obj != NULL ? -EINVAL : -ENOMEM;
+        if (obj != NULL) {
+            *ret_error = obj;
+        }
+    }
+    rdl_free(result);
+    return error;
+}
+
+/* A text without a word says nothing: it does not take the rules away. */
+static bool is_blank(const char *text)
+{
+    return text[strspn(text, " \t\r\n")] == '\0';
+}
+
+json_t *rules_source_expand(struct edit *e, json_t *body)
+{
+    const char *source = json_string_value(json_object_get(body, "rulesSource"));
+    if (source == NULL || is_blank(source) || json_object_get(body, "rules") != NULL) {
+        return json_incref(body);
+    }
+    json_t *whole = json_copy(body);
+    int error = whole != NULL ? rules_source_apply(whole, source, &e->source_error) : -ENOMEM;
+    if (error == -EINVAL) {
+        const json_t *message = json_object_get(e->source_error, "message");
+        edit_warn(e, "rulesSource: kept as text only, line %d column %d: %.100s",
+                  (int)json_integer_value(json_object_get(e->source_error, "line")),
+                  (int)json_integer_value(json_object_get(e->source_error, "column")),
+                  json_string_value(message));
+    } else if (error < 0) {
+        json_decref(whole);
+        return NULL;
+    }
+    return whole;
+}
