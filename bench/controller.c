@@ -143,7 +143,9 @@ int main(int argc, char **argv)
         "\"ipAssignmentPools\":[{\"ipRangeStart\":\"10.0.0.1\",\"ipRangeEnd\":\"10.255.255.254\"}]"
         "}";
     snprintf(path, sizeof(path), "/controller/network/%016" PRIx64, nwid);
-    controller_api(c, "POST", path, NULL, body, strlen(body), 1000, on_answer, &status);
+    struct controller_api_request request = {
+        .method = "POST", .path = path, .body = body, .body_len = strlen(body)};
+    controller_api(c, &request, 1000, on_answer, &status);
     settle(c, 1000);
     long before = resident_kib();
     for (int64_t round = 0; round < 3; round++) {
@@ -161,7 +163,8 @@ int main(int argc, char **argv)
     }
     start = seconds();
     snprintf(path, sizeof(path), "/unstable/controller/network/%016" PRIx64 "/member", nwid);
-    controller_api(c, "GET", path, "limit=100", NULL, 0, 200000, on_answer, &status);
+    request = (struct controller_api_request){.method = "GET", .path = path, .query = "limit=100"};
+    controller_api(c, &request, 200000, on_answer, &status);
     printf("first page of the member list: %.1f ms (status %u)\n", (seconds() - start) * 1e3,
            status);
     controller_free(c, 200000);

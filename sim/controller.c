@@ -105,9 +105,10 @@ static void on_answer(void *ctx, unsigned status, const char *body, size_t len)
 static uint64_t call(struct sim_node *node, const char *path, const char *json)
 {
     struct answer answer = {0};
+    struct controller_api_request request = {
+        .method = "POST", .path = path, .body = json, .body_len = strlen(json)};
 
-    controller_api(node->controller, "POST", path, NULL, json, strlen(json), node->sim->now_ms,
-                   on_answer, &answer);
+    controller_api(node->controller, &request, node->sim->now_ms, on_answer, &answer);
     if (answer.status != 200) {
         (void)fprintf(stderr, "POST %s: %u\n", path, answer.status);
         abort();

@@ -1,6 +1,7 @@
 /* libcurl by dlopen: commands that need no HTTP start without it. Source: spec 05 section 4.2. */
 #include "cli/client.h"
 
+#include "daemon/http.h"
 #include "daemon/state.h"
 #include "os/file.h"
 #include "os/home.h"
@@ -128,6 +129,7 @@ static void set_common(struct curl_lib *c, const char *url, struct curl_slist *h
                        struct answer *answer)
 {
     (void)c->easy_setopt(c->handle, CURLOPT_URL, url);
+    (void)c->easy_setopt(c->handle, CURLOPT_USERAGENT, HTTP_AGENT_CLI "/" PANLAN_VERSION);
     (void)c->easy_setopt(c->handle, CURLOPT_NOPROXY, "*");
     (void)c->easy_setopt(c->handle, CURLOPT_NOSIGNAL, 1L);
     (void)c->easy_setopt(c->handle, CURLOPT_HTTPHEADER, headers);

@@ -354,17 +354,18 @@ static void route(struct call *call)
     }
 }
 
-void controller_api(struct controller *c, const char *method, const char *path, const char *query,
-                    const char *body, size_t body_len, int64_t now_ms, controller_api_done done,
-                    void *ctx)
+void controller_api(struct controller *c, const struct controller_api_request *request,
+                    int64_t now_ms, controller_api_done done, void *ctx)
 {
+    const char *method = request->method;
     struct call call = {
         .c = c,
         .done = done,
         .ctx = ctx,
-        .query = query != NULL ? query : "",
-        .text = body != NULL ? body : "",
-        .text_len = body != NULL ? body_len : 0,
+        .actor = &request->actor,
+        .query = request->query != NULL ? request->query : "",
+        .text = request->body != NULL ? request->body : "",
+        .text_len = request->body != NULL ? request->body_len : 0,
         .now_ms = now_ms,
         .read = strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0,
         .write = strcmp(method, "POST") == 0 || strcmp(method, "PUT") == 0,
@@ -373,9 +374,9 @@ void controller_api(struct controller *c, const char *method, const char *path, 
     char strict[8];
     call.strict = api_query(&call, "strict", strict, sizeof(strict)) && strcmp(strict, "1") == 0;
     c->now_ms = now_ms;
-    if (body_len > CONTROLLER_API_BODY_MAX) {
+    if (request->body_len > CONTROLLER_API_BODY_MAX) {
         api_empty(&call, 413);
-    } else if (!split(&call, path)) {
+    } else if (!split(&call, request->path)) {
         api_empty(&call, 404);
     } else {
         route(&call);

@@ -15,6 +15,7 @@
  *   /unstable lists: ?limit=n&cursor=<id>&q=text&filter=authorized|pending|online|bridge */
 #pragma once
 
+#include "controller/actor.h"
 #include "controller/controller.h"
 
 enum { CONTROLLER_API_BODY_MAX = 16 << 20 };
@@ -25,11 +26,18 @@ typedef void (*controller_api_done)(void *ctx, unsigned status, const char *body
 /* True if the path belongs to the controller ("/controller...", "/unstable/controller..."). */
 bool controller_api_owns(const char *path);
 
-/* Handle one authenticated request. method: "GET", "POST", ...; path without query, decoded;
- * query: text behind '?' as received, or NULL; body: borrowed for the call.
- * done is called exactly once: at once for everything that changes nothing, after the commit for
- * changes, with status 503 if they could not be made durable (then they are in force and tried
- * again), or from controller_free. */
-void controller_api(struct controller *c, const char *method, const char *path, const char *query,
-                    const char *body, size_t body_len, int64_t now_ms, controller_api_done done,
-                    void *ctx);
+/* One authenticated request; all is borrowed for the call. */
+struct controller_api_request {
+    const char *method; /* "GET", "POST", ... */
+    const char *path;   /* without query, decoded */
+    const char *query;  /* text behind '?' as received, NULL none */
+    const char *body;   /* NULL none */
+    size_t body_len;
+    struct actor actor; /* all zero: someone with the control token */
+};
+
+/* Handle a request. done is called exactly once: at once for everything that changes nothing, after
+ * the commit for changes, with status 503 if they could not be made durable (then they are in force
+ * and tried again), or from controller_free. */
+void controller_api(struct controller *c, const struct controller_api_request *request,
+                    int64_t now_ms, controller_api_done done, void *ctx);

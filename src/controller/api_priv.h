@@ -22,6 +22,7 @@ struct call {
     struct controller *c;
     controller_api_done done;
     void *ctx;
+    const struct actor *actor;
     const char *query; /* "" if none */
     const char *text;  /* body */
     size_t text_len;

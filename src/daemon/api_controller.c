@@ -35,8 +35,16 @@ bool api_controller_handle(struct api_call *call, const char *path)
         api_reply_empty(call, 503);
         return true;
     }
-    const char *method = strcmp(request->method, "HEAD") == 0 ? "GET" : request->method;
-    controller_api(ctl->controller, method, path, request->query, request->body, request->body_len,
-                   service_now(), on_answer, request);
+    const char *agent = http_header(request, "User-Agent");
+    bool own = agent != NULL && strncmp(agent, HTTP_AGENT_CLI, strlen(HTTP_AGENT_CLI)) == 0;
+    struct controller_api_request ask = {
+        .method = strcmp(request->method, "HEAD") == 0 ? "GET" : request->method,
+        .path = path,
+        .query = request->query,
+        .body = request->body,
+        .body_len = request->body_len,
+        .actor = {.kind = own ? ACTOR_CLI : ACTOR_CONTROL_TOKEN, .source = request->from},
+    };
+    controller_api(ctl->controller, &ask, service_now(), on_answer, request);
     return true;
 }

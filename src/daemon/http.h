@@ -17,6 +17,9 @@ enum {
     HTTP_TIMEOUT_S = 5,              /* without a byte; see http_seats.h for the whole */
 };
 
+/* How the command line names itself. */
+#define HTTP_AGENT_CLI "panlan-cli"
+
 struct http;
 
 /* One request, complete. Valid until it is answered. */

@@ -92,16 +92,22 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     struct controller *c = controller_new(&env, &id, NULL, INT64_C(1700000000000), 1000);
     unsigned answers = 0;
     fuzz_require(c != NULL, "a controller");
-    controller_api(c, "POST", paths[0], NULL, first, strlen(first), 1000, on_answer, &answers);
+    struct controller_api_request request = {
+        .method = "POST", .path = paths[0], .body = first, .body_len = strlen(first)};
+    controller_api(c, &request, 1000, on_answer, &answers);
     if (len > 0) {
-        const char *path = paths[data[0] % COUNT_OF(paths)];
-        const char *query = data[0] >= 128 ? "strict=1" : NULL;
         const char *body = (const char *)data + 1;
-        controller_api(c, "POST", path, query, body, len - 1, 1000, on_answer, &answers);
+        request.path = paths[data[0] % COUNT_OF(paths)];
+        request.query = data[0] >= 128 ? "strict=1" : NULL;
+        request.body = body;
+        request.body_len = len - 1;
+        controller_api(c, &request, 1000, on_answer, &answers);
         ask(c, body, len - 1, 5000);
-        controller_api(c, "GET", path, NULL, NULL, 0, 5000, on_answer, &answers);
+        request = (struct controller_api_request){.method = "GET", .path = request.path};
+        controller_api(c, &request, 5000, on_answer, &answers);
         controller_trace(c, UINT64_C(0xaabbccddee), body, len - 1, 5000);
-        controller_api(c, "DELETE", path, NULL, NULL, 0, 5000, on_answer, &answers);
+        request.method = "DELETE";
+        controller_api(c, &request, 5000, on_answer, &answers);
         fuzz_require(answers == 4, "one answer per call, the first included");
         ask(c, "revr=1", 6, 9000);
     }

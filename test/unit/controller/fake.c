@@ -262,8 +262,15 @@ json_t *fake_api(struct fake *f, const char *method, const char *path, const cha
     if (query != NULL) {
         *query++ = '\0';
     }
-    controller_api(f->c, method, copy, query, body, body != NULL ? strlen(body) : 0, f->now_ms,
-                   on_answer, &a);
+    struct controller_api_request request = {
+        .method = method,
+        .path = copy,
+        .query = query,
+        .body = body,
+        .body_len = body != NULL ? strlen(body) : 0,
+        .actor = f->actor,
+    };
+    controller_api(f->c, &request, f->now_ms, on_answer, &a);
     while (!a.done) {
         controller_wait(f->c, 5000);
         controller_poll(f->c, f->now_ms);

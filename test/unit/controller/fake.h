@@ -30,6 +30,7 @@ struct fake {
     struct identity identity;
     char path[128];                /* of the database, "" none */
     struct store_backend *backend; /* instead of a database, given away at the start; NULL none */
+    struct actor actor;            /* who makes the calls of the API */
     int64_t now_ms;
     int64_t wall_offset_ms;
     uint64_t random;  /* state */
