@@ -341,69 +341,121 @@ static void test_foreign_files_are_refused(void **state)
 
 /* ---- kill ---- */
 
-/* Child: change things as fast as possible, telling each acknowledged one to the parent. */
+/* What a child tells its parent. */
+struct told {
+    uint32_t member;
+    uint32_t name;  /* that was acknowledged, or */
+    uint32_t octet; /* of the address that the member was sent, 0 none */
+};
+
+enum { KILL_MEMBERS = 50 };
+
+/* Child: change things as fast as possible, telling what was acknowledged and what members got. */
 static void kill_child(int fd, uint64_t seed)
 {
     struct fake f;
     fake_init(&f, path);
     for (uint64_t i = 0;; i++) {
-        char name[80];
-        char body[64];
-        uint32_t record[2] = {(uint32_t)(hash_mix(i, seed) % 50 + 1), (uint32_t)i};
-        snprintf(name, sizeof(name), "%s/member/%010x", NET, record[0]);
-        snprintf(body, sizeof(body), "{\"name\":\"%u\"}", record[1]);
-        if (fake_status(&f, "POST", name, body) != 200 ||
-            write(fd, record, sizeof(record)) != sizeof(record)) {
+        struct told told = {.member = (uint32_t)(hash_mix(i, seed) % KILL_MEMBERS + 1)};
+        if (hash_mix(i, seed + 1000) % 2 == 0) {
+            char name[80];
+            char body[64];
+            told.name = (uint32_t)i + 1;
+            snprintf(name, sizeof(name), "%s/member/%010x", NET, told.member);
+            snprintf(body, sizeof(body), "{\"name\":\"%u\"}", told.name);
+            if (fake_status(&f, "POST", name, body) != 200) {
+                _exit(1);
+            }
+        } else {
+            struct netconf conf;
+            fake_clear(&f);
+            f.now_ms += 1100;
+            fake_request(&f, FAKE_NWID, told.member, NULL);
+            fake_config(&f, told.member, &conf);
+            told.octet = conf.addresses[0].ip[3];
+            netconf_free(&conf);
+        }
+        if (write(fd, &told, sizeof(told)) != sizeof(told)) {
             _exit(1);
         }
     }
 }
 
-/* CTL-93: a killed process loses no acknowledged change */
-static void test_kill_loses_no_acknowledged_change(void **state)
+/* What was told up to the kill, of all rounds. */
+struct ledger {
+    uint32_t name[KILL_MEMBERS + 1];  /* of the running round, 0 none */
+    uint32_t octet[KILL_MEMBERS + 1]; /* 0 none */
+    uint32_t owner[256];              /* by octet */
+};
+
+/* Let a child work and kill it after so many messages. */
+static void kill_round(struct ledger *ledger, uint64_t seed, size_t limit)
+{
+    int fds[2];
+    assert_int_equal(pipe(fds), 0);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        close(fds[0]);
+        kill_child(fds[1], seed);
+    }
+    close(fds[1]);
+    struct told told;
+    size_t seen = 0;
+    memset(ledger->name, 0, sizeof(ledger->name));
+    while (read(fds[0], &told, sizeof(told)) == sizeof(told)) {
+        if (told.octet != 0) {
+            uint32_t owner = ledger->owner[told.octet];
+            assert_true(owner == 0 || owner == told.member); /* nobody else ever had it */
+            assert_true(ledger->octet[told.member] == 0 ||
+                        ledger->octet[told.member] == told.octet);
+            ledger->owner[told.octet] = told.member;
+            ledger->octet[told.member] = told.octet;
+        } else {
+            ledger->name[told.member] = told.name;
+        }
+        if (++seen == limit) {
+            kill(pid, SIGKILL);
+        }
+    }
+    close(fds[0]);
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFSIGNALED(status));
+    assert_true(seen >= limit);
+}
+
+/* CTL-70, CTL-93: a killed process loses no acknowledged change and no address it gave out */
+static void test_kill_loses_nothing_told(void **state)
 {
     (void)state;
+    static struct ledger ledger;
     struct fake f;
+    memset(&ledger, 0, sizeof(ledger));
     fake_init(&f, path);
-    fake_network(&f, "{}");
+    fake_network(&f, "{\"private\":false,\"v4AssignMode\":\"zt\","
+                     "\"routes\":[{\"target\":\"10.1.0.0/24\"}],\"ipAssignmentPools\":"
+                     "[{\"ipRangeStart\":\"10.1.0.1\",\"ipRangeEnd\":\"10.1.0.60\"}]}");
     fake_done(&f);
-    uint32_t acknowledged[51] = {0};
-    bool any[51] = {false};
-    for (int round = 0; round < 5; round++) {
-        int fds[2];
-        assert_int_equal(pipe(fds), 0);
-        pid_t pid = fork();
-        assert_true(pid >= 0);
-        if (pid == 0) {
-            close(fds[0]);
-            kill_child(fds[1], (uint64_t)round + 1);
-        }
-        close(fds[1]);
-        uint32_t record[2];
-        size_t seen = 0;
-        size_t limit = 20 + (size_t)round * 30;
-        memset(any, 0, sizeof(any));
-        while (read(fds[0], record, sizeof(record)) == sizeof(record)) {
-            acknowledged[record[0]] = record[1];
-            any[record[0]] = true;
-            if (++seen == limit) {
-                kill(pid, SIGKILL);
-            }
-        }
-        close(fds[0]);
-        int status;
-        assert_int_equal(waitpid(pid, &status, 0), pid);
-        assert_true(WIFSIGNALED(status));
-        assert_true(seen >= limit);
+    for (size_t round = 0; round < 5; round++) {
+        kill_round(&ledger, round + 1, 20 + round * 30);
         fake_init(&f, path);
         assert_int_equal(controller_get_state(f.c, NULL), CONTROLLER_RUNNING);
-        for (uint32_t i = 1; i <= 50; i++) {
+        for (uint32_t i = 1; i <= KILL_MEMBERS; i++) {
             char name[80];
             snprintf(name, sizeof(name), "%s/member/%010x", NET, i);
             json_t *obj = fake_api(&f, "GET", name, NULL);
-            if (any[i]) { /* the last one told, or a later one that could not be told any more */
+            if (ledger.name[i] !=
+                0) { /* the last one told, or one that could not be told any more */
                 assert_int_equal(f.status, 200);
-                assert_true(strtoul(js(obj, "name"), NULL, 10) >= acknowledged[i]);
+                assert_true(strtoul(js(obj, "name"), NULL, 10) >= ledger.name[i]);
+            }
+            if (ledger.octet[i] != 0) {
+                char ip[20];
+                const json_t *ips = json_object_get(obj, "ipAssignments");
+                snprintf(ip, sizeof(ip), "10.1.0.%u", ledger.octet[i]);
+                assert_int_equal(json_array_size(ips), 1);
+                assert_string_equal(json_string_value(json_array_get(ips, 0)), ip);
             }
             json_decref(obj);
         }
@@ -608,7 +660,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_unknown_keys_survive_updates, setup, teardown),
         cmocka_unit_test_setup_teardown(test_damaged_file_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_foreign_files_are_refused, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_kill_loses_no_acknowledged_change, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_kill_loses_nothing_told, setup, teardown),
         cmocka_unit_test(test_failed_commits_are_told_and_tried_again),
         cmocka_unit_test(test_a_full_disk_does_not_fill_the_memory),
         cmocka_unit_test(test_stop_with_failing_disk),
