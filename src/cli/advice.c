@@ -60,26 +60,3 @@ const char *advice_nat(const char *kind)
     }
     return "a kind of NAT that this command does not know";
 }
-
-const char *advice_network(const char *status)
-{
-    static const char *const text[][2] = {
-        {"OK", ""},
-        {"REQUESTING_CONFIGURATION",
-         "the controller did not answer yet: is this node online, and is the controller (first ten "
-         "digits of the network ID) up?"},
-        {"ACCESS_DENIED",
-         "not authorized: on the controller, panlan member authorize NETWORK NODE, or join "
-         "with an invitation that is not used up"},
-        {"NOT_FOUND", "its controller knows no such network: compare the network ID"},
-        {"PORT_ERROR", "the virtual device could not be made: see the device line"},
-        {"CLIENT_TOO_OLD", "the controller asks for a newer version of this program"},
-        {"AUTHENTICATION_REQUIRED", "log in at the URL that panlan networks shows"},
-    };
-    for (size_t i = 0; i < COUNT_OF(text); i++) {
-        if (strcmp(text[i][0], status) == 0) {
-            return text[i][1];
-        }
-    }
-    return "a state that this command does not know";
-}

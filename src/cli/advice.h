@@ -5,6 +5,3 @@
 /* For the short words of relay_reason_text and nat_kind_text, as the API gives them. */
 const char *advice_relay(const char *reason);
 const char *advice_nat(const char *kind);
-
-/* For the state of a network, as the API gives it; "" when all is well. */
-const char *advice_network(const char *status);

@@ -193,6 +193,12 @@ static int cmd_info(struct cli *cli)
 
 static int cmd_networks(struct cli *cli)
 {
+    return show(cli, "/network", format_networks_advised);
+}
+
+/* The layout of the reference, which scripts read. */
+static int cmd_listnetworks(struct cli *cli)
+{
     return show(cli, "/network", format_networks);
 }
 
@@ -439,7 +445,7 @@ int commands_run(struct cli *cli)
     } table[] = {
         {"info", cmd_info},
         {"status", cmd_info},
-        {"listnetworks", cmd_networks},
+        {"listnetworks", cmd_listnetworks},
         {"networks", cmd_networks},
         {"listpeers", cmd_listpeers},
         {"peers", cmd_peers},

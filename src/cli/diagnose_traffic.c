@@ -18,8 +18,9 @@ static void check_network(struct diagnosis *d, const json_t *network)
         words_add(&addresses, "%s", json_string_value(a) == NULL ? "" : json_string_value(a));
     }
     if (strcmp(status, "OK") != 0) {
-        find(&d->findings, RESULT_FAIL, "network", advice_network(status), "%s%s%s: %s",
-             diagnose_text(network, "nwid"), name[0] != '\0' ? " " : "", name, status);
+        find(&d->findings, RESULT_FAIL, "network", diagnose_text(network, "statusAdvice"),
+             "%s%s%s: %s", diagnose_text(network, "nwid"), name[0] != '\0' ? " " : "", name,
+             status);
     } else if (addresses.len == 0) {
         find(&d->findings, RESULT_WARN, "network",
              "give it one on the controller (panlan member set NETWORK NODE ip=...), or an "

@@ -140,6 +140,19 @@ void format_networks(FILE *out, const json_t *networks, int64_t wall_ms)
     }
 }
 
+void format_networks_advised(FILE *out, const json_t *networks, int64_t wall_ms)
+{
+    size_t i;
+    json_t *network;
+    format_networks(out, networks, wall_ms);
+    json_array_foreach((json_t *)networks, i, network)
+    {
+        if (text(network, "statusAdvice")[0] != '\0') {
+            (void)fprintf(out, "%s: %s\n", text(network, "nwid"), text(network, "statusAdvice"));
+        }
+    }
+}
+
 /* "a.b.c", or "-" when unknown. */
 static void version_text(const json_t *peer, char out[VERSION_LEN])
 {

@@ -19,6 +19,9 @@ void format_info(FILE *out, const json_t *status);
 /* Networks; wall_ms is for the time left of an SSO login. */
 void format_networks(FILE *out, const json_t *networks, int64_t wall_ms);
 
+/* The same, and below it what to do about those that do not work. */
+void format_networks_advised(FILE *out, const json_t *networks, int64_t wall_ms);
+
 /* Peers in the layouts of "listpeers" and "peers". */
 void format_listpeers(FILE *out, const json_t *peers, int64_t wall_ms);
 void format_peers(FILE *out, const json_t *peers, int64_t wall_ms);

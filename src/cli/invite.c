@@ -284,20 +284,15 @@ static int report(const json_t *network, const struct invitation *inv)
         }
         return CLI_OK;
     }
-    const char *why = "no answer from the controller yet; the node goes on asking";
+    const char *why = json_string_value(json_object_get(network, "statusAdvice"));
     if (strcmp(state, "ACCESS_DENIED") == 0) {
         why =
             inv->token[0] == '\0'
                 ? "not authorized yet: an administrator has to approve this node"
                 : "refused: the invitation is used up, expired or withdrawn, or this node was shut "
                   "out; ask for a new one";
-    } else if (strcmp(state, "NOT_FOUND") == 0) {
-        why = "the network does not exist any more";
-    } else if (strcmp(state, "PORT_ERROR") == 0) {
-        why = "member of the network, but no virtual device could be made here (is /dev/net/tun "
-              "there, do you have the right?)";
     }
-    (void)fprintf(stderr, "panlan: network %016llx: %s\n", nwid, why);
+    (void)fprintf(stderr, "panlan: network %016llx: %s: %s\n", nwid, state, why == NULL ? "" : why);
     return CLI_FAILED;
 }
 

@@ -153,6 +153,47 @@ const char *api_network_status_name(enum network_status status)
     return (size_t)status < COUNT_OF(names) ? names[status] : "(unknown)";
 }
 
+/* What to say while there is no configuration. */
+static void advise_waiting(uint64_t nwid, char out[API_ADVICE_LEN])
+{
+    if (nwid >> 56 == 0xff) { /* not one that has an implied configuration */
+        (void)snprintf(out, API_ADVICE_LEN,
+                       "there is no such ad-hoc network: IDs that begin with ff are "
+                       "ffSSSSEEEE000000 (a range of ports) or ffAAhhhhhhhhhh01 (AA.0.0.0/8)");
+        return;
+    }
+    (void)snprintf(out, API_ADVICE_LEN,
+                   "its controller %010llx did not answer yet: is this node online (panlan info), "
+                   "is the controller up, is the network ID right?",
+                   (unsigned long long)(nwid >> 24));
+}
+
+void api_network_advice(enum network_status status, uint64_t nwid, const char *why,
+                        char out[API_ADVICE_LEN])
+{
+    static const char *const text[] = {
+        [NETWORK_OK] = "",
+        [NETWORK_ACCESS_DENIED] =
+            "not authorized: on the controller run panlan member authorize NETWORK NODE, or join "
+            "with an invitation that is not used up",
+        [NETWORK_NOT_FOUND] = "its controller knows no such network: compare the network ID",
+        [NETWORK_CLIENT_TOO_OLD] =
+            "the controller asks for a newer version of this program: update it",
+        [NETWORK_AUTHENTICATION_REQUIRED] = "log in at the URL shown with the network",
+    };
+    out[0] = '\0';
+    if (status == NETWORK_REQUESTING_CONFIGURATION) {
+        advise_waiting(nwid, out);
+    } else if (status == NETWORK_PORT_ERROR) {
+        (void)snprintf(out, API_ADVICE_LEN, "no virtual device: %s", why);
+    } else if (status == NETWORK_NOT_FOUND && nwid >> 56 == 0xff) {
+        (void)snprintf(out, API_ADVICE_LEN,
+                       "ffSSSSEEEE000000 wants a range of ports whose end is not below its start");
+    } else if ((size_t)status < COUNT_OF(text)) {
+        (void)snprintf(out, API_ADVICE_LEN, "%s", text[status]);
+    }
+}
+
 static json_t *route_object(const struct netconf_route *route)
 {
     json_t *o = json_object();
@@ -243,6 +284,11 @@ json_t *api_json_network(const struct node_network_info *info, const struct port
     set(o, "nwid", hex_text(info->nwid, 16));
     set(o, "mac", mac_text(info->mac));
     set(o, "status", json_string(api_network_status_name(info->status)));
+    char advice[API_ADVICE_LEN];
+    api_network_advice(info->status, info->nwid, port->why, advice);
+    if (advice[0] != '\0') {
+        set(o, "statusAdvice", api_json_text(advice));
+    }
     set(o, "dhcp", json_false());
     set_network_config(o, info->config == NULL ? &none : info->config);
     set(o, "portError", json_integer(port->error));

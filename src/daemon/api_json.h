@@ -12,6 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+enum { API_ADVICE_LEN = 320 };
+
 /* What /status and /health tell. Everything is borrowed. */
 struct api_status {
     const struct node_status *node;
@@ -49,6 +51,10 @@ json_t *api_json_world(const struct node_moon_info *world, bool planet);
 
 /* Text that may come from strangers: bytes that are not UTF-8 become U+FFFD. */
 json_t *api_json_text(const char *text);
+
+/* What a person can do about the status of a network: "" when all is well. why: of a PORT_ERROR. */
+void api_network_advice(enum network_status status, uint64_t nwid, const char *why,
+                        char out[API_ADVICE_LEN]);
 
 /* Name of a status as the API and the command line print it. */
 const char *api_network_status_name(enum network_status status);

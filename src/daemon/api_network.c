@@ -20,7 +20,7 @@ static json_t *network_object(struct service *svc, uint64_t nwid)
     struct node_network_info *info = malloc(sizeof(*info));
     json_t *o = NULL;
     if (info != NULL && node_network_get(svc->node, nwid, info) == 0) {
-        struct port_info port = {.device = "", .policy = managed_policy_default()};
+        struct port_info port = {.device = "", .why = "", .policy = managed_policy_default()};
         (void)!ports_info(&svc->ports, nwid, &port); /* no port yet: the defaults */
         o = api_json_network(info, &port);
     }

@@ -44,6 +44,7 @@ struct port {
     bool scan;               /* look at multicast groups soon */
     unsigned capped;         /* MTU below the configured one that was told last, 0 none */
     int error;               /* 0 or negative errno of the last try to make it */
+    char why[TAP_ERROR_LEN]; /* why there is none, for people */
     int64_t retry_ms;        /* when to try again, 0 = no */
     struct addressing addressing;
     uint64_t refused; /* super-frames of the engine that the device refused */
@@ -318,7 +319,6 @@ static const char *mapped_name(struct port *port, char out[TAP_NAME_LEN])
 static void open_device(struct port *port, const struct node_network_info *info)
 {
     char name[TAP_NAME_LEN];
-    char error[TAP_ERROR_LEN] = "";
     struct tap_config config = {
         .nwid = info->nwid,
         .preferred = mapped_name(port, name),
@@ -329,8 +329,9 @@ static void open_device(struct port *port, const struct node_network_info *info)
     };
     int before = port->error;
     port->retry_ms = 0;
+    port->why[0] = '\0';
     port->closing = calloc(1, sizeof(*port->closing));
-    port->error = port->closing == NULL ? -ENOMEM : tap_open(&config, &port->tap, error);
+    port->error = port->closing == NULL ? -ENOMEM : tap_open(&config, &port->tap, port->why);
     if (port->error < 0) {
         free(port->closing);
         port->closing = NULL;
@@ -352,9 +353,12 @@ static void open_device(struct port *port, const struct node_network_info *info)
     } else {
         schedule_retry(port, before == 0 ? RETRY_FIRST_MS : RETRY_NEXT_MS);
     }
+    if (port->error < 0 && port->why[0] == '\0') {
+        (void)snprintf(port->why, sizeof(port->why), "%s", strerror(-port->error));
+    }
     if (port->error < 0 && port->error != before) {
         log_write(LOG_LEVEL_ERROR, "port", "no device network=%016llx error=\"%s\"",
-                  (unsigned long long)info->nwid, error);
+                  (unsigned long long)info->nwid, port->why);
     }
     if (port->announce || port->error != before) {
         port->announce = false;
@@ -585,6 +589,7 @@ int ports_info(const struct ports *ports, uint64_t nwid, struct port_info *ret)
     }
     *ret = (struct port_info){.device = port->tap == NULL ? "" : tap_name(port->tap),
                               .error = port->error < 0 ? PORT_ERROR_NO_DEVICE : 0,
+                              .why = port->error < 0 ? port->why : "",
                               .policy = port->addressing.policy,
                               .conflicts = port->addressing.conflicts,
                               .conflict_count = port->addressing.conflict_count};

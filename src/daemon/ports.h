@@ -79,6 +79,7 @@ size_t ports_managed(const struct ports *ports, struct inetaddr *out, size_t cap
 struct port_info {
     const char *device; /* empty without one */
     int error;          /* 0, or -999 when the device could not be made */
+    const char *why;    /* then what would help, for people; borrowed like the rest */
     struct managed_policy policy;
     const struct addressing_conflict *conflicts; /* borrowed until the port changes */
     size_t conflict_count;

@@ -133,7 +133,7 @@ def test_tun_missing(net):
     finally:
         sh("umount /dev/net/tun")
     has(found, "device", "FAIL", "/dev/net/tun")
-    has(found, "network", "FAIL", nwid, "PORT_ERROR", "device line")
+    has(found, "network", "FAIL", nwid, "PORT_ERROR", "no virtual device: ")
 
 
 def test_behind_a_symmetric_nat(net):

@@ -165,6 +165,9 @@ def test_not_root(net):
         "status") == "PORT_ERROR" else None)
     if info["portError"] == 0 or not node.is_running():
         raise Failed(str(info))
+    shown = sh("%s --home %s networks" % (binary, node.home), ns="user")
+    if "run as root" not in info["statusAdvice"] or info["statusAdvice"] not in shown:
+        raise Failed("no advice: %r %s" % (info, shown))
     if "permi" not in log_of(node).lower() and "root" not in log_of(node).lower():
         raise Failed("no word about privileges: " + log_of(node)[-500:])
 

@@ -327,7 +327,7 @@ def test_join_while_the_controller_is_away(net):
     hub, nwid, text = first(net)
     hub.ok("down")
     a = member(net, 1)
-    a.refuses("join", text, says="no answer from the controller yet")
+    a.refuses("join", text, says="did not answer yet")
     hub.ok("up")
     a.wait_network(nwid)  # it went on asking, with the token
 

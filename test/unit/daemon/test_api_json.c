@@ -94,12 +94,14 @@ static void test_network_before_its_configuration(void **state)
     assert_non_null(info);
     info->nwid = UINT64_C(0x3f9a20c1d4aa0001);
     info->mac = UINT64_C(0xca410b77102e);
-    struct port_info port = {.device = "", .error = -999, .policy = managed_policy_default()};
+    struct port_info port = {
+        .device = "", .error = -999, .why = "no TUN driver", .policy = managed_policy_default()};
     info->status = NETWORK_PORT_ERROR;
     assert_json(
         api_json_network(info, &port),
         "{\"id\":\"3f9a20c1d4aa0001\",\"nwid\":\"3f9a20c1d4aa0001\","
-        "\"mac\":\"ca:41:0b:77:10:2e\",\"name\":\"\",\"status\":\"PORT_ERROR\","
+        "\"mac\":\"ca:41:0b:77:10:2e\",\"name\":\"\",\"status\":\"PORT_ERROR\",\"statusAdvice\":"
+        "\"no virtual device: no TUN driver\","
         "\"type\":\"PRIVATE\",\"mtu\":2800,\"dhcp\":false,\"bridge\":false,"
         "\"broadcastEnabled\":false,\"conflicts\":[],\"portError\":-999,\"netconfRevision\":0,"
         "\"portDeviceName\":\"\",\"allowManaged\":true,\"allowGlobal\":false,"
@@ -255,6 +257,32 @@ static void test_status_names(void **state)
     }
 }
 
+static void test_every_status_says_what_to_do(void **state)
+{
+    static const struct {
+        enum network_status status;
+        uint64_t nwid;
+        const char *says;
+    } table[] = {
+        {NETWORK_REQUESTING_CONFIGURATION, UINT64_C(0x3f9a20c1d4aa0001), "3f9a20c1d4"},
+        {NETWORK_REQUESTING_CONFIGURATION, UINT64_C(0xff00000000000002), "no such ad-hoc network"},
+        {NETWORK_ACCESS_DENIED, 1, "panlan member authorize"},
+        {NETWORK_NOT_FOUND, 1, "compare the network ID"},
+        {NETWORK_NOT_FOUND, UINT64_C(0xff00500010000000), "range of ports"},
+        {NETWORK_PORT_ERROR, 1, "run as root"},
+        {NETWORK_CLIENT_TOO_OLD, 1, "update"},
+        {NETWORK_AUTHENTICATION_REQUIRED, 1, "log in"},
+    };
+    char advice[API_ADVICE_LEN];
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(table); i++) {
+        api_network_advice(table[i].status, table[i].nwid, "run as root", advice);
+        assert_non_null(strstr(advice, table[i].says));
+    }
+    api_network_advice(NETWORK_OK, 1, "", advice);
+    assert_string_equal(advice, "");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -265,6 +293,7 @@ int main(void)
         cmocka_unit_test(test_peer),
         cmocka_unit_test(test_moon_waiting_and_installed),
         cmocka_unit_test(test_status_names),
+        cmocka_unit_test(test_every_status_says_what_to_do),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -255,8 +255,6 @@ static void test_every_word_of_the_engine_is_explained(void **state)
         const char *text = advice_nat(nat_kind_text((enum nat_kind)i));
         assert_string_not_equal(text, advice_nat("no such kind"));
     }
-    assert_string_equal(advice_network("OK"), "");
-    assert_non_null(strstr(advice_network("ACCESS_DENIED"), "authorize"));
 }
 
 int main(void)

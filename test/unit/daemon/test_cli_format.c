@@ -91,13 +91,23 @@ static void test_listnetworks(void **state)
         "\"status\":\"OK\",\"type\":\"PRIVATE\",\"portDeviceName\":\"ztabcdefgh\","
         "\"assignedAddresses\":[\"10.9.0.5/24\",\"fc00::1/40\"]},"
         "{\"nwid\":\"3f9a20c1d4aa0002\",\"name\":\"\",\"mac\":\"ca:41:0b:77:10:2f\","
-        "\"status\":\"REQUESTING_CONFIGURATION\",\"type\":\"PRIVATE\","
+        "\"status\":\"REQUESTING_CONFIGURATION\",\"statusAdvice\":\"wait\",\"type\":\"PRIVATE\","
         "\"portDeviceName\":\"ztabcdefgi\",\"assignedAddresses\":[]}]",
         NETWORKS_HEAD
         "200 listnetworks 3f9a20c1d4aa0001 my lab ca:41:0b:77:10:2e OK PRIVATE "
         "ztabcdefgh 10.9.0.5/24,fc00::1/40\n"
         "200 listnetworks 3f9a20c1d4aa0002  ca:41:0b:77:10:2f REQUESTING_CONFIGURATION "
         "PRIVATE ztabcdefgi -\n");
+}
+
+static void test_networks_with_advice(void **state)
+{
+    (void)state;
+    assert_layout(format_networks_advised,
+                  "[{\"nwid\":\"1\",\"name\":\"n\",\"mac\":\"m\",\"status\":\"ACCESS_DENIED\","
+                  "\"statusAdvice\":\"ask for it\",\"type\":\"PRIVATE\",\"portDeviceName\":\"d\"}]",
+                  NETWORKS_HEAD "200 listnetworks 1 n m ACCESS_DENIED PRIVATE d -\n"
+                                "1: ask for it\n");
 }
 
 static void test_listnetworks_with_login(void **state)
@@ -258,6 +268,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_info),
         cmocka_unit_test(test_listnetworks),
+        cmocka_unit_test(test_networks_with_advice),
         cmocka_unit_test(test_listnetworks_with_login),
         cmocka_unit_test(test_listpeers),
         cmocka_unit_test(test_peers),
