@@ -16,9 +16,8 @@ bool coerce_bool(const json_t *v, bool fallback)
     case JSON_FALSE:
         return false;
     case JSON_INTEGER:
-        return json_integer_value(v) > 0;
     case JSON_REAL:
-        return json_real_value(v) > 0.0;
+        return coerce_u64(v, 0) > 0;
     case JSON_STRING: {
         char c = json_string_value(v)[0];
         return c == 't' || c == 'T' || c == '1';
@@ -90,10 +89,8 @@ const char *coerce_text(const json_t *v, char buf[COERCE_TEXT_LEN], const char *
     case JSON_FALSE:
         return "0";
     case JSON_INTEGER:
-        (void)snprintf(buf, COERCE_TEXT_LEN, "%" JSON_INTEGER_FORMAT, json_integer_value(v));
-        return buf;
     case JSON_REAL:
-        (void)snprintf(buf, COERCE_TEXT_LEN, "%" PRIu64, real_to_u64(json_real_value(v)));
+        (void)snprintf(buf, COERCE_TEXT_LEN, "%" PRIu64, coerce_u64(v, 0));
         return buf;
     case JSON_STRING:
         return json_string_value(v);

@@ -15,7 +15,8 @@ enum {
     EDIT_WARNINGS_MAX = 64, /* warnings kept per request */
 };
 
-/* Number > 0; text that begins with t, T or 1; true. Else fallback. v may be NULL. */
+/* Number that is not 0 as coerce_u64 reads it; text that begins with t, T or 1; true. Else
+ * fallback. v may be NULL. */
 bool coerce_bool(const json_t *v, bool fallback);
 
 /* Number truncated toward zero (negative wraps to 2^64), decimal text, 0 or 1; else fallback. */

@@ -208,7 +208,7 @@ static int list_from_json(const json_t *array, bool pairs, struct id_list *ret)
         if (pairs && json_array_size(v) == 2) {
             id_list_add(ret, (uint32_t)coerce_u64(json_array_get(v, 0), 0),
                         (uint32_t)coerce_u64(json_array_get(v, 1), 0), i);
-        } else if (!pairs && !json_is_null(v) && !json_is_array(v) && !json_is_object(v)) {
+        } else if (!pairs) {
             id_list_add(ret, (uint32_t)coerce_u64(v, 0), 0, i);
         }
     }
@@ -549,10 +549,8 @@ static void edit_member_scalars(struct edit *e, json_t *doc, const json_t *body)
     }
     char buf[COERCE_TEXT_LEN];
     const json_t *v = json_object_get(body, "name");
-    if (v != NULL && coerce_text(v, buf, NULL) != NULL) {
+    if (v != NULL) {
         edit_set(e, doc, "name", json_string(coerce_text(v, buf, "")));
-    } else if (v != NULL) {
-        json_object_del(doc, "name");
     }
     v = json_object_get(body, "remoteTraceTarget");
     if (v != NULL) {

@@ -377,7 +377,7 @@ static void edit_tokens(struct edit *e, json_t *doc, const json_t *v)
         if (!good) {
             edit_warn(e, "authTokens: an entry dropped, its expiry is no number");
         } else if (json_object_size(out) < EDIT_ARRAY_MAX) {
-            json_object_set_new(out, key, json_integer((json_int_t)coerce_u64(value, 0)));
+            json_object_set(out, key, value);
         }
     }
     if (!json_is_object(v)) {
@@ -464,26 +464,45 @@ static void edit_trace(struct edit *e, json_t *doc, const json_t *body)
     }
 }
 
+/* The credential window: null takes the default. */
+static void edit_window(struct edit *e, json_t *doc, const json_t *body)
+{
+    static const char key[] = "certificateTimeoutWindowSize";
+    const json_t *v = json_object_get(body, key);
+    if (v == NULL) {
+        return;
+    }
+    if (json_is_null(v)) {
+        json_object_del(doc, key);
+        return;
+    }
+    uint64_t window = coerce_u64(v, MODEL_WINDOW_DEFAULT_MS);
+    if (window < MODEL_WINDOW_MIN_MS || window > MODEL_WINDOW_MAX_MS) {
+        window = window < MODEL_WINDOW_MIN_MS ? MODEL_WINDOW_MIN_MS : MODEL_WINDOW_MAX_MS;
+        edit_warn(e, "%s: set to %llu", key, (unsigned long long)window);
+    }
+    edit_set(e, doc, key, json_integer((json_int_t)window));
+}
+
 static void edit_scalars(struct edit *e, json_t *doc, const json_t *body)
 {
+    static const char *const texts[] = {"name", "rulesSource", "clientId", "authorizationEndpoint"};
+    static const char *const bools[] = {"private", "enableBroadcast", "ssoEnabled"};
     char buf[COERCE_TEXT_LEN];
-    const json_t *v = json_object_get(body, "name");
-    if (v != NULL) {
-        edit_set(e, doc, "name", json_string(coerce_text(v, buf, "")));
+    for (size_t i = 0; i < COUNT_OF(texts); i++) {
+        const json_t *text = json_object_get(body, texts[i]);
+        if (text != NULL) {
+            edit_set(e, doc, texts[i], json_string(coerce_text(text, buf, "")));
+        }
     }
-    v = json_object_get(body, "rulesSource");
-    if (v != NULL) {
-        edit_set(e, doc, "rulesSource", json_string(coerce_text(v, buf, "")));
+    for (size_t i = 0; i < COUNT_OF(bools); i++) {
+        const json_t *flag = json_object_get(body, bools[i]);
+        if (flag != NULL) {
+            edit_set(e, doc, bools[i], json_boolean(coerce_bool(flag, i == 0))); /* private */
+        }
     }
-    v = json_object_get(body, "private");
-    if (v != NULL) {
-        edit_set(e, doc, "private", json_boolean(coerce_bool(v, true)));
-    }
-    v = json_object_get(body, "enableBroadcast");
-    if (v != NULL) {
-        edit_set(e, doc, "enableBroadcast", json_boolean(coerce_bool(v, false)));
-    }
-    v = json_object_get(body, "multicastLimit");
+    edit_window(e, doc, body);
+    const json_t *v = json_object_get(body, "multicastLimit");
     if (v != NULL) {
         uint64_t limit = coerce_u64(v, 32);
         if (limit > UINT32_MAX) {

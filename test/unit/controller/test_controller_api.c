@@ -234,8 +234,8 @@ static void test_coercion(void **state)
         {"{\"private\":null}", "private", "true"},
         {"{\"private\":0}", "private", "false"},
         {"{\"private\":2}", "private", "true"},
-        {"{\"private\":-1}", "private", "false"},
-        {"{\"private\":0.5}", "private", "true"},
+        {"{\"private\":-1}", "private", "true"},
+        {"{\"private\":0.5}", "private", "false"},
         {"{\"private\":[]}", "private", "true"},
         {"{\"enableBroadcast\":null}", "enableBroadcast", "false"},
         {"{\"enableBroadcast\":true}", "enableBroadcast", "true"},
@@ -462,9 +462,9 @@ static void test_member_fields(void **state)
     check_post(f, MEMBER, "{\"tags\":[[5,1],[4294967299,\"7\"],[5,4294967298],[1],3]}", "tags",
                "[[3,7],[5,2]]");
     check_post(f, MEMBER, "{\"tags\":[]}", "tags", "[]");
-    check_post(f, MEMBER, "{\"capabilities\":[9,4294967298,9,null]}", "capabilities", "[2,9]");
+    check_post(f, MEMBER, "{\"capabilities\":[9,4294967298,9,null]}", "capabilities", "[0,2,9]");
     check_post(f, MEMBER, "{\"name\":\"x\"}", "name", "\"x\"");
-    check_post(f, MEMBER, "{\"name\":null}", "name", "absent");
+    check_post(f, MEMBER, "{\"name\":null}", "name", "\"\"");
     check_post(f, MEMBER, "{\"authenticationURL\":\"http://x\"}", "authenticationURL", "absent");
     check_post(f, MEMBER, "{\"identity\":\"x\"}", "identity", "absent");
 }
