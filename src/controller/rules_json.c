@@ -75,6 +75,9 @@ int rule_json_check_ip(const json_t *obj, const struct rule *rule)
     if (rule->type < RULE_IPV4_SOURCE || rule->type > RULE_IPV6_DEST) {
         return 0;
     }
+    if (json_object_get(obj, "ip") == NULL) {
+        return 1;
+    }
     bool is_v4 = rule->type == RULE_IPV4_SOURCE || rule->type == RULE_IPV4_DEST;
     const char *text = coerce_text(json_object_get(obj, "ip"), buf, "");
     const char *slash = strchr(text, '/');
