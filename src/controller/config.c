@@ -163,7 +163,7 @@ static void hash_rules(crypto_generichash_state *state, const struct rule *rules
 }
 
 /* Digest of all a member would notice, credentials by their content. */
-static int content_hash(const struct build *b, uint64_t *ret)
+static int content_hash(const struct build *b, const struct cmember *m, uint64_t *ret)
 {
     struct netconf bare = b->conf;
     bare.tags = NULL;
@@ -180,6 +180,7 @@ static int content_hash(const struct build *b, uint64_t *ret)
     crypto_generichash_init(&state, NULL, 0, crypto_generichash_BYTES_MIN);
     crypto_generichash_update(&state, (const uint8_t *)text, len);
     free(text);
+    crypto_generichash_update(&state, m->pub, sizeof(m->pub)); /* certificates are bound to it */
     for (size_t i = 0; i < b->conf.tag_count; i++) {
         uint8_t bytes[8];
         be32_put(bytes, b->tags[i].id);
@@ -252,26 +253,46 @@ static int sign_all(struct build *b, const struct cmember *m, const struct ident
     return sign_ownerships(b, m, signer);
 }
 
-/* Sign, encode, send. */
-static int issue(struct controller *c, struct build *b, struct cmember *m, uint64_t request_id,
-                 int64_t now_ms)
+/* Sign and encode; *ret is malloc'd. */
+static int make(struct controller *c, struct build *b, const struct cmember *m, char **ret,
+                size_t *ret_len)
 {
-    b->conf.timestamp = controller_timestamp(c, now_ms);
     b->conf.revision = m->net->plan.revision;
     int error = sign_all(b, m, &c->identity);
-    char *text = NULL;
-    size_t len = 0;
     if (error == 0) {
-        error = encode(&b->conf, &text, &len);
+        error = encode(&b->conf, ret, ret_len);
     }
-    if (error == 0) {
-        error =
-            c->env.send_config(c->env.ctx, m->net->nwid, m->address, request_id, text, len, now_ms);
-    }
-    free(text);
+    c->counts.signatures +=
+        1 + (uint64_t)b->conf.tag_count + b->conf.capability_count + b->conf.ownership_count;
     for (size_t i = 0; i < b->conf.capability_count; i++) {
         capability_free(b->caps[i]);
     }
+    return error;
+}
+
+/* Send what this member got lately, or a new configuration. */
+static int issue(struct controller *c, struct build *b, struct cmember *m, uint64_t hash,
+                 uint64_t request_id, int64_t now_ms)
+{
+    const struct reuse_key key = {.nwid = m->net->nwid,
+                                  .address = m->address,
+                                  .hash = hash,
+                                  .revision = m->net->plan.revision};
+    const char *kept = NULL;
+    char *text = NULL;
+    size_t len = 0;
+    uint64_t ts = controller_timestamp(c, now_ms);
+    if (reuse_find(c, &key, b->conf.window, ts, &kept, &len)) {
+        c->counts.configs_reused++;
+        return c->env.send_config(c->env.ctx, key.nwid, key.address, request_id, kept, len, now_ms);
+    }
+    b->conf.timestamp = ts;
+    int error = make(c, b, m, &text, &len);
+    if (error != 0) {
+        return error;
+    }
+    error = c->env.send_config(c->env.ctx, key.nwid, key.address, request_id, text, len, now_ms);
+    reuse_keep(c, &key, ts, text, len);
     return error;
 }
 
@@ -284,10 +305,10 @@ int config_send(struct controller *c, struct cmember *m, uint64_t request_id, in
     uint64_t hash = 0;
     int result = collect(b, m);
     if (result == 0) {
-        result = content_hash(b, &hash);
+        result = content_hash(b, m, &hash);
     }
     if (result == 0 && (request_id != 0 || hash != m->sent_hash)) {
-        result = issue(c, b, m, request_id, now_ms);
+        result = issue(c, b, m, hash, request_id, now_ms);
         if (result == 0) {
             m->sent_hash = hash;
             result = 1;

@@ -454,6 +454,7 @@ void controller_free(struct controller *c, int64_t now_ms)
     serve_waiting(c, now_ms);
     loader_free(c->loader);
     revoke_done(c);
+    reuse_done(c);
     timers_done(&c->timers);
     model_done(&c->model);
     identity_wipe(&c->identity);

@@ -142,6 +142,8 @@ struct controller_counts {
     uint64_t denied;           /* answered ACCESS_DENIED */
     uint64_t not_found;        /* answered OBJ_NOT_FOUND */
     uint64_t configs_sent;     /* answers */
+    uint64_t configs_reused;   /* of these as given before, see CONTROLLER_REUSE_MS */
+    uint64_t signatures;       /* of credentials; chunks of configurations are signed by the node */
     uint64_t pushes_sent;
     uint64_t pushes_skipped; /* nothing had changed for the member */
     uint64_t revocation_packets;

@@ -20,6 +20,9 @@ enum {
     CONTROLLER_REVOCATION_GAP_MS = 1000,    /* MUST: reference receivers drop faster ones */
     CONTROLLER_FAREWELL_COPIES = 90, /* destinations told of each member of a deleted network */
     CONTROLLER_META_MAX = NETCONF_META_MAX,
+    CONTROLLER_REUSE_MS = 60000,       /* a configuration may be given again for so long */
+    CONTROLLER_REUSE_SLOTS = 8192,     /* of them kept */
+    CONTROLLER_REUSE_BYTES = 16 << 20, /* of text in all of them */
 };
 
 struct loader;
@@ -41,6 +44,16 @@ struct ask {
     size_t meta_len;
     uint8_t meta[CONTROLLER_META_MAX];
 };
+
+/* What a configuration was made for; all of it must be the same to give it again. */
+struct reuse_key {
+    uint64_t nwid;
+    uint64_t address;
+    uint64_t hash;     /* of the content */
+    uint64_t revision; /* of the network */
+};
+
+struct reuse_slot;
 
 struct controller {
     struct controller_env env;
@@ -69,6 +82,8 @@ struct controller {
     struct list farewells; /* struct farewell, running */
     struct list repeats;   /* struct repeat */
     struct limit_slot limits[CONTROLLER_LIMIT_SLOTS];
+    struct reuse_slot *reuse; /* CONTROLLER_REUSE_SLOTS, or NULL before the first is kept */
+    size_t reuse_bytes;       /* of text in it */
     uint64_t seed;
 };
 
@@ -105,6 +120,24 @@ bool member_is_online(const struct cmember *m, int64_t now_ms);
  * is a push, which is left out when nothing but time stamps would differ from what it got last.
  * Returns 1 sent, 0 left out; negative errno. */
 int config_send(struct controller *c, struct cmember *m, uint64_t request_id, int64_t now_ms);
+
+/* ---- reuse.c ---- */
+
+/* A configuration made for exactly this whose time stamp is less than CONTROLLER_REUSE_MS and a
+ * quarter of the window older than ts, the one that would be issued now; borrowed until the next
+ * call. Returns false: none. */
+bool reuse_find(const struct controller *c, const struct reuse_key *key, uint64_t window_ms,
+                uint64_t ts, const char **ret_text, size_t *ret_len);
+
+/* Keep a configuration with this time stamp (malloc'd text, taken) if there is room. */
+void reuse_keep(struct controller *c, const struct reuse_key *key, uint64_t ts, char *text,
+                size_t len);
+
+/* Credentials of a member (address 0: of all members of the network) issued so far must not be
+ * given again. */
+void reuse_forget(struct controller *c, uint64_t nwid, uint64_t address);
+
+void reuse_done(struct controller *c);
 
 /* ---- request.c ---- */
 

@@ -4,7 +4,9 @@
 #include "controller/controller_priv.h"
 
 enum {
-    PUSH_BURST = 50, /* pushes at once after a pause */
+    PUSH_BURST = 50,       /* pushes at once after a pause */
+    PUSH_LOOKS = 64,       /* members looked at in one turn */
+    PUSH_SIGNATURES = 256, /* and credentials signed, about: others must not wait for long */
 };
 
 void push_network(struct controller *c, struct cnetwork *net, int64_t now_ms)
@@ -45,7 +47,8 @@ static void refill(struct controller *c, int64_t now_ms)
     }
 }
 
-void push_run(struct controller *c, int64_t now_ms)
+/* The members of networks that have been left alone for long enough. */
+static void queue_changed(struct controller *c, int64_t now_ms)
 {
     struct list *link;
     while ((link = list_first(&c->changed)) != NULL) {
@@ -56,19 +59,27 @@ void push_run(struct controller *c, int64_t now_ms)
         list_remove(link);
         queue_members(c, net, now_ms);
     }
+}
+
+void push_run(struct controller *c, int64_t now_ms)
+{
+    struct list *link;
+    uint64_t signatures = c->counts.signatures + PUSH_SIGNATURES;
+    queue_changed(c, now_ms);
     refill(c, now_ms);
-    while (c->push_credit > 0 && (link = list_first(&c->push_queue)) != NULL) {
+    for (int looks = 0; looks < PUSH_LOOKS && c->counts.signatures < signatures; looks++) {
+        link = c->push_credit > 0 ? list_first(&c->push_queue) : NULL;
+        if (link == NULL) {
+            return;
+        }
         struct cmember *m = CONTAINER_OF(link, struct cmember, push_link);
         list_remove(link);
-        if (!m->authorized) {
-            continue;
-        }
-        int result = config_send(c, m, 0, now_ms);
+        int result = m->authorized ? config_send(c, m, 0, now_ms) : 0;
         if (result > 0) {
             c->counts.pushes_sent++;
             c->push_credit--;
         } else if (result == 0) {
-            c->counts.pushes_skipped++;
+            c->counts.pushes_skipped += m->authorized ? 1 : 0;
         } else {
             controller_log(c, LOG_LEVEL_DEBUG, "controller: push failed nwid=%016llx node=%010llx",
                            (unsigned long long)m->net->nwid, (unsigned long long)m->address);

@@ -294,6 +294,7 @@ int revoke_member(struct controller *c, struct cnetwork *net, uint64_t address, 
     uint32_t id;
     c->env.random(c->env.ctx, &id, sizeof(id));
     uint64_t threshold = take_threshold(c, now_ms);
+    reuse_forget(c, net->nwid, address);
     json_t *doc = json_pack("{sIsI}", "threshold", (json_int_t)threshold, "id", (json_int_t)id);
     char *text = doc != NULL ? json_dumps(doc, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
     json_decref(doc);
@@ -402,6 +403,7 @@ struct farewell *farewell_new(struct controller *c, const struct cnetwork *net, 
     f->timer.fire = farewell_fire;
     f->nwid = net->nwid;
     f->threshold = take_threshold(c, now_ms);
+    reuse_forget(c, net->nwid, 0);
     f->targets = calloc(n, sizeof(*f->targets));
     f->dests = calloc(n, sizeof(*f->dests));
     f->revs = calloc(n, sizeof(struct shared_revocation *));

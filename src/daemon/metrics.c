@@ -296,6 +296,11 @@ static void write_controller(FILE *out, const struct service *svc)
     write_never(out);
     write_value(out, "panlan_controller_denied", "counter", "requests answered: access denied",
                 c.denied);
+    write_value(out, "panlan_controller_configs", "counter", "requests answered by a configuration",
+                c.configs_sent);
+    write_value(out, "panlan_controller_configs_reused", "counter",
+                "of these with credentials given before", c.configs_reused);
+    write_value(out, "panlan_controller_signatures", "counter", "credentials signed", c.signatures);
     write_value(out, "panlan_controller_pushes", "counter", "configurations pushed", c.pushes_sent);
     write_value(out, "panlan_controller_store_failures", "counter",
                 "commits that failed and were tried again", c.store_failures);
