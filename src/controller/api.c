@@ -301,6 +301,34 @@ static void route_network(struct call *call, const struct segment *s, size_t cou
     }
 }
 
+/* Below /unstable/controller/network/<id>/member. */
+static void route_unstable_member(struct call *call, const struct cnetwork *net,
+                                  const struct segment *s, size_t count)
+{
+    uint64_t address;
+    if (count == 0) {
+        api_member_list_full(call, net);
+    } else if (count == 2 && segment_hex(s, 10, &address) && segment_is(&s[1], "trace")) {
+        api_member_traces(call, net, address);
+    } else {
+        api_empty(call, 404);
+    }
+}
+
+/* Below /unstable/controller/network/<id>/removed. */
+static void route_removed(struct call *call, struct cnetwork *net, const struct segment *s,
+                          size_t count)
+{
+    uint64_t address;
+    if (count == 0 && call->read) {
+        api_removed_list(call, net);
+    } else if (count == 1 && segment_hex(s, 10, &address)) {
+        api_removed(call, net, address);
+    } else {
+        api_empty(call, 404);
+    }
+}
+
 static void route_unstable(struct call *call, const struct segment *s, size_t count)
 {
     uint64_t nwid;
@@ -308,16 +336,14 @@ static void route_unstable(struct call *call, const struct segment *s, size_t co
         api_network_list_full(call);
         return;
     }
-    uint64_t address;
     struct cnetwork *net =
-        call->read && count >= 3 && segment_is(&s[2], "member") && segment_hex(&s[1], 16, &nwid)
-            ? model_find(&call->c->model, nwid)
-            : NULL;
-    if (net != NULL && count == 3) {
-        api_member_list_full(call, net);
-    } else if (net != NULL && count == 5 && segment_hex(&s[3], 10, &address) &&
-               segment_is(&s[4], "trace")) {
-        api_member_traces(call, net, address);
+        count >= 3 && segment_hex(&s[1], 16, &nwid) ? model_find(&call->c->model, nwid) : NULL;
+    if (net == NULL) {
+        api_empty(call, 404);
+    } else if (segment_is(&s[2], "member") && call->read) {
+        route_unstable_member(call, net, s + 3, count - 3);
+    } else if (segment_is(&s[2], "removed")) {
+        route_removed(call, net, s + 3, count - 3);
     } else {
         api_empty(call, 404);
     }

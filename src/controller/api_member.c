@@ -1,6 +1,7 @@
 /* Members in the JSON API. Source: spec 04 sections 2.2, 2.8. */
 #include "base/hex.h"
 #include "controller/api_priv.h"
+#include "controller/removed.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -57,6 +58,8 @@ static int apply_doc(struct call *call, struct cmember *m, json_t *doc, struct s
         (void)request_assign(call->c, m); /* it waits: the push shall bring its addresses */
     }
     if (error == 0) {
+        removed_lift(m->net, m->address);
+        expiry_note(call->c, m);
         error = controller_put_member(tx, m);
     }
     if (error == 0) {
@@ -128,7 +131,7 @@ static void delete_member(struct call *call, struct cmember *m)
     struct store_tx *tx = store_tx_new();
     json_t *doc = member_to_json(m);
     bool good = tx != NULL && doc != NULL &&
-                store_tx_put(tx, STORE_MEMBER, net->nwid, address, NULL) == 0 &&
+                removed_add(net, address, controller_wall(c, call->now_ms), tx) == 0 &&
                 store_tx_put(tx, STORE_RUNTIME, net->nwid, address, NULL) == 0 &&
                 (!m->authorized || revoke_member(c, net, address, tx, call->now_ms) == 0);
     if (!good) {
@@ -209,7 +212,13 @@ static bool matches_filter(const struct cmember *m, const char *filter, int64_t 
         return m->authorized;
     }
     if (strcmp(filter, "pending") == 0) {
-        return !m->authorized && !m->blocked;
+        return !m->authorized && !m->blocked && !m->hidden;
+    }
+    if (strcmp(filter, "hidden") == 0) {
+        return m->hidden;
+    }
+    if (strcmp(filter, "blocked") == 0) {
+        return m->blocked;
     }
     if (strcmp(filter, "online") == 0) {
         return member_is_online(m, now_ms);

@@ -84,6 +84,11 @@ void api_network_list_full(struct call *call);
 void api_invite_tokens(struct call *call, struct cnetwork *net);
 void api_invite_token(struct call *call, struct cnetwork *net, const char *token);
 
+/* ---- api_removed.c ---- */
+
+void api_removed_list(struct call *call, const struct cnetwork *net);
+void api_removed(struct call *call, struct cnetwork *net, uint64_t address);
+
 /* ---- api_member.c ---- */
 
 void api_member_list(struct call *call, const struct cnetwork *net);

@@ -4,6 +4,7 @@
 #include "controller/controller_priv.h"
 #include "controller/member_doc.h"
 #include "controller/network_doc.h"
+#include "controller/removed.h"
 
 #include <errno.h>
 #include <sodium.h>
@@ -156,6 +157,11 @@ static void load_member(struct loader *l, uint64_t nwid, uint64_t node, const js
     struct cmember *m = NULL;
     if (net == NULL) {
         l->bad++;
+        return;
+    }
+    int error = 0;
+    if (removed_load(net, node, doc, &error)) {
+        l->no_memory |= error != 0;
         return;
     }
     if (member_new(&l->model, net, node, &m) != 0 || member_from_json(m, doc) != 0) {
@@ -313,6 +319,7 @@ static void finish_load(struct controller *c, int64_t now_ms)
         c->saved_ts = c->model.last_ts;
         c->state = CONTROLLER_RUNNING;
         presume_online(c, now_ms);
+        expiry_scan(c, now_ms);
         remove_stale(c, l);
         if (l->bad > 0) {
             controller_log(c, LOG_LEVEL_ERROR,
@@ -384,6 +391,7 @@ struct controller *controller_new(const struct controller_env *env, const struct
     c->wall_offset_ms = wall_offset_ms;
     c->now_ms = now_ms;
     c->push_refill_ms = now_ms;
+    c->expiry_next_ms = INT64_MAX;
     env->random(env->ctx, &c->seed, sizeof(c->seed));
     model_init(&c->model, c->seed);
     hmap_init(&c->outboxes, hash_mix(1, c->seed));
@@ -483,18 +491,23 @@ int64_t controller_tick(struct controller *c, int64_t now_ms)
 {
     c->now_ms = now_ms;
     timers_run(&c->timers, now_ms);
+    expiry_run(c, now_ms);
     push_run(c, now_ms);
     return controller_deadline(c);
 }
 
+/* The earlier of two deadlines, of which -1 is none. */
+static int64_t earlier(int64_t a, int64_t b)
+{
+    if (a < 0 || b < 0) {
+        return a < 0 ? b : a;
+    }
+    return a < b ? a : b;
+}
+
 int64_t controller_deadline(const struct controller *c)
 {
-    int64_t timer = timers_next(&c->timers);
-    int64_t push = push_deadline(c);
-    if (timer < 0 || push < 0) {
-        return timer < 0 ? push : timer;
-    }
-    return timer < push ? timer : push;
+    return earlier(earlier(timers_next(&c->timers), push_deadline(c)), expiry_deadline(c));
 }
 
 void controller_get_counts(const struct controller *c, struct controller_counts *ret)

@@ -78,9 +78,10 @@ struct controller {
     int64_t push_credit;    /* pushes allowed now */
     int64_t push_refill_ms;
     struct timers timers;
-    struct hmap outboxes;  /* struct outbox by destination */
-    struct list farewells; /* struct farewell, running */
-    struct list repeats;   /* struct repeat */
+    int64_t expiry_next_ms; /* wall clock: no access ends before, INT64_MAX none */
+    struct hmap outboxes;   /* struct outbox by destination */
+    struct list farewells;  /* struct farewell, running */
+    struct list repeats;    /* struct repeat */
     struct limit_slot limits[CONTROLLER_LIMIT_SLOTS];
     struct reuse_slot *reuse; /* CONTROLLER_REUSE_SLOTS, or NULL before the first is kept */
     size_t reuse_bytes;       /* of text in it */
@@ -113,6 +114,19 @@ void controller_forget(struct controller *c, struct cmember *m);
 
 /* True if it asked lately. */
 bool member_is_online(const struct cmember *m, int64_t now_ms);
+
+/* ---- expiry.c ---- */
+
+/* The time set for the end of its access has come. */
+bool member_access_is_over(const struct cmember *m, int64_t wall_ms);
+
+/* The member may have a new such time. */
+void expiry_note(struct controller *c, const struct cmember *m);
+
+/* Look through all members; what is due; when something is due, or -1. */
+void expiry_scan(struct controller *c, int64_t now_ms);
+void expiry_run(struct controller *c, int64_t now_ms);
+int64_t expiry_deadline(const struct controller *c);
 
 /* ---- config.c ---- */
 

@@ -19,9 +19,9 @@ enum {
 static const char *const known_keys[] = {
     "id", "address", "nwid", "objtype", "name", "authorized", "lastAuthorizedTime",
     "lastDeauthorizedTime", "lastAuthorizedCredential", "activeBridge", "noAutoAssignIps",
-    "ssoExempt", "blocked", "ipAssignments", "tags", "capabilities", "identity", "creationTime",
-    "revision", "vMajor", "vMinor", "vRev", "vProto", "remoteTraceTarget", "remoteTraceLevel",
-    "authenticationExpiryTime",
+    "ssoExempt", "blocked", "hidden", "accessExpiryTime", "ipAssignments", "tags", "capabilities",
+    "identity", "creationTime", "revision", "vMajor", "vMinor", "vRev", "vProto",
+    "remoteTraceTarget", "remoteTraceLevel", "authenticationExpiryTime",
     /* never stored */
     "clock", "physicalAddr", "recentLog", "lastModified", "lastRequestMetaData",
     "authenticationURL", "authenticationClientID", "warnings", NULL};
@@ -119,6 +119,12 @@ static int put_optional(const struct cmember *m, json_t *doc)
     }
     if (m->blocked) {
         bad |= json_object_set_new(doc, "blocked", json_true());
+    }
+    if (m->hidden) {
+        bad |= json_object_set_new(doc, "hidden", json_true());
+    }
+    if (m->access_expiry_ms != 0) {
+        bad |= json_object_set_new(doc, "accessExpiryTime", json_integer(m->access_expiry_ms));
     }
     if (m->cred_kind != CRED_OTHER) {
         bad |= json_object_set_new(doc, "lastAuthorizedCredentialType",
@@ -363,6 +369,8 @@ static void scalars_from_json(struct cmember *m, const json_t *doc)
     m->no_auto_ips = coerce_bool(json_object_get(doc, "noAutoAssignIps"), false);
     m->sso_exempt = coerce_bool(json_object_get(doc, "ssoExempt"), false);
     m->blocked = coerce_bool(json_object_get(doc, "blocked"), false);
+    m->hidden = coerce_bool(json_object_get(doc, "hidden"), false);
+    m->access_expiry_ms = time_field(doc, "accessExpiryTime");
     m->authorized_ms = time_field(doc, "lastAuthorizedTime");
     m->deauthorized_ms = time_field(doc, "lastDeauthorizedTime");
     m->auth_expiry_ms = time_field(doc, "authenticationExpiryTime");
@@ -583,7 +591,9 @@ void member_doc_edit(struct edit *e, json_t *doc, const json_t *body, const stru
     } else if (ips != NULL) {
         edit_warn(e, "ipAssignments: ignored, it is no array");
     }
+    bool was = json_is_true(json_object_get(doc, "authorized"));
     edit_authorized(e, doc, body, net, wall_ms);
+    member_access_edit(e, doc, body, was, wall_ms);
 }
 
 /* ---- runtime ---- */

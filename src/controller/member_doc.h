@@ -21,6 +21,11 @@ MUST_CHECK int member_from_json(struct cmember *m, const json_t *doc);
 void member_doc_edit(struct edit *e, json_t *doc, const json_t *body, const struct cnetwork *net,
                      const struct cmember *m, int64_t wall_ms);
 
+/* The part of it for what consoles note ("description", "hidden") and the end of access
+ * ("accessExpiryTime"), after "authorized". was_authorized: before this request. */
+void member_access_edit(struct edit *e, json_t *doc, const json_t *body, bool was_authorized,
+                        int64_t wall_ms);
+
 /* What was seen of a member, as stored: new reference or NULL. */
 json_t *member_runtime_json(const struct cmember *m);
 void member_runtime_load(struct cmember *m, const json_t *doc);

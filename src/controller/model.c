@@ -1,6 +1,8 @@
 /* Networks, members and addresses in memory. */
 #include "controller/model.h"
 
+#include "controller/removed.h"
+
 #include <errno.h>
 #include <sodium.h>
 #include <stdlib.h>
@@ -54,6 +56,7 @@ int network_new(struct model *model, uint64_t nwid, json_t *doc, struct cnetwork
     net->nwid = nwid;
     hmap_init(&net->members, hash_mix(nwid, model->seed));
     hmap_init(&net->ips, hash_mix(nwid + 1, model->seed));
+    removed_init(net, hash_mix(nwid + 2, model->seed));
     list_init(&net->strangers);
     list_init(&net->push_link);
     int error = network_set_doc(net, doc);
@@ -78,6 +81,7 @@ void cnetwork_free(struct model *model, struct cnetwork *net)
     }
     hmap_done(&net->members);
     hmap_done(&net->ips);
+    removed_done(net);
     list_remove(&net->push_link);
     hmap_remove(&model->networks, &net->node);
     while (net->revocations != NULL) {
@@ -294,7 +298,8 @@ bool member_is_stranger(const struct cmember *m)
 {
     return !m->authorized && m->authorized_ms == 0 && m->deauthorized_ms == 0 && m->name == NULL &&
            m->ip_count == 0 && m->tag_count == 0 && m->cap_count == 0 && !m->blocked &&
-           !m->bridge && !m->no_auto_ips && !m->sso_exempt && m->has_pub && m->extra == NULL;
+           !m->hidden && m->access_expiry_ms == 0 && !m->bridge && !m->no_auto_ips &&
+           !m->sso_exempt && m->has_pub && m->extra == NULL;
 }
 
 void member_file_stranger(struct cmember *m)

@@ -102,9 +102,11 @@ struct cnetwork {
     uint64_t *bridges; /* authorized active bridges, ascending; valid unless dirty */
     size_t bridge_count;
     bool bridges_dirty;
-    uint8_t exhausted;     /* MODEL_NO_V4, MODEL_NO_V6: no free address in any pool */
-    struct list push_link; /* in the controller's list of changed networks */
-    int64_t push_at_ms;    /* when on that list */
+    uint8_t exhausted;         /* MODEL_NO_V4, MODEL_NO_V6: no free address in any pool */
+    struct list push_link;     /* in the controller's list of changed networks */
+    int64_t push_at_ms;        /* when on that list */
+    struct hmap removed;       /* struct removed by address */
+    struct list removed_order; /* the same, longest removed first */
     struct live_revocation *revocations;
     size_t revocation_count;
     uint32_t revocation_seq; /* of the newest */
@@ -155,6 +157,7 @@ struct cmember {
     bool no_auto_ips;
     bool sso_exempt;
     bool blocked;
+    bool hidden;       /* only marked, for consoles */
     bool has_pub;      /* pub is pinned */
     bool has_meta;     /* rules_revision is known: pushes can be built */
     bool unsaved;      /* memory is ahead of the store */
@@ -167,6 +170,7 @@ struct cmember {
     int64_t authorized_ms;
     int64_t deauthorized_ms;
     int64_t auth_expiry_ms;
+    int64_t access_expiry_ms; /* end of its access, 0 none */
     uint64_t revision;
     /* Below: what was seen (runtime), losing it is harmless. */
     struct inetaddr from;      /* last direct source, nil = none or relayed */

@@ -4,6 +4,7 @@
 #include "controller/controller_priv.h"
 #include "controller/member_doc.h"
 #include "controller/network_doc.h"
+#include "controller/removed.h"
 
 #include "base/bucket.h"
 #include "base/dict.h"
@@ -212,7 +213,7 @@ static bool try_token(struct controller *c, struct cmember *m, const struct netc
 static bool decide(struct controller *c, struct cmember *m, const struct netconf_meta *meta,
                    struct changes *ch, int64_t now_ms)
 {
-    if (m->blocked) {
+    if (m->blocked || member_access_is_over(m, controller_wall(c, now_ms))) {
         return false;
     }
     if (m->authorized) {
@@ -349,6 +350,7 @@ static struct cmember *find_or_make(struct controller *c, struct cnetwork *net,
         return m;
     }
     evict_strangers(c, net);
+    removed_lift(net, ask->identity.address); /* of a public network */
     if (member_new(&c->model, net, ask->identity.address, &m) != 0) {
         return NULL;
     }
@@ -363,6 +365,10 @@ void request_serve(struct controller *c, const struct ask *ask, int64_t now_ms)
     struct cnetwork *net = model_find(&c->model, ask->nwid);
     if (net == NULL) {
         answer_error(c, ask, ERROR_OBJ_NOT_FOUND, now_ms);
+        return;
+    }
+    if (removed_refuses(net, ask->identity.address, controller_wall(c, now_ms))) {
+        answer_error(c, ask, ERROR_NETWORK_ACCESS_DENIED, now_ms);
         return;
     }
     if (c->store != NULL && store_backlog(c->store) > CONTROLLER_BACKLOG_MAX &&

@@ -23,6 +23,7 @@ enum { NETS = 2, NODES = 40, STEPS = 2500, POOL_FIRST = 1, POOL_LAST = 30 };
 struct model_member {
     bool exists;
     bool authorized;
+    bool removed;  /* by DELETE: asking does not bring it back in a private network (CTL-115) */
     bool shut_out; /* deauthorized: no token lets it in again */
     bool has_name;
     uint32_t name;
@@ -145,6 +146,7 @@ static void op_member(struct fake *f, unsigned net, unsigned node)
         if (m->exists && rnd(2) == 0) {
             assert_int_equal(fake_status(f, "DELETE", path, NULL), 200);
             memset(m, 0, sizeof(*m));
+            m->removed = true;
             return;
         }
         m->manual = 0;
@@ -163,6 +165,7 @@ static void op_member(struct fake *f, unsigned net, unsigned node)
     }
     json_decref(obj);
     m->exists = true;
+    m->removed = false;
 }
 
 static void op_request(struct fake *f, unsigned net, unsigned node)
@@ -176,7 +179,12 @@ static void op_request(struct fake *f, unsigned net, unsigned node)
         assert_int_equal(fake_last(f, FAKE_ERROR, node + 1)->code, ERROR_OBJ_NOT_FOUND);
         return;
     }
+    if (m->removed && n->is_private) {
+        assert_int_equal(fake_last(f, FAKE_ERROR, node + 1)->code, ERROR_NETWORK_ACCESS_DENIED);
+        return;
+    }
     m->exists = true;
+    m->removed = false;
     if (!m->authorized && !n->is_private) {
         m->authorized = true;
     } else if (!m->authorized && with_token && !m->shut_out && n->token_uses > 0) {

@@ -211,9 +211,10 @@ static void test_deleted_member(void **state)
     assert_int_equal(fake_status(f, "DELETE", NET "/member/0000000002", NULL), 200);
     fake_run(f, 100);
     assert_int_equal(fake_last(f, FAKE_REVOCATIONS, 1)->revs[0].target, 2);
-    fake_request(f, FAKE_NWID, 2, NULL); /* comes back as a stranger */
+    fake_request(f, FAKE_NWID, 2, NULL); /* does not come back */
     assert_int_equal(fake_last(f, FAKE_ERROR, 2)->code, ERROR_NETWORK_ACCESS_DENIED);
-    assert_int_equal(fake_status(f, "GET", NET "/member/0000000002", NULL), 200);
+    assert_int_equal(fake_status(f, "GET", NET "/member/0000000002", NULL), 404);
+    assert_int_equal(fake_status(f, "POST", NET "/member/0000000002", "{}"), 200);
     fake_clear(f);
     assert_int_equal(fake_status(f, "DELETE", NET "/member/0000000002", NULL), 200);
     fake_run(f, 2000);

@@ -1,0 +1,219 @@
+/* What a member goes through besides being let in: removal, hiding, the end of its access, another
+ * key, join tokens that say more (spec 04 sections 10.3, 12; CTL-115). */
+#include "fake.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <string.h>
+
+#define NET      "/controller/network/12a402e62ed49ba9"
+#define MEMBER   NET "/member/00000000aa"
+#define UNSTABLE "/unstable" NET
+
+/* Number of elements of "data" of a list. */
+static size_t listed(struct fake *f, const char *path)
+{
+    json_t *obj = fake_api(f, "GET", path, NULL);
+    assert_int_equal(f->status, 200);
+    size_t n = json_array_size(json_object_get(obj, "data"));
+    json_decref(obj);
+    return n;
+}
+
+/* A request after the pause between two; true if it was answered with a configuration. */
+static bool asks(struct fake *f, uint64_t address, const char *token)
+{
+    fake_clear(f);
+    fake_run(f, 1500);
+    fake_request(f, FAKE_NWID, address, token);
+    return fake_last(f, FAKE_CONFIG, address) != NULL;
+}
+
+static json_int_t wall(const struct fake *f)
+{
+    return f->now_ms + f->wall_offset_ms;
+}
+
+/* CTL-115: pending, allowed, removed, asking on, added again; over a restart. */
+static void test_removed_member_stays_removed(void **state)
+{
+    (void)state;
+    char db[128];
+    struct fake f;
+    fake_db_name(db, sizeof(db), "removed");
+    fake_init(&f, db);
+    fake_network(&f, "{}");
+    assert_false(asks(&f, 0xaa, NULL));
+    assert_int_equal(listed(&f, UNSTABLE "/member?filter=pending"), 1);
+    assert_int_equal(fake_status(&f, "DELETE", MEMBER, NULL), 200);
+    for (int i = 0; i < 3; i++) {
+        assert_false(asks(&f, 0xaa, NULL));
+        assert_int_equal(fake_last(&f, FAKE_ERROR, 0xaa)->code, ERROR_NETWORK_ACCESS_DENIED);
+        assert_int_equal(listed(&f, UNSTABLE "/member"), 0);
+        assert_int_equal(fake_status(&f, "GET", MEMBER, NULL), 404);
+        fake_restart(&f);
+    }
+    assert_false(asks(&f, 0xaa, NULL));
+    json_t *obj = fake_api(&f, "GET", UNSTABLE "/removed/00000000aa", NULL);
+    assert_string_equal(js(obj, "id"), "00000000aa");
+    assert_true(ji(obj, "removedTime") < wall(&f));
+    assert_int_equal(ji(obj, "lastSeen"), wall(&f));
+    json_decref(obj);
+    assert_int_equal(listed(&f, UNSTABLE "/removed"), 1);
+    assert_int_equal(fake_status(&f, "POST", MEMBER, "{\"authorized\":true}"), 200);
+    assert_int_equal(listed(&f, UNSTABLE "/removed"), 0);
+    assert_true(asks(&f, 0xaa, NULL));
+    fake_restart(&f);
+    assert_int_equal(fake_status(&f, "GET", MEMBER, NULL), 200);
+    fake_done(&f);
+    fake_db_remove(db);
+}
+
+/* A refused request to bring it back does not, and it may be allowed to ask again. */
+static void test_removed_member_may_ask_again(void **state)
+{
+    struct fake *f = *state;
+    fake_network(f, "{\"authTokens\":{\"sesame\":0}}");
+    asks(f, 0xaa, NULL);
+    fake_status(f, "DELETE", MEMBER, NULL);
+    assert_int_equal(fake_status(f, "POST", MEMBER, "{\"ipAssignments\":[5]}"), 500);
+    assert_int_equal(fake_status(f, "POST", MEMBER "?strict=1", "{\"ipAssignments\":[\"x\"]}"),
+                     400);
+    assert_false(asks(f, 0xaa, "sesame"));
+    assert_int_equal(fake_status(f, "GET", MEMBER, NULL), 404);
+    assert_int_equal(fake_status(f, "POST", UNSTABLE "/removed/00000000aa", "{}"), 404);
+    assert_int_equal(fake_status(f, "DELETE", UNSTABLE "/removed/00000000ab", NULL), 404);
+    assert_int_equal(fake_status(f, "DELETE", UNSTABLE "/removed/00000000aa", NULL), 200);
+    assert_int_equal(fake_status(f, "DELETE", UNSTABLE "/removed/00000000aa", NULL), 404);
+    assert_true(asks(f, 0xaa, "sesame"));
+}
+
+static void test_public_network_takes_removed_members_back(void **state)
+{
+    struct fake *f = *state;
+    fake_network(f, "{\"private\":false}");
+    assert_true(asks(f, 0xaa, NULL));
+    fake_status(f, "DELETE", MEMBER, NULL);
+    assert_true(asks(f, 0xaa, NULL));
+    fake_status(f, "POST", MEMBER, "{\"blocked\":true}");
+    assert_false(asks(f, 0xaa, NULL));
+}
+
+/* CTL-115: a denied node is no pending one any more. */
+static void test_denied_and_hidden_members(void **state)
+{
+    struct fake *f = *state;
+    fake_network(f, "{}");
+    asks(f, 0xaa, NULL);
+    asks(f, 0xab, NULL);
+    fake_status(f, "POST", MEMBER, "{\"blocked\":true}");
+    fake_status(f, "POST", NET "/member/00000000ab",
+                "{\"hidden\":\"true\",\"description\":\"spare\"}");
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(listed(f, UNSTABLE "/member?filter=pending"), 0);
+        assert_int_equal(listed(f, UNSTABLE "/member?filter=hidden"), 1);
+        assert_int_equal(listed(f, UNSTABLE "/member?filter=blocked"), 1);
+        assert_int_equal(listed(f, UNSTABLE "/member"), 2);
+        assert_false(asks(f, 0xaa, NULL));
+        assert_false(asks(f, 0xab, NULL));
+    }
+    json_t *obj = fake_api(f, "GET", NET "/member/00000000ab", NULL);
+    assert_true(json_is_true(json_object_get(obj, "hidden")));
+    assert_string_equal(js(obj, "description"), "spare");
+    json_decref(obj);
+    obj = fake_api(f, "POST", NET "/member/00000000ab", "{\"hidden\":false,\"description\":7}");
+    assert_null(json_object_get(obj, "hidden"));
+    assert_string_equal(js(obj, "description"), "7");
+    json_decref(obj);
+}
+
+/* The end of access: revocation, stored, kept out of public networks too, and ended by hand. */
+static void test_access_ends_at_its_time(void **state)
+{
+    (void)state;
+    char db[128];
+    char body[100];
+    struct fake f;
+    fake_db_name(db, sizeof(db), "expiry");
+    fake_init(&f, db);
+    fake_network(&f, "{}");
+    asks(&f, 0xbb, NULL);
+    fake_status(&f, "POST", NET "/member/00000000bb", "{\"authorized\":true}");
+    snprintf(body, sizeof(body), "{\"authorized\":true,\"accessExpiryTime\":%lld}",
+             (long long)wall(&f) + 10000);
+    fake_status(&f, "POST", MEMBER, body);
+    assert_true(asks(&f, 0xaa, NULL));
+    assert_true(asks(&f, 0xbb, NULL));
+    fake_restart(&f);
+    assert_true(asks(&f, 0xaa, NULL));
+    assert_true(asks(&f, 0xbb, NULL));
+    fake_clear(&f);
+    unsigned before = f.events[CONTROLLER_MEMBER_DEAUTHORIZED];
+    fake_run(&f, 10000);
+    assert_int_equal(f.events[CONTROLLER_MEMBER_DEAUTHORIZED], before + 1);
+    assert_int_equal(fake_last(&f, FAKE_REVOCATIONS, 0xbb)->revs[0].target, 0xaa);
+    fake_restart(&f);
+    json_t *obj = fake_api(&f, "GET", MEMBER, NULL);
+    assert_true(json_is_false(json_object_get(obj, "authorized")));
+    assert_true(ji(obj, "lastDeauthorizedTime") >= ji(obj, "accessExpiryTime"));
+    json_decref(obj);
+    assert_false(asks(&f, 0xaa, NULL));
+    fake_status(&f, "POST", NET, "{\"private\":false}");
+    assert_false(asks(&f, 0xaa, NULL));
+    obj = fake_api(&f, "POST", MEMBER, "{\"authorized\":true}");
+    assert_null(json_object_get(obj, "accessExpiryTime"));
+    assert_int_equal(json_array_size(json_object_get(obj, "warnings")), 1);
+    json_decref(obj);
+    assert_true(asks(&f, 0xaa, NULL));
+    fake_done(&f);
+    fake_db_remove(db);
+}
+
+static void test_access_that_ended_while_we_were_away(void **state)
+{
+    (void)state;
+    char db[128];
+    char body[100];
+    struct fake f;
+    fake_db_name(db, sizeof(db), "expired");
+    fake_init(&f, db);
+    fake_network(&f, "{}");
+    snprintf(body, sizeof(body), "{\"authorized\":true,\"accessExpiryTime\":%lld}",
+             (long long)wall(&f) + 5000);
+    fake_status(&f, "POST", MEMBER, body);
+    assert_true(asks(&f, 0xaa, NULL));
+    controller_free(f.c, f.now_ms);
+    f.now_ms += 60000;
+    fake_start(&f);
+    fake_wait_loaded(&f);
+    assert_false(asks(&f, 0xaa, NULL));
+    json_t *obj = fake_api(&f, "GET", MEMBER, NULL);
+    assert_true(json_is_false(json_object_get(obj, "authorized")));
+    json_decref(obj);
+    obj = fake_api(&f, "POST", MEMBER, "{\"accessExpiryTime\":null}");
+    assert_null(json_object_get(obj, "accessExpiryTime"));
+    json_decref(obj);
+    fake_done(&f);
+    fake_db_remove(db);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_removed_member_stays_removed),
+        cmocka_unit_test_setup_teardown(test_removed_member_may_ask_again, fake_setup,
+                                        fake_teardown),
+        cmocka_unit_test_setup_teardown(test_public_network_takes_removed_members_back, fake_setup,
+                                        fake_teardown),
+        cmocka_unit_test_setup_teardown(test_denied_and_hidden_members, fake_setup, fake_teardown),
+        cmocka_unit_test(test_access_ends_at_its_time),
+        cmocka_unit_test(test_access_that_ended_while_we_were_away),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
