@@ -71,6 +71,18 @@ bool api_refused(const struct call *call)
     return false;
 }
 
+bool api_conflict(const struct call *call, uint64_t present)
+{
+    if (!call->conditional || call->revision == present) {
+        return false;
+    }
+    json_t *obj =
+        json_pack("{sisssI}", "error", 409, "description",
+                  "somebody else has changed it, read it again", "revision", (json_int_t)present);
+    api_answer(call, 409, obj);
+    return true;
+}
+
 static void run_after(struct controller *c, const struct after *after)
 {
     struct cnetwork *net = model_find(&c->model, after->nwid);
@@ -292,6 +304,10 @@ static void route_network(struct call *call, const struct segment *s, size_t cou
         api_member_list(call, net);
     } else if (count == 3 && segment_is(&s[1], "member") && segment_hex(&s[2], 10, &address)) {
         api_member(call, net, address);
+    } else if (count == 4 && segment_is(&s[1], "member") && segment_hex(&s[2], 10, &address) &&
+               segment_is(&s[3], "accept-identity") && call->write &&
+               network_member(net, address) != NULL) {
+        api_accept_identity(call, network_member(net, address));
     } else if (count == 2 && segment_is(&s[1], "invite-token") && (call->read || call->write)) {
         api_invite_tokens(call, net);
     } else if (count == 3 && segment_is(&s[1], "invite-token") && call->remove) {
@@ -308,6 +324,8 @@ static void route_unstable_member(struct call *call, const struct cnetwork *net,
     uint64_t address;
     if (count == 0) {
         api_member_list_full(call, net);
+    } else if (count == 1 && segment_hex(s, 10, &address)) {
+        api_member_full(call, net, address);
     } else if (count == 2 && segment_hex(s, 10, &address) && segment_is(&s[1], "trace")) {
         api_member_traces(call, net, address);
     } else {
@@ -380,6 +398,38 @@ static void route(struct call *call)
     }
 }
 
+/* "3", "\"3\"" or "W/\"3\"": a revision. */
+static bool parse_revision(const char *text, uint64_t *ret)
+{
+    text += strncmp(text, "W/", 2) == 0 ? 2 : 0;
+    bool quoted = *text == '"';
+    text += quoted ? 1 : 0;
+    uint64_t v = 0;
+    size_t n = strspn(text, "0123456789");
+    for (size_t i = 0; i < n; i++) {
+        v = v * 10 + (uint64_t)(text[i] - '0');
+    }
+    if (n == 0 || n > 18 || strcmp(text + n, quoted ? "\"" : "") != 0) {
+        return false;
+    }
+    *ret = v;
+    return true;
+}
+
+/* The revision that a change is meant for. Returns false if it is none. */
+static bool read_condition(struct call *call, const char *if_match)
+{
+    char text[32];
+    if (api_query(call, "revision", text, sizeof(text))) {
+        if_match = text;
+    }
+    if (if_match == NULL || strcmp(if_match, "*") == 0) {
+        return true;
+    }
+    call->conditional = parse_revision(if_match, &call->revision);
+    return call->conditional;
+}
+
 void controller_api(struct controller *c, const struct controller_api_request *request,
                     int64_t now_ms, controller_api_done done, void *ctx)
 {
@@ -404,6 +454,8 @@ void controller_api(struct controller *c, const struct controller_api_request *r
         api_empty(&call, 413);
     } else if (!split(&call, request->path)) {
         api_empty(&call, 404);
+    } else if (!call.read && !read_condition(&call, request->if_match)) {
+        api_error(&call, 400, "If-Match and revision take the revision of an object");
     } else {
         route(&call);
     }

@@ -28,10 +28,11 @@ bool controller_api_owns(const char *path);
 
 /* One authenticated request; all is borrowed for the call. */
 struct controller_api_request {
-    const char *method; /* "GET", "POST", ... */
-    const char *path;   /* without query, decoded */
-    const char *query;  /* text behind '?' as received, NULL none */
-    const char *body;   /* NULL none */
+    const char *method;   /* "GET", "POST", ... */
+    const char *path;     /* without query, decoded */
+    const char *query;    /* text behind '?' as received, NULL none */
+    const char *if_match; /* header, or NULL */
+    const char *body;     /* NULL none */
     size_t body_len;
     struct actor actor; /* all zero: someone with the control token */
 };

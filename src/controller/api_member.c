@@ -1,6 +1,7 @@
 /* Members in the JSON API. Source: spec 04 sections 2.2, 2.8. */
 #include "base/hex.h"
 #include "controller/api_priv.h"
+#include "controller/clash.h"
 #include "controller/removed.h"
 
 #include <errno.h>
@@ -92,6 +93,9 @@ static void edit_member(struct call *call, struct cnetwork *net, uint64_t addres
     int64_t wall = controller_wall(c, call->now_ms);
     struct cmember *m = network_member(net, address);
     bool is_new = m == NULL;
+    if (api_conflict(call, is_new ? 0 : m->revision)) {
+        return;
+    }
     if (is_new) {
         if (member_new(&c->model, net, address, &m) != 0) {
             api_error(call, 500, "out of memory");
@@ -147,6 +151,16 @@ static void delete_member(struct call *call, struct cmember *m)
     api_commit(call, tx, doc, &after);
 }
 
+/* Its document and what else an old client may be told. */
+static json_t *shown_json(const struct cmember *m)
+{
+    json_t *obj = member_to_json(m);
+    if (obj != NULL && clash_find(m) != NULL) {
+        json_object_set_new(obj, "identityClash", clash_json(clash_find(m)));
+    }
+    return obj;
+}
+
 void api_member(struct call *call, struct cnetwork *net, uint64_t address)
 {
     struct cmember *m = network_member(net, address);
@@ -157,8 +171,8 @@ void api_member(struct call *call, struct cnetwork *net, uint64_t address)
     } else if (m == NULL || !(call->read || call->remove)) {
         api_empty(call, 404);
     } else if (call->read) {
-        api_answer(call, 200, member_to_json(m));
-    } else {
+        api_answer(call, 200, shown_json(m));
+    } else if (!api_conflict(call, m->revision)) {
         delete_member(call, m);
     }
 }
@@ -260,6 +274,25 @@ static json_t *live_json(const struct cmember *m, int64_t now_ms)
                      direct ? ip : NULL, "os", m->os);
 }
 
+static json_t *full_json(const struct cmember *m, int64_t now_ms)
+{
+    json_t *obj = shown_json(m);
+    if (obj != NULL) {
+        json_object_set_new(obj, "live", live_json(m, now_ms));
+    }
+    return obj;
+}
+
+void api_member_full(struct call *call, const struct cnetwork *net, uint64_t address)
+{
+    const struct cmember *m = network_member(net, address);
+    if (m == NULL) {
+        api_empty(call, 404);
+    } else {
+        api_answer(call, 200, full_json(m, call->now_ms));
+    }
+}
+
 void api_member_list_full(struct call *call, const struct cnetwork *net)
 {
     struct list_query query;
@@ -286,9 +319,8 @@ void api_member_list_full(struct call *call, const struct cnetwork *net)
             next = json_string(address);
             break;
         }
-        json_t *obj = member_to_json(list[i]);
+        json_t *obj = full_json(list[i], call->now_ms);
         if (obj != NULL) {
-            json_object_set_new(obj, "live", live_json(list[i], call->now_ms));
             json_array_append_new(data, obj);
         }
     }

@@ -142,6 +142,9 @@ static void edit_network(struct call *call, uint64_t nwid)
 {
     struct controller *c = call->c;
     struct cnetwork *net = model_find(&c->model, nwid);
+    if (api_conflict(call, net != NULL ? net->plan.revision : 0)) {
+        return;
+    }
     json_t *doc = net != NULL ? json_deep_copy(net->doc) : json_object();
     if (doc == NULL || network_doc_complete(doc, nwid, controller_wall(c, call->now_ms)) != 0) {
         json_decref(doc);
@@ -205,7 +208,7 @@ void api_network(struct call *call, uint64_t nwid)
         api_empty(call, 404);
     } else if (call->read) {
         api_answer(call, 200, json_incref(net->doc));
-    } else {
+    } else if (!api_conflict(call, net->plan.revision)) {
         delete_network(call, net);
     }
 }

@@ -33,6 +33,8 @@ struct call {
     bool write;  /* POST, PUT */
     bool remove; /* DELETE */
     bool strict;
+    bool conditional;  /* only if the object still has this revision */
+    uint64_t revision; /* 0: is not there yet */
     struct segment segments[API_SEGMENTS_MAX];
     size_t segment_count;
 };
@@ -74,6 +76,14 @@ bool api_parse_body(struct call *call);
 /* Parameter of the query, decoded, in out (cut to cap - 1 bytes). Returns false if absent. */
 bool api_query(const struct call *call, const char *name, char *out, size_t cap);
 
+/* Refuse a change that was made of another revision than the present one. Returns true if answered.
+ */
+bool api_conflict(const struct call *call, uint64_t present);
+
+/* ---- api_identity.c ---- */
+
+void api_accept_identity(struct call *call, struct cmember *m);
+
 /* ---- api_network.c ---- */
 
 void api_network_list(struct call *call);
@@ -94,4 +104,5 @@ void api_removed(struct call *call, struct cnetwork *net, uint64_t address);
 void api_member_list(struct call *call, const struct cnetwork *net);
 void api_member(struct call *call, struct cnetwork *net, uint64_t address);
 void api_member_list_full(struct call *call, const struct cnetwork *net);
+void api_member_full(struct call *call, const struct cnetwork *net, uint64_t address);
 void api_member_traces(struct call *call, const struct cnetwork *net, uint64_t address);

@@ -2,6 +2,7 @@
 #include "controller/member_doc.h"
 
 #include "base/hex.h"
+#include "controller/clash.h"
 #include "controller/network_doc.h"
 #include "wire/identity.h"
 
@@ -24,7 +25,7 @@ static const char *const known_keys[] = {
     "remoteTraceTarget", "remoteTraceLevel", "authenticationExpiryTime",
     /* never stored */
     "clock", "physicalAddr", "recentLog", "lastModified", "lastRequestMetaData",
-    "authenticationURL", "authenticationClientID", "warnings", NULL};
+    "authenticationURL", "authenticationClientID", "warnings", "identityClash", NULL};
 
 static const char *const version_keys[] = {"vMajor", "vMinor", "vRev", "vProto"};
 
@@ -612,6 +613,9 @@ json_t *member_runtime_json(const struct cmember *m)
     if (m->has_meta) {
         json_object_set_new(doc, "rulesRevision", json_integer(m->rules_revision));
     }
+    if (clash_find(m) != NULL) {
+        json_object_set_new(doc, "clash", clash_json(clash_find(m)));
+    }
     return doc;
 }
 
@@ -627,6 +631,7 @@ void member_runtime_load(struct cmember *m, const json_t *doc)
         free(m->os);
         m->os = strdup(os);
     }
+    clash_load(m, json_object_get(doc, "clash"));
     const json_t *revision = json_object_get(doc, "rulesRevision");
     m->has_meta = json_is_integer(revision);
     m->rules_revision = (uint32_t)coerce_u64(revision, 0);

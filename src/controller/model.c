@@ -1,6 +1,7 @@
 /* Networks, members and addresses in memory. */
 #include "controller/model.h"
 
+#include "controller/clash.h"
 #include "controller/removed.h"
 
 #include <errno.h>
@@ -56,6 +57,7 @@ int network_new(struct model *model, uint64_t nwid, json_t *doc, struct cnetwork
     net->nwid = nwid;
     hmap_init(&net->members, hash_mix(nwid, model->seed));
     hmap_init(&net->ips, hash_mix(nwid + 1, model->seed));
+    hmap_init(&net->clashes, hash_mix(nwid + 3, model->seed));
     removed_init(net, hash_mix(nwid + 2, model->seed));
     list_init(&net->strangers);
     list_init(&net->push_link);
@@ -82,6 +84,7 @@ void cnetwork_free(struct model *model, struct cnetwork *net)
     hmap_done(&net->members);
     hmap_done(&net->ips);
     removed_done(net);
+    clash_done(net);
     list_remove(&net->push_link);
     hmap_remove(&model->networks, &net->node);
     while (net->revocations != NULL) {
@@ -144,6 +147,7 @@ void cmember_free(struct model *model, struct cmember *m)
 {
     member_set_authorized(m, false);
     drop_ips(m);
+    clash_forget(m);
     if (!list_is_empty(&m->stranger_link)) {
         m->net->stranger_count--;
         list_remove(&m->stranger_link);

@@ -105,6 +105,7 @@ struct cnetwork {
     uint8_t exhausted;         /* MODEL_NO_V4, MODEL_NO_V6: no free address in any pool */
     struct list push_link;     /* in the controller's list of changed networks */
     int64_t push_at_ms;        /* when on that list */
+    struct hmap clashes;       /* struct clash by address */
     struct hmap removed;       /* struct removed by address */
     struct list removed_order; /* the same, longest removed first */
     struct live_revocation *revocations;

@@ -1,6 +1,7 @@
 /* The pipeline of one configuration request, in the order of spec 04 section 4.4, with the rules of
  * section 5.3: nothing that a crash could take back is told to a member before it is committed. */
 #include "controller/assign.h"
+#include "controller/clash.h"
 #include "controller/controller_priv.h"
 #include "controller/member_doc.h"
 #include "controller/network_doc.h"
@@ -128,9 +129,10 @@ static void evict_strangers(struct controller *c, struct cnetwork *net)
 }
 
 /* The pinned key, or the first one that comes. Returns 0; -EACCES another key. */
-static int check_identity(struct controller *c, struct cmember *m, const struct identity *id,
+static int check_identity(struct controller *c, struct cmember *m, const struct ask *ask,
                           struct changes *ch)
 {
+    const struct identity *id = &ask->identity;
     if (m->bad_identity == NULL && !m->has_pub) {
         memcpy(m->pub, id->pub, sizeof(m->pub));
         m->has_pub = true;
@@ -144,6 +146,9 @@ static int check_identity(struct controller *c, struct cmember *m, const struct 
                    "controller: another key for a known address nwid=%016llx node=%010llx",
                    (unsigned long long)m->net->nwid, (unsigned long long)m->address);
     controller_event(c, CONTROLLER_IDENTITY_MISMATCH, m->net->nwid, m->address);
+    if (clash_note(m, id, &ask->from, controller_wall(c, c->now_ms))) {
+        request_save_runtime(c, m, c->now_ms);
+    }
     return -EACCES;
 }
 
@@ -384,7 +389,7 @@ void request_serve(struct controller *c, const struct ask *ask, int64_t now_ms)
     bool is_new = ch.record;
     struct netconf_meta meta;
     netconf_meta_decode(ask->meta, ask->meta_len, &meta);
-    if (check_identity(c, m, &ask->identity, &ch) != 0) {
+    if (check_identity(c, m, ask, &ch) != 0) {
         answer_error(c, ask, ERROR_NETWORK_ACCESS_DENIED, now_ms);
         return;
     }

@@ -41,6 +41,7 @@ bool api_controller_handle(struct api_call *call, const char *path)
         .method = strcmp(request->method, "HEAD") == 0 ? "GET" : request->method,
         .path = path,
         .query = request->query,
+        .if_match = http_header(request, "If-Match"),
         .body = request->body,
         .body_len = request->body_len,
         .actor = {.kind = own ? ACTOR_CLI : ACTOR_CONTROL_TOKEN, .source = request->from},

@@ -9,7 +9,10 @@
 
 #include <cmocka.h>
 
+#include "wire/identity.h"
+
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define NET      "/controller/network/12a402e62ed49ba9"
@@ -203,6 +206,139 @@ static void test_access_that_ended_while_we_were_away(void **state)
     fake_db_remove(db);
 }
 
+/* CTL-50, 12.7: another key is refused, kept and shown, and accepted only by name. */
+static void test_other_key_is_accepted_only_explicitly(void **state)
+{
+    (void)state;
+    char db[128];
+    char body[300];
+    struct fake f;
+    fake_db_name(db, sizeof(db), "clash");
+    fake_init(&f, db);
+    fake_network(&f, "{}");
+    fake_status(&f, "POST", MEMBER, "{\"authorized\":true}");
+    fake_status(&f, "POST", NET "/member/00000000bb", "{\"authorized\":true}");
+    assert_true(asks(&f, 0xbb, NULL));
+    assert_true(asks(&f, 0xaa, NULL));
+    json_t *obj = fake_api(&f, "GET", MEMBER, NULL);
+    char *old = strdup(js(obj, "identity"));
+    assert_null(json_object_get(obj, "identityClash"));
+    json_decref(obj);
+    struct netconf_meta meta = {.protocol = 12, .rules_revision = 1};
+    struct identity other = fake_member(0xaa);
+    other.pub[3] ^= 1;
+    for (int i = 0; i < 2; i++) {
+        fake_clear(&f);
+        fake_run(&f, 1500);
+        fake_request_meta(&f, FAKE_NWID, &other, &meta);
+        assert_int_equal(fake_last(&f, FAKE_ERROR, 0xaa)->code, ERROR_NETWORK_ACCESS_DENIED);
+    }
+    fake_restart(&f); /* first sight was stored */
+    obj = fake_api(&f, "GET", MEMBER, NULL);
+    const json_t *clash = json_object_get(obj, "identityClash");
+    assert_string_equal(js(obj, "identity"), old);
+    assert_string_not_equal(js(clash, "identity"), old);
+    assert_true(ji(clash, "count") >= 1);
+    snprintf(body, sizeof(body), "{\"identity\":\"%s\"}", js(clash, "identity"));
+    json_decref(obj);
+    static const char path[] = MEMBER "/accept-identity";
+    assert_int_equal(fake_status(&f, "POST", path, "{}"), 400);
+    assert_int_equal(fake_status(&f, "POST", path, "{\"identity\":\"00000000aa:0:12\"}"), 400);
+    assert_int_equal(fake_status(&f, "POST", NET "/member/00000000cc/accept-identity", body), 404);
+    assert_int_equal(fake_status(&f, "POST", NET "/member/00000000bb/accept-identity", body), 400);
+    assert_true(asks(&f, 0xaa, NULL)); /* the old one is still good */
+    assert_true(asks(&f, 0xbb, NULL));
+    fake_clear(&f);
+    obj = fake_api(&f, "POST", path, body);
+    assert_int_equal(f.status, 200);
+    assert_string_not_equal(js(obj, "identity"), old);
+    assert_true(json_is_true(json_object_get(obj, "authorized")));
+    json_decref(obj);
+    fake_run(&f, 1500);
+    assert_int_equal(fake_last(&f, FAKE_REVOCATIONS, 0xbb)->revs[0].target, 0xaa);
+    fake_restart(&f);
+    fake_clear(&f);
+    fake_run(&f, 1500);
+    fake_request_meta(&f, FAKE_NWID, &other, &meta);
+    assert_non_null(fake_last(&f, FAKE_CONFIG, 0xaa));
+    assert_false(asks(&f, 0xaa, NULL)); /* now this one clashes */
+    obj = fake_api(&f, "GET", UNSTABLE "/member/00000000aa", NULL);
+    assert_string_equal(js(json_object_get(obj, "identityClash"), "identity"), old);
+    assert_non_null(json_object_get(obj, "live"));
+    json_decref(obj);
+    free(old);
+    fake_done(&f);
+    fake_db_remove(db);
+}
+
+/* A key told in advance must belong to the address. */
+static void test_key_is_pinned_in_advance(void **state)
+{
+    struct fake *f = *state;
+    json_t *vectors = json_load_file(VECTOR_DIR "/identity-crypto.json", 0, NULL);
+    const json_t *known = json_array_get(json_object_get(vectors, "identities"), 0);
+    const char *text = js(known, "public");
+    char member[100];
+    char path[120];
+    char body[400];
+    fake_network(f, "{}");
+    snprintf(member, sizeof(member), NET "/member/%.10s", text);
+    snprintf(path, sizeof(path), "%s/accept-identity", member);
+    snprintf(body, sizeof(body), "{\"identity\":\"%s\"}", text);
+    assert_int_equal(fake_status(f, "POST", path, body), 404);
+    fake_status(f, "POST", member, "{}");
+    json_t *obj = fake_api(f, "POST", path, body);
+    assert_int_equal(f->status, 200);
+    assert_string_equal(js(obj, "identity"), text);
+    assert_int_equal(ji(obj, "revision"), 2);
+    json_decref(obj);
+    obj = fake_api(f, "POST", path, body);
+    assert_int_equal(ji(obj, "revision"), 2);
+    json_decref(obj);
+    char *digit = strchr(strchr(body, ':') + 1, ':') + 20; /* inside the key */
+    *digit = *digit == '0' ? '1' : '0';
+    assert_int_equal(fake_status(f, "POST", path, body), 400);
+    json_decref(vectors);
+}
+
+/* CTL-118: a change of an old revision is refused. */
+static void test_second_editor_gets_a_conflict(void **state)
+{
+    struct fake *f = *state;
+    fake_network(f, "{\"name\":\"a\"}");
+    fake_status(f, "POST", MEMBER, "{}");
+    static const struct {
+        const char *method;
+        const char *path;
+        const char *body;
+        unsigned status;
+    } cases[] = {
+        {"POST", NET "?revision=1", "{\"name\":\"b\"}", 200},
+        {"POST", NET "?revision=1", "{\"name\":\"c\"}", 409},
+        {"POST", NET "?revision=%222%22", "{\"name\":\"d\"}", 200},
+        {"POST", NET "?revision=x", "{\"name\":\"e\"}", 400},
+        {"DELETE", NET "?revision=2", NULL, 409},
+        {"POST", MEMBER "?revision=0", "{}", 409},
+        {"POST", MEMBER "?revision=1", "{\"name\":\"x\"}", 200},
+        {"POST", MEMBER "?revision=1", "{\"name\":\"y\"}", 409},
+        {"POST", MEMBER "/accept-identity?revision=1", "{}", 409},
+        {"DELETE", MEMBER "?revision=1", NULL, 409},
+        {"GET", MEMBER "?revision=1", NULL, 200},
+        {"POST", NET "/member/00000000bb?revision=0", "{}", 200},
+        {"DELETE", MEMBER "?revision=2", NULL, 200},
+        {"POST", MEMBER "?revision=2", "{}", 409},
+        {"DELETE", NET "?revision=3", NULL, 200},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        json_t *obj = fake_api(f, cases[i].method, cases[i].path, cases[i].body);
+        if (f->status != cases[i].status) {
+            fail_msg("case %zu: status %u", i, f->status);
+        }
+        assert_true(f->status != 409 || json_is_integer(json_object_get(obj, "revision")));
+        json_decref(obj);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -213,6 +349,10 @@ int main(void)
                                         fake_teardown),
         cmocka_unit_test_setup_teardown(test_denied_and_hidden_members, fake_setup, fake_teardown),
         cmocka_unit_test(test_access_ends_at_its_time),
+        cmocka_unit_test(test_other_key_is_accepted_only_explicitly),
+        cmocka_unit_test_setup_teardown(test_key_is_pinned_in_advance, fake_setup, fake_teardown),
+        cmocka_unit_test_setup_teardown(test_second_editor_gets_a_conflict, fake_setup,
+                                        fake_teardown),
         cmocka_unit_test(test_access_that_ended_while_we_were_away),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
