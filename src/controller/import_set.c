@@ -393,7 +393,7 @@ static int take_pass(struct import_set *set, const struct import_file *files, si
     return err;
 }
 
-/* Files below controller.d that are neither network nor member. */
+/* Files below controller.d that are neither network nor member, and others that cannot be read. */
 static void note_strange(struct import_set *set, const struct import_file *file)
 {
     static const char trace[] = "controller.d/trace/";
@@ -401,6 +401,9 @@ static void note_strange(struct import_set *set, const struct import_file *file)
     static const char dir[] = "controller.d/";
     size_t skip = strlen(network_dir);
     struct place place;
+    if (strncmp(file->path, dir, strlen(dir)) != 0 && file->problem != NULL) {
+        import_set_left_out(set, file->path, file->problem);
+    }
     if (strncmp(file->path, dir, strlen(dir)) != 0 ||
         strncmp(file->path, trace, strlen(trace)) == 0 ||
         strncmp(file->path, own, strlen(own)) == 0 ||

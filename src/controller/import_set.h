@@ -40,7 +40,8 @@ void import_set_free(struct import_set *set);
 void import_set_load(void *set, enum store_kind kind, uint64_t nwid, uint64_t node,
                      const char *text);
 
-/* Take files in any order; those below controller.d count. Returns 0; -ENOMEM. */
+/* Take files in any order; those below controller.d count, of others only
+ * that they cannot be read. Returns 0; -ENOMEM. */
 MUST_CHECK int import_set_take(struct import_set *set, const struct import_file *files,
                                size_t count);
 

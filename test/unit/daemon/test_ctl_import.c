@@ -45,7 +45,7 @@ static int fake_apply(struct store_backend *b, const struct store_change *change
         if (changes->kind == STORE_NETWORK) {
             f->networks++;
             f->last_nwid = changes->nwid;
-            assert_string_equal(changes->text, "{\"name\":\"n\"}");
+            assert_non_null(strstr(changes->text, "\"name\":\"n\""));
         } else {
             assert_int_equal(changes->kind, STORE_MEMBER);
             assert_int_equal(changes->nwid, f->last_nwid); /* behind its network */
