@@ -2,6 +2,7 @@
  * doc/man/panlan.1. */
 #include "cli/cli.h"
 #include "cli/diagnose.h"
+#include "cli/migrate.h"
 #include "cli/own.h"
 #include "cli/spawn.h"
 
@@ -39,6 +40,8 @@ static int help(FILE *out)
         "  invite NETWORK [--uses N] [--expires 30m|12h|7d|never]\n"
         "  net list|create|show|set|delete   networks of this machine's controller\n"
         "  member list|show|authorize|deauthorize|delete|set NETWORK [NODE]\n"
+        "  controller import SOURCE          move a ZeroTier controller to this machine\n"
+        "  controller export DIR             and back (panlan controller --help)\n"
         "  root show|id|add|endpoints|retire|rotate-key|export|install|moon\n"
         "                                    roots of planet and moons (panlan root --help)\n"
         "  orbit MOON SEED | FILE            add a moon, by one of its roots or its file\n"
@@ -189,7 +192,8 @@ static int parse_words(struct cli *cli, int argc, char **argv, const char **home
             (void)printf("%s\n", PANLAN_VERSION);
             return CLI_OK;
         } else if (strcmp(argv[i], "-h") == 0 || strcmp(argv[i], "--help") == 0) {
-            if (cli->command == NULL || strcmp(cli->command, "root") != 0) {
+            if (cli->command == NULL ||
+                (strcmp(cli->command, "root") != 0 && strcmp(cli->command, "controller") != 0)) {
                 return help(stdout);
             }
             cli->help = true;
@@ -209,11 +213,22 @@ int panlan_main(int argc, char **argv)
     static const struct {
         const char *name;
         int (*run)(struct cli *cli);
-    } table[] = {{"service", cmd_service}, {"identity", cmd_identity}, {"up", up_run},
-                 {"down", spawn_stop},     {"invite", invite_run},     {"join", cmd_join},
-                 {"net", net_run},         {"member", member_run},     {"datapath", datapath_run},
-                 {"peers", peers_run},     {"diagnose", diagnose_run}, {"capture", capture_run},
-                 {"root", root_run},       {"orbit", cmd_orbit},       {"rules", rules_run}};
+    } table[] = {{"service", cmd_service},
+                 {"identity", cmd_identity},
+                 {"up", up_run},
+                 {"down", spawn_stop},
+                 {"invite", invite_run},
+                 {"join", cmd_join},
+                 {"net", net_run},
+                 {"member", member_run},
+                 {"datapath", datapath_run},
+                 {"peers", peers_run},
+                 {"diagnose", diagnose_run},
+                 {"capture", capture_run},
+                 {"controller", controller_run},
+                 {"root", root_run},
+                 {"orbit", cmd_orbit},
+                 {"rules", rules_run}};
     struct cli cli = {.name = "panlan", .plain = true, .client = {.host = "127.0.0.1"}};
     const char *home = NULL;
     int status = parse_words(&cli, argc, argv, &home);

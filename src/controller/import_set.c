@@ -138,6 +138,11 @@ struct import_set *import_set_new(const struct import_options *options)
     return set;
 }
 
+void import_set_set_options(struct import_set *set, const struct import_options *options)
+{
+    set->options = *options;
+}
+
 void import_set_free(struct import_set *set)
 {
     struct hmap_node *it;

@@ -36,6 +36,9 @@ struct import_set;
 struct import_set *import_set_new(const struct import_options *options);
 void import_set_free(struct import_set *set);
 
+/* Other options, before anything was taken. */
+void import_set_set_options(struct import_set *set, const struct import_options *options);
+
 /* What the store has: as store_load_fn with the set as ctx, before anything else. */
 void import_set_load(void *set, enum store_kind kind, uint64_t nwid, uint64_t node,
                      const char *text);
