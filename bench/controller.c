@@ -17,6 +17,7 @@
 #include "wire/netconf.h"
 
 #include <inttypes.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -79,8 +80,8 @@ static int on_revocations(void *ctx, uint64_t dest, const struct revocation *rev
 
 static void on_random(void *ctx, void *out, size_t len)
 {
-    struct bench *w = ctx;
-    vl1_env(w->crowd.vl1)->random(vl1_env(w->crowd.vl1)->ctx, out, len);
+    (void)ctx;
+    randombytes_buf(out, len);
 }
 
 static void on_log(void *ctx, enum log_level level, const char *text)
@@ -597,12 +598,14 @@ static void store(size_t members)
         fflush(stdout);
         _exit(0);
     }
-    (void)waitpid(child, NULL, 0);
+    int status = 0;
+    (void)waitpid(child, &status, 0);
     (void)unlink(path);
     snprintf(side, sizeof(side), "%s-wal", path);
     (void)unlink(side);
     snprintf(side, sizeof(side), "%s-shm", path);
     (void)unlink(side);
+    require(child > 0 && status == 0, "it did not start");
 }
 
 /* ---- */
