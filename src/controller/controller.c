@@ -74,8 +74,9 @@ int controller_put_network(struct store_tx *tx, const struct cnetwork *net)
     return text != NULL ? store_tx_put(tx, STORE_NETWORK, net->nwid, 0, text) : -ENOMEM;
 }
 
-int controller_put_member(struct store_tx *tx, const struct cmember *m)
+int controller_put_member(struct store_tx *tx, struct cmember *m)
 {
+    m->stored = true;
     json_t *doc = member_to_json(m);
     char *text = doc != NULL ? doc_text(doc) : NULL;
     json_decref(doc);
@@ -168,6 +169,7 @@ static void load_member(struct loader *l, uint64_t nwid, uint64_t node, const js
         l->no_memory = true;
         return;
     }
+    m->stored = true;
     member_file_stranger(m);
 }
 
@@ -401,6 +403,7 @@ struct controller *controller_new(const struct controller_env *env, const struct
     list_init(&c->push_queue);
     list_init(&c->farewells);
     list_init(&c->repeats);
+    strangers_init(c);
     c->state = CONTROLLER_RUNNING;
     if (backend == NULL) {
         return c;
@@ -448,6 +451,7 @@ void controller_free(struct controller *c, int64_t now_ms)
     c->now_ms = now_ms;
     if (c->store != NULL) {
         if (c->state == CONTROLLER_RUNNING) {
+            strangers_save_all(c);
             save_last(c, now_ms);
         }
         c->stopping = true;

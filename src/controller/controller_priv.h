@@ -7,7 +7,7 @@
 #include "controller/store.h"
 
 enum {
-    CONTROLLER_LIMIT_SLOTS = 4096,       /* rate limit of strangers to our tables */
+    CONTROLLER_LIMIT_SLOTS = 4096,       /* of each rate limit of strangers to our tables */
     CONTROLLER_WAITING_MAX = 256,        /* requests kept while loading */
     CONTROLLER_BACKLOG_MAX = 20000,      /* changes in the store's queue before requests that would
                                             add to it are dropped */
@@ -83,6 +83,10 @@ struct controller {
     struct list farewells;  /* struct farewell, running */
     struct list repeats;    /* struct repeat */
     struct limit_slot limits[CONTROLLER_LIMIT_SLOTS];
+    int64_t node_limits[CONTROLLER_LIMIT_SLOTS]; /* buckets of nodes that are no members */
+    int64_t ip_limits[CONTROLLER_LIMIT_SLOTS];   /* of their IPs */
+    struct list unsaved;                         /* struct cmember by unsaved_link */
+    struct timer unsaved_timer;                  /* to write some of them */
     struct reuse_slot *reuse; /* CONTROLLER_REUSE_SLOTS, or NULL before the first is kept */
     size_t reuse_bytes;       /* of text in it */
     uint64_t seed;
@@ -103,7 +107,7 @@ void controller_event(const struct controller *c, enum controller_event event, u
 
 /* Put the present document of a network, of a member into a transaction. Return 0; -ENOMEM. */
 MUST_CHECK int controller_put_network(struct store_tx *tx, const struct cnetwork *net);
-MUST_CHECK int controller_put_member(struct store_tx *tx, const struct cmember *m);
+MUST_CHECK int controller_put_member(struct store_tx *tx, struct cmember *m);
 
 /* Queue a transaction (taken; NULL: nothing to write) and call done (may be NULL) when it is
  * committed: from controller_poll, or at once without a store. */
@@ -134,6 +138,24 @@ int64_t expiry_deadline(const struct controller *c);
  * is a push, which is left out when nothing but time stamps would differ from what it got last.
  * Returns 1 sent, 0 left out; negative errno. */
 int config_send(struct controller *c, struct cmember *m, uint64_t request_id, int64_t now_ms);
+
+/* ---- strangers.c ---- */
+
+void strangers_init(struct controller *c);
+
+/* May a node that is no member be answered now? unknown: it has not asked this network lately. */
+bool strangers_pass(struct controller *c, const struct ask *ask, bool unknown, int64_t now_ms);
+
+/* Room for one more stranger: the longest silent one goes. */
+void strangers_make_room(struct controller *c, struct cnetwork *net);
+
+/* The record of a member that is refused, changed by this request or by one before: it is written
+ * some time after its second request. */
+void strangers_save(struct controller *c, struct cmember *m, bool changed, bool is_new,
+                    int64_t now_ms);
+
+/* Write all that are not written yet; before the end. */
+void strangers_save_all(struct controller *c);
 
 /* ---- reuse.c ---- */
 

@@ -115,6 +115,7 @@ int member_new(struct model *model, struct cnetwork *net, uint64_t address, stru
     m->address = address;
     list_init(&m->stranger_link);
     list_init(&m->push_link);
+    list_init(&m->unsaved_link);
     for (size_t i = 0; i < COUNT_OF(m->version); i++) {
         m->version[i] = -1;
     }
@@ -153,6 +154,7 @@ void cmember_free(struct model *model, struct cmember *m)
         list_remove(&m->stranger_link);
     }
     list_remove(&m->push_link);
+    list_remove(&m->unsaved_link);
     hmap_remove(&m->net->members, &m->node);
     model->members--;
     free(m->name);

@@ -140,6 +140,7 @@ struct cmember {
     struct cnetwork *net;
     struct list stranger_link; /* in net->strangers, or in no list */
     struct list push_link;     /* in the controller's push queue, or in no list */
+    struct list unsaved_link;  /* in the controller's list of records to write, or in no list */
     uint64_t address;
     char *name;         /* NULL = absent */
     char *cred;         /* lastAuthorizedCredential, NULL = null; a secret */
@@ -162,6 +163,7 @@ struct cmember {
     bool has_pub;      /* pub is pinned */
     bool has_meta;     /* rules_revision is known: pushes can be built */
     bool unsaved;      /* memory is ahead of the store */
+    bool stored;       /* there may be a row of it */
     uint8_t cred_kind; /* enum cred_kind */
     char trace_target[MODEL_TRACE_TARGET_LEN + 1]; /* "" = null */
     uint8_t pub[IDENTITY_PUBLIC_LEN];

@@ -110,24 +110,6 @@ static bool take_versions(struct cmember *m, const struct netconf_meta *meta)
 
 /* ---- steps ---- */
 
-/* Room for one more stranger: the longest silent one goes. */
-static void evict_strangers(struct controller *c, struct cnetwork *net)
-{
-    while (net->stranger_count >= CONTROLLER_PENDING_MAX) {
-        struct cmember *old =
-            CONTAINER_OF(list_first(&net->strangers), struct cmember, stranger_link);
-        struct store_tx *tx = c->store != NULL ? store_tx_new() : NULL;
-        if (tx != NULL && store_tx_put(tx, STORE_MEMBER, net->nwid, old->address, NULL) == 0 &&
-            store_tx_put(tx, STORE_RUNTIME, net->nwid, old->address, NULL) == 0) {
-            controller_commit(c, tx, NULL, NULL);
-        } else {
-            store_tx_free(tx);
-        }
-        controller_forget(c, old);
-        c->counts.pending_evicted++;
-    }
-}
-
 /* The pinned key, or the first one that comes. Returns 0; -EACCES another key. */
 static int check_identity(struct controller *c, struct cmember *m, const struct ask *ask,
                           struct changes *ch)
@@ -313,9 +295,11 @@ static int save(struct controller *c, struct cmember *m, const struct ask *ask,
 static void refuse(struct controller *c, struct cmember *m, const struct ask *ask,
                    const struct changes *ch, bool is_new, int64_t now_ms)
 {
-    if (ch->record && save(c, m, ask, ch, false) != 0) {
-        controller_log(c, LOG_LEVEL_WARN, "controller: out of memory, a member is not stored");
+    if (ch->record) {
+        m->revision++;
+        c->counts.member_changes++;
     }
+    strangers_save(c, m, ch->record, is_new, now_ms);
     m->sent_hash = 0;
     member_file_stranger(m);
     if (is_new) {
@@ -354,11 +338,13 @@ static struct cmember *find_or_make(struct controller *c, struct cnetwork *net,
     if (m != NULL) {
         return m;
     }
-    evict_strangers(c, net);
+    strangers_make_room(c, net);
+    bool was_removed = removed_find(net, ask->identity.address) != NULL;
     removed_lift(net, ask->identity.address); /* of a public network */
     if (member_new(&c->model, net, ask->identity.address, &m) != 0) {
         return NULL;
     }
+    m->stored = was_removed;
     m->created_ms = controller_wall(c, now_ms);
     ch->record = true;
     return m;
@@ -417,28 +403,14 @@ void request_serve(struct controller *c, const struct ask *ask, int64_t now_ms)
 
 /* ---- the door ---- */
 
-/* True if this stranger (or unknown network) may be answered now. */
-static bool limit_pass(struct controller *c, uint64_t nwid, uint64_t address, int64_t now_ms)
+static bool rate_limit(struct controller *c, const struct ask *ask, int64_t now_ms)
 {
-    uint64_t key = hash_mix(nwid ^ hash_mix(address, c->seed), c->seed);
-    struct limit_slot *slot = &c->limits[key % CONTROLLER_LIMIT_SLOTS];
-    if (slot->key == key && now_ms - slot->at_ms <= CONTROLLER_REQUEST_GAP_MS) {
-        return false;
-    }
-    slot->key = key;
-    slot->at_ms = now_ms;
-    return true;
-}
-
-static bool rate_limit(struct controller *c, uint64_t nwid, uint64_t address, int64_t now_ms)
-{
-    struct cnetwork *net = model_find(&c->model, nwid);
-    struct cmember *m = net != NULL ? network_member(net, address) : NULL;
-    if (m == NULL || m->last_request_ms == INT64_MIN) {
-        return limit_pass(c, nwid, address, now_ms);
-    }
-    if (!m->authorized) {
-        return now_ms - m->last_request_ms > CONTROLLER_REQUEST_GAP_MS;
+    struct cnetwork *net = model_find(&c->model, ask->nwid);
+    struct cmember *m = net != NULL ? network_member(net, ask->identity.address) : NULL;
+    if (m == NULL || !m->authorized) {
+        bool unknown = m == NULL || m->last_request_ms == INT64_MIN;
+        return (unknown || now_ms - m->last_request_ms > CONTROLLER_REQUEST_GAP_MS) &&
+               strangers_pass(c, ask, unknown, now_ms);
     }
     /* A member that was restarted asks again at once: a few in a row, then one a second. */
     return bucket_take(&m->request_credit_ms, CONTROLLER_REQUEST_BURST, CONTROLLER_REQUEST_GAP_MS,
@@ -490,7 +462,7 @@ void controller_request(struct controller *c, uint64_t nwid, const struct inetad
     }
     if (c->state == CONTROLLER_LOADING) {
         wait_for_load(c, &ask);
-    } else if (request_id == 0 || rate_limit(c, nwid, identity->address, now_ms)) {
+    } else if (request_id == 0 || rate_limit(c, &ask, now_ms)) {
         request_serve(c, &ask, now_ms);
     } else {
         c->counts.requests_limited++;

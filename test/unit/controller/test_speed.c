@@ -9,8 +9,10 @@
 
 #include <cmocka.h>
 
+#include "base/cursor.h"
 #include "controller/store.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -204,7 +206,7 @@ static void test_unchanged_requests_write_nothing(void **state)
     fake_done(&f);
 }
 
-/* 12.28: strangers who ask again and again cost no transaction either. */
+/* 12.3, 12.28: strangers who ask again and again cost one transaction. */
 static void test_pending_requests_write_nothing(void **state)
 {
     (void)state;
@@ -213,7 +215,11 @@ static void test_pending_requests_write_nothing(void **state)
     counting_init(&counting, &f);
     fake_network(&f, "{}");
     fake_request(&f, FAKE_NWID, M, NULL);
-    fake_run(&f, 10000);
+    fake_run(&f, 5000);
+    fake_settle(&f);
+    assert_int_equal(counting.changes[STORE_MEMBER], 0); /* it asked once */
+    fake_request(&f, FAKE_NWID, M, NULL);
+    fake_run(&f, 5000);
     fake_settle(&f);
     assert_int_equal(counting.changes[STORE_MEMBER], 1);
     unsigned batches = counting.batches;
@@ -221,9 +227,112 @@ static void test_pending_requests_write_nothing(void **state)
         f.now_ms += 4000;
         fake_request(&f, FAKE_NWID, M, NULL);
     }
-    assert_int_equal(counts_of(&f).denied, 101);
+    assert_int_equal(counts_of(&f).denied, 102);
     assert_int_equal(counting.batches, batches);
     fake_done(&f);
+}
+
+/* ---- floods: CTL-81, 12.1 to 12.3 ---- */
+
+/* A node asks; nothing but memory and clock of the test matter. Returns true if it was answered. */
+static bool flood(struct fake *f, uint64_t nwid, uint64_t address, uint32_t ip)
+{
+    struct identity id = fake_member(address);
+    struct inetaddr from = {.family = INETADDR_V4, .port = 9993};
+    size_t sent = f->sent_count;
+    be32_put(from.ip, ip);
+    controller_request(f->c, nwid, &from, ++f->request, &id, "", 0, f->now_ms);
+    bool answered = f->sent_count > sent;
+    if (f->sent_count > 1000) {
+        fake_clear(f);
+    }
+    return answered;
+}
+
+/* Bytes in use. 0 where malloc is not the C library's. */
+static size_t allocated(void)
+{
+    struct mallinfo2 info = mallinfo2();
+    return info.uordblks + info.hblkhd;
+}
+
+/* Random networks, random addresses: bounded memory, nothing stored, members served. */
+static void test_flood_of_random_requests(void **state)
+{
+    enum { FLOOD = 100000 };
+    (void)state;
+    struct counting counting;
+    struct fake f;
+    counting_init(&counting, &f);
+    fake_network(&f, "{}");
+    fake_status(&f, "POST", MEMBER, "{\"authorized\":true}");
+    (void)ask(&f, M);
+    size_t before = allocated();
+    unsigned changes = counting.changes[STORE_MEMBER];
+    unsigned served = 0;
+    for (uint32_t i = 0; i < FLOOD; i++) {
+        uint64_t nwid = i % 4 == 0 ? FAKE_NWID : FAKE_ADDRESS << 24 | i;
+        (void)flood(&f, nwid, UINT64_C(0x2000000000) + i, i);
+        if (i % 1000 == 0) {
+            fake_clear(&f);
+            served += flood(&f, FAKE_NWID, M, 1) && fake_last(&f, FAKE_CONFIG, M) != NULL;
+            f.now_ms += 1000;
+        }
+    }
+    fake_clear(&f);
+    assert_int_equal(served, FLOOD / 1000);
+    assert_int_equal(counts_of(&f).members, CONTROLLER_PENDING_MAX + 1);
+    fake_settle(&f);
+    assert_int_equal(counting.changes[STORE_MEMBER], changes + 1); /* no versions in its requests */
+    assert_in_range(counting.changes[STORE_RUNTIME], 1, 2);        /* another source */
+    assert_true(allocated() < before + 2000000);
+    fake_done(&f);
+}
+
+/* Strangers who ask on are written, but no faster than some of them at a time. */
+static void test_flood_is_written_slowly(void **state)
+{
+    enum { NODES = 1000, SECONDS = 30 };
+    (void)state;
+    struct counting counting;
+    struct fake f;
+    counting_init(&counting, &f);
+    fake_network(&f, "{}");
+    for (uint32_t second = 0; second < SECONDS; second++) {
+        for (uint32_t i = 0; i < NODES; i++) { /* a new thousand each ten seconds */
+            (void)flood(&f, FAKE_NWID, UINT64_C(0x2000000000) + second / 10 * NODES + i, i);
+        }
+        fake_run(&f, 1050);
+    }
+    fake_settle(&f);
+    /* Written and, by half, removed for others. */
+    assert_in_range(counting.changes[STORE_MEMBER], NODES, SECONDS * 256);
+    assert_int_equal(counts_of(&f).members, NODES);
+    fake_done(&f);
+}
+
+/* One node, and all nodes of one IP, get only so many answers, whatever they ask for. */
+static void test_refusals_are_limited(void **state)
+{
+    struct fake *f = *state;
+    fake_network(f, "{}");
+    fake_status(f, "POST", MEMBER, "{\"authorized\":true}");
+    unsigned answers = 0;
+    for (uint32_t i = 0; i < 10000; i++) { /* in 10 s */
+        f->now_ms += 1;
+        answers += flood(f, FAKE_ADDRESS << 24 | (i + 1), 7, i);
+    }
+    assert_in_range(answers, 128, 128 + 10000 / 31 + 1);
+    answers = 0;
+    for (uint32_t i = 0; i < 10000; i++) {
+        answers += flood(f, FAKE_NWID, UINT64_C(0x3000000000) + i, 0x0a000001);
+    }
+    assert_int_equal(answers, 2048);
+    assert_true(flood(f, FAKE_NWID, 8, 0x0a000002));  /* another IP */
+    assert_false(flood(f, FAKE_NWID, 9, 0x0a000001)); /* the same */
+    assert_true(flood(f, FAKE_NWID, M, 0x0a000001));  /* but a member */
+    f->now_ms += CONTROLLER_REQUEST_GAP_MS + 1;
+    assert_true(flood(f, FAKE_NWID, 9, 0x0a000001));
 }
 
 /* ---- long turns ---- */
@@ -267,6 +376,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_no_reuse_for_another_key, fake_setup, fake_teardown),
         cmocka_unit_test(test_unchanged_requests_write_nothing),
         cmocka_unit_test(test_pending_requests_write_nothing),
+        cmocka_unit_test(test_flood_of_random_requests),
+        cmocka_unit_test(test_flood_is_written_slowly),
+        cmocka_unit_test_setup_teardown(test_refusals_are_limited, fake_setup, fake_teardown),
         cmocka_unit_test_setup_teardown(test_pushes_without_effect_take_turns, fake_setup,
                                         fake_teardown),
     };

@@ -632,6 +632,7 @@ static void test_a_full_disk_does_not_fill_the_memory(void **state)
     struct inetaddr from = {.family = INETADDR_V4, .ip = {192, 0, 2, 1}, .port = 9993};
     for (uint64_t i = 0; i < 25000; i++) {
         struct identity id = fake_member(0x1000000000 + i);
+        from.ip[2] = (uint8_t)i; /* of one IP not so many would be answered */
         controller_request(f.c, FAKE_NWID, &from, i + 1, &id, "", 0, f.now_ms);
     }
     uint64_t full = backlog_of(&f);
