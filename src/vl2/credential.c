@@ -391,7 +391,8 @@ enum add_result credential_add_revocation(struct network *net, const struct revo
         rev->type > CREDENTIAL_OWNERSHIP) {
         return ADD_REJECTED;
     }
-    if (revocation_threshold(net, rev->target, rev->type, rev->credential_id) >= rev->threshold) {
+    if (revocation_is_spent(net, rev) ||
+        revocation_threshold(net, rev->target, rev->type, rev->credential_id) >= rev->threshold) {
         return ADD_REDUNDANT;
     }
     err = find_signer(net, revocation_signer(rev), &signer, now_ms);
@@ -406,7 +407,9 @@ enum add_result credential_add_revocation(struct network *net, const struct revo
     }
     revocations_store(net);
     raise_thresholds(net, rev);
-    if ((rev->flags & REVOCATION_FAST) != 0 && source != net->vl2->self) {
+    /* One that there is no room for would come back from the others, again and again. */
+    if ((rev->flags & REVOCATION_FAST) != 0 && source != net->vl2->self &&
+        revocation_threshold(net, rev->target, rev->type, rev->credential_id) >= rev->threshold) {
         spread(net, rev, source, now_ms);
     }
     return ADD_NEW;
@@ -472,6 +475,13 @@ static enum add_result add_item(struct vl2 *vl2, struct credential *item, uint64
     return result;
 }
 
+/* Tags and revocations that tell nothing new were not verified: anybody can make such. */
+static bool is_proof(enum credential_type type, enum add_result result)
+{
+    return result == ADD_NEW ||
+           (result == ADD_REDUNDANT && type != CREDENTIAL_TAG && type != CREDENTIAL_REVOCATION);
+}
+
 enum vl1_verdict credentials_packet(struct vl2 *vl2, const struct in_packet *in, int64_t now_ms)
 {
     struct credentials_reader reader = credentials_reader_init(in->payload);
@@ -497,7 +507,7 @@ enum vl1_verdict credentials_packet(struct vl2 *vl2, const struct in_packet *in,
         if (result == ADD_REJECTED) {
             vl2_count(vl2, COUNT_CREDENTIAL_REJECTED);
         } else {
-            accepted = true;
+            accepted = accepted || is_proof(item.type, result);
         }
     }
     if (more < 0) {

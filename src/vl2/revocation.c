@@ -37,13 +37,12 @@ uint64_t revocation_threshold(const struct network *net, uint64_t target, uint8_
     return r != NULL ? r->revocation.threshold : 0;
 }
 
-/* Thresholds so old that no credential they touch can be inside the window any more. */
-static bool is_spent(const struct network *net, const struct revoked *r)
+bool revocation_is_spent(const struct network *net, const struct revocation *rev)
 {
     const struct netconf *conf = &net->conf;
 
-    return net->has_conf && r->revocation.threshold < conf->timestamp &&
-           (conf->timestamp - r->revocation.threshold) / 2 > conf->window;
+    return net->has_conf && rev->threshold < conf->timestamp &&
+           (conf->timestamp - rev->threshold) / 2 > conf->window;
 }
 
 static void drop(struct network *net, struct revoked *r)
@@ -69,7 +68,7 @@ static void make_room(struct network *net)
                 lowest = r;
             }
         }
-        if (lowest != NULL && (is_spent(net, lowest) || before >= REVOCATIONS_MAX)) {
+        if (lowest != NULL && (revocation_is_spent(net, &lowest->revocation) || before >= REVOCATIONS_MAX)) {
             drop(net, lowest);
         }
     } while (net->revoked.count < before);

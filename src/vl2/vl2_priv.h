@@ -511,6 +511,9 @@ void credentials_purge(struct member *member);
 
 /* ---- revocation.c ---- */
 
+/* Is its threshold so old that no credential it touches can be inside the window any more? */
+bool revocation_is_spent(const struct network *net, const struct revocation *rev);
+
 /* Threshold for a credential, 0 none. */
 uint64_t revocation_threshold(const struct network *net, uint64_t target, uint8_t type,
                               uint32_t id);

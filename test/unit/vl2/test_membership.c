@@ -401,6 +401,55 @@ static void test_fast_revocations_are_passed_on_merged(void **state)
                      1 + 4 * 2 + 2 * REVOCATION_WIRE_LEN);
 }
 
+/* One that no credential can be touched by any more is not kept, so it would be new each time that
+ * it comes, and members would pass it to each other for ever. */
+static void test_a_spent_revocation_is_not_passed_on(void **state)
+{
+    struct bench *b = *state;
+    struct network *net = bench_configure(b, &(struct setup){0});
+    struct revocation spent =
+        make_revocation(b, 'D', CREDENTIAL_COM, 0, BENCH_TIME - 3 * BENCH_WINDOW, REVOCATION_FAST);
+
+    bench_member(b, 'B');
+    bench_member(b, 'D');
+    bench_member(b, 'E');
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(credential_add_revocation(net, &spent, b_address(b), b->now),
+                         ADD_REDUNDANT);
+    }
+    bench_run(b, PUSH_SPACING_MS);
+    assert_int_equal(bench_count(b, 0, VERB_NETWORK_CREDENTIALS), 0);
+}
+
+/* What is not looked at closely, as it tells nothing new, proves nothing of who brought it. */
+static void test_forged_items_that_tell_nothing_new_give_no_trust(void **state)
+{
+    struct bench *b = *state;
+    struct revocation rev =
+        make_revocation(b, 'B', CREDENTIAL_COM, 0, BENCH_TIME - 1000, REVOCATION_FAST);
+    struct tag tag = {.network_id = BENCH_NWID,
+                      .timestamp = BENCH_TIME,
+                      .holder = b_address(b),
+                      .id = 1,
+                      .value = 2};
+    struct credentials_set set = {.revocations = &rev, .revocation_count = 1};
+
+    bench_configure(b, &(struct setup){0});
+    bench_member(b, 'B');
+    assert_int_equal(bench_in_credentials(b, bench_id(b, 'B'), &set), VL1_TRUST);
+    rev.signature.bytes[0] ^= 1;
+    rev.threshold--;
+    bench_run(b, PUSH_SPACING_MS);
+    assert_int_equal(bench_in_credentials(b, bench_id(b, 'D'), &set), VL1_DONE);
+    set = (struct credentials_set){.tags = &tag, .tag_count = 1};
+    tag_sign(&tag, bench_id(b, 'C'));
+    bench_run(b, PUSH_SPACING_MS);
+    assert_int_equal(bench_in_credentials(b, bench_id(b, 'B'), &set), VL1_TRUST);
+    tag.signature.bytes[0] ^= 1;
+    bench_run(b, PUSH_SPACING_MS);
+    assert_int_equal(bench_in_credentials(b, bench_id(b, 'D'), &set), VL1_DONE);
+}
+
 /* Do better 6: a certificate delivered by somebody else is good, and its holder is tried again. */
 static void test_a_certificate_may_come_from_another_member(void **state)
 {
@@ -496,6 +545,8 @@ int main(void)
         WITH_BENCH(test_spent_revocations_are_dropped),
         WITH_BENCH(test_revocations_act_on_what_they_name_only),
         WITH_BENCH(test_fast_revocations_are_passed_on_merged),
+        WITH_BENCH(test_a_spent_revocation_is_not_passed_on),
+        WITH_BENCH(test_forged_items_that_tell_nothing_new_give_no_trust),
         WITH_BENCH(test_a_certificate_may_come_from_another_member),
         WITH_BENCH(test_member_records_are_bounded_and_forgotten),
         WITH_BENCH(test_old_credentials_are_purged),
