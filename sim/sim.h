@@ -119,6 +119,12 @@ void sim_frame(struct sim_node *from, struct sim_node *to, uint64_t nwid);
 void sim_send(struct sim_node *node, uint64_t nwid, const struct vnet_header *vnet,
               const void *frame, size_t len);
 
+/* A packet of any content from a node that does not do what its program would, sealed with its
+ * keys, to another that has no NAT. It fits one datagram. With VERB_COMPRESSED in
+ * the verb it is compressed if that makes it shorter. */
+void sim_forge(struct sim_node *from, const struct sim_node *to, enum verb verb,
+               const void *payload, size_t len);
+
 /* After a call of sim_engine(node): what it published and withdrew is seen to. */
 void sim_end_input(struct sim_node *node);
 
