@@ -68,7 +68,8 @@ static void make_room(struct network *net)
                 lowest = r;
             }
         }
-        if (lowest != NULL && (revocation_is_spent(net, &lowest->revocation) || before >= REVOCATIONS_MAX)) {
+        if (lowest != NULL &&
+            (revocation_is_spent(net, &lowest->revocation) || before >= REVOCATIONS_MAX)) {
             drop(net, lowest);
         }
     } while (net->revoked.count < before);

@@ -24,7 +24,7 @@ def attach(net, node, nwid, name, index, mtu):
     return name
 
 
-def place(net, extra=(), mtu=2800):
+def place(net, extra=(), mtu=2800, **settings):
     """Two bridges with a LAN host each, and a plain member."""
     root = net.node(net.host("root", "10.9.0.1/24"))
     one, two, plain = [net.node(net.host(name, "10.9.0.%d/24" % (2 + i)))
@@ -32,7 +32,7 @@ def place(net, extra=(), mtu=2800):
     net.make_planet([(root, "10.9.0.1/9993")])
     for node in (root, one, two, plain):
         node.start(extra=extra if node is not root else ())
-    nwid = root.create_network(mtu=mtu)
+    nwid = root.create_network(mtu=mtu, **settings)
     for node in (one, two):
         root.authorize(nwid, node, activeBridge=True, noAutoAssignIps=True)
         node.join(nwid)
