@@ -21,7 +21,7 @@ VLAN = (("ffffffffffff", 0x8100, b"\xe0\x65\x08\x00" + bytes(46)),  # priority 7
         ("ffffffffffff", 0x88a8, b"\x00\x05\x81\x00\x00\x65\x08\x06" + bytes(46)))  # two tags
 OTHERS = (("ffffffffffff", 0x88b5, b"an ethertype for experiments"),
           ("ffffffffffff", 0x8137, b"\xff\xff" + bytes(28)))  # IPX
-CONTROL = ("ffffffffffff", 0x0800, b"\x45" + bytes(45))
+CONTROL = ("ffffffffffff", 0x0806, b"\x00\x01\x08\x00\x06\x04\x00\x02" + bytes(38))  # an ARP reply
 
 
 def raw(ns, device="eth0"):
