@@ -121,6 +121,32 @@ def test_gateway_with_a_lower_mtu(net):
         raise Failed(b.read("networks.d/%s.local.conf" % nwid))
 
 
+def test_gateway_with_a_lower_mtu_by_ipv6(net):
+    """The same, where routers never cut packets: what is not told of is lost."""
+    root, a, b, nwid = trio(net, v6AssignMode={"rfc4193": True, "6plane": False, "zt": False})
+    quiet = "sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0 "
+    sh(quiet + "net.ipv6.conf.all.forwarding=1", ns="b")
+    net.namespace("web")
+    sh(quiet + "net.ipv4.tcp_mtu_probing=0", ns="web")
+    sh("ip link add lan0 mtu 2800 type veth peer name eth0 mtu 2800 netns web && "
+       "ip -6 addr add fd20:1::1/64 dev lan0 nodad && ip link set lan0 up && "
+       "nft 'add table ip6 f; add chain ip6 f o { type filter hook output priority 0; }; "
+       "add rule ip6 f o icmpv6 type packet-too-big drop'", ns="b")
+    sh("ip -6 addr add fd20:1::2/64 dev eth0 nodad && ip link set eth0 up && "
+       "ip -6 route add default via fd20:1::1", ns="web")
+    wait_ping("a", b.ip(nwid, 6))
+    root.post("/controller/network/" + nwid, {"routes": [
+        {"target": "10.121.0.0/16"}, {"target": "fd20:1::/64", "via": b.ip(nwid, 6)}]})
+    wait_ping("a", "fd20:1::2")
+    b.post("/network/" + nwid, {"mtuOverride": 1300})
+    wait_for("lower MTU", lambda: device_mtu(b, nwid) == 1300)
+    if not stalls("web", "a", a.ip(nwid, 6)):
+        raise Failed("TCP works without clamping: nothing is tested")
+    b.post("/network/" + nwid, {"clampMSS": True})
+    tcp_transfer("web", "a", a.ip(nwid, 6))
+    tcp_transfer("a", "web", "fd20:1::2")
+
+
 def test_everything_goes_on_stop_and_after_a_kill(net):
     _, a, b, nwid = gateway(net)
     before = sorted(r for r in routes("a") if "eth0" in r)
