@@ -46,9 +46,9 @@ def is_edge(frame):
     return tcp_flags(frame) & (SYN | RST | FIN)
 
 
-def members(net, names, kinds="p"):
+def members(net, names, kinds="p", controller="p"):
     """A root with the controller, and members; no device sends anything by itself."""
-    root = net.node(net.host("root", "10.9.0.1/16"))
+    root = net.node(net.host("root", "10.9.0.1/16"), reference=controller == "r")
     made = [net.node(net.host(name, "10.9.%d.2/16" % (1 + i)), reference=(kinds * len(names))[i] == "r")
             for i, name in enumerate(names)]
     net.make_planet([(root, "10.9.0.1/9993")])
@@ -190,7 +190,10 @@ def service(kind, node):
 def test_service_of_another(net):
     """REDIRECT takes the frames of a service away from whom they are addressed to; WATCH does not. The member
     that they go to sends on as it likes: what it sends is not redirected to itself."""
-    root, a, b, c = members(net, "abc")
+    service_of_another(net, *members(net, "abc"))
+
+
+def service_of_another(net, root, a, b, c):
     warm(root, (a, b, c))
     made = {kind: network(root, (a, b, c), service(kind, c)) for kind in ("REDIRECT", "WATCH")}
     ready((a, b, c), list(made.values()))
@@ -213,6 +216,7 @@ def test_service_of_another(net):
             back = Flow(mac_of(b, nwid), mac_of(c, nwid), ports=(40000, 443))
             third.put(back.single(b"", 3, 0x500, SYN))
             compare_flows("sent on", out.catch_all(1), [back.frame(b"", 3, 0x500, SYN)])
-            expect_tally(a, nwid, kind, tx_yes=total - taken, tx_no=taken)
+            if not a.reference:
+                expect_tally(a, nwid, kind, tx_yes=total - taken, tx_no=taken)
         nothing_more(kind, out, third)
         into.close()

@@ -1,5 +1,6 @@
 """Gateways and bridges with the reference in one seat: full tunnel and two sites in one Ethernet.
 ZEROTIER_ONE names an installed zerotier-one; without it everything here is skipped."""
+from bridge import ISIS, OTHERS, PPPOE, VLAN, cross
 from net import Failed, ping, sh, wait_for, wait_ping
 from managed import has_default
 from offload_bridge import LAN, attach
@@ -63,6 +64,7 @@ def test_bridges_of_both_kinds(net):
     wait_ping("lan2", LAN % (200, 1), 30)
     wait_ping("lan1", "fd12::2", 30)
     a.wait_direct(b, 40)
+    cross(ISIS + PPPOE + VLAN + OTHERS)
     for size in (56, 1472):
         if ping("lan1", LAN % (200, 2), 20, size=size) or ping("lan2", LAN % (200, 1), 20, size=size):
             raise Failed("pings of %d bytes lost between the sites" % size)
