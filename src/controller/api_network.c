@@ -2,6 +2,7 @@
 #include "base/cursor.h"
 #include "base/hex.h"
 #include "controller/api_priv.h"
+#include "controller/join_defaults.h"
 #include "wire/mac.h"
 
 #include <errno.h>
@@ -297,14 +298,21 @@ void api_network_default(struct call *call)
 
 /* ---- join tokens ---- */
 
-static json_t *token_json(const struct cnetwork *net, const char *token)
+/* A token of a network's document. */
+static json_t *token_json(uint64_t nwid, const json_t *doc, const char *token)
 {
-    char nwid[17];
-    hex_from_u64(net->nwid, 16, nwid);
-    const json_t *uses = json_object_get(net->doc, "authTokenUses");
-    const json_t *expires = json_object_get(json_object_get(net->doc, "authTokens"), token);
-    return json_pack("{sssIsIss}", "token", token, "expires", (json_int_t)coerce_u64(expires, 0),
-                     "uses", (json_int_t)coerce_u64(json_object_get(uses, token), 0), "nwid", nwid);
+    char id[17];
+    hex_from_u64(nwid, 16, id);
+    const json_t *uses = json_object_get(doc, "authTokenUses");
+    const json_t *expires = json_object_get(json_object_get(doc, "authTokens"), token);
+    json_t *obj =
+        json_pack("{sssIsIss}", "token", token, "expires", (json_int_t)coerce_u64(expires, 0),
+                  "uses", (json_int_t)coerce_u64(json_object_get(uses, token), 0), "nwid", id);
+    json_t *defaults = json_object_get(json_object_get(doc, JOIN_DEFAULTS), token);
+    if (obj != NULL && defaults != NULL) {
+        json_object_update(obj, defaults);
+    }
+    return obj;
 }
 
 static void random_token(struct controller *c, char out[TOKEN_LEN + 1])
@@ -387,17 +395,23 @@ static void create_token(struct call *call, struct cnetwork *net)
                   "expires must not be negative");
         return;
     }
+    json_t *defaults = join_defaults_read(&call->edit, call->body);
+    if (api_refused(call)) {
+        return;
+    }
     json_t *doc = json_deep_copy(net->doc);
-    if (doc == NULL || prune_tokens(doc, wall) != 0 ||
-        network_doc_token_set(doc, token, (int64_t)expires, uses) != 0) {
+    if (doc == NULL || prune_tokens(doc, wall) != 0) {
+        json_decref(doc);
+        json_decref(defaults);
+        api_error(call, 500, "out of memory");
+        return;
+    }
+    if (network_doc_token_set(doc, token, (int64_t)expires, uses, defaults) != 0) {
         json_decref(doc);
         api_error(call, 500, "out of memory");
         return;
     }
-    char nwid[17];
-    hex_from_u64(net->nwid, 16, nwid);
-    json_t *obj = json_pack("{sssIsIss}", "token", token, "expires", (json_int_t)expires, "uses",
-                            (json_int_t)uses, "nwid", nwid);
+    json_t *obj = token_json(net->nwid, doc, token);
     put_tokens(call, net, doc, obj);
 }
 
@@ -414,7 +428,7 @@ void api_invite_tokens(struct call *call, struct cnetwork *net)
     json_t *value;
     json_object_foreach(json_object_get(net->doc, "authTokens"), key, value)
     {
-        json_array_append_new(data, token_json(net, key));
+        json_array_append_new(data, token_json(net->nwid, net->doc, key));
     }
     api_answer(call, 200, json_pack("{so}", "data", data));
 }
@@ -422,7 +436,7 @@ void api_invite_tokens(struct call *call, struct cnetwork *net)
 void api_invite_token(struct call *call, struct cnetwork *net, const char *token)
 {
     json_t *doc = json_deep_copy(net->doc);
-    json_t *obj = token_json(net, token);
+    json_t *obj = token_json(net->nwid, net->doc, token);
     int error = doc != NULL && obj != NULL ? network_doc_token_remove(doc, token) : -ENOMEM;
     if (error != 0) {
         json_decref(doc);

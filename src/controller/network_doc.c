@@ -2,6 +2,7 @@
 #include "controller/network_doc.h"
 
 #include "base/hex.h"
+#include "controller/join_defaults.h"
 #include "controller/model.h"
 #include "controller/rules_json.h"
 #include "controller/rules_source.h"
@@ -347,23 +348,29 @@ static json_t *edit_dns(struct edit *e, const json_t *v)
     return json_pack("{ssso}", "domain", domain, "servers", servers);
 }
 
-/* Drop use counts of tokens that are gone. */
-static void prune_uses(json_t *doc)
+/* Drop from an object by token what belongs to tokens that are gone. */
+static void prune_by_token(json_t *doc, const char *name)
 {
-    json_t *uses = json_object_get(doc, "authTokenUses");
+    json_t *map = json_object_get(doc, name);
     const json_t *tokens = json_object_get(doc, "authTokens");
     const char *key;
     json_t *value;
     void *tmp;
-    json_object_foreach_safe(uses, tmp, key, value)
+    json_object_foreach_safe(map, tmp, key, value)
     {
         if (json_object_get(tokens, key) == NULL) {
-            json_object_del(uses, key);
+            json_object_del(map, key);
         }
     }
-    if (uses != NULL && json_object_size(uses) == 0) {
-        json_object_del(doc, "authTokenUses");
+    if (map != NULL && json_object_size(map) == 0) {
+        json_object_del(doc, name);
     }
+}
+
+static void prune_uses(json_t *doc)
+{
+    prune_by_token(doc, "authTokenUses");
+    prune_by_token(doc, JOIN_DEFAULTS);
 }
 
 static void edit_tokens(struct edit *e, json_t *doc, const json_t *v)
@@ -618,23 +625,35 @@ int network_doc_token_use(json_t *doc, const char *key)
     return json_object_set_new(uses, key, json_integer((json_int_t)(left - 1))) == 0 ? 1 : -ENOMEM;
 }
 
-int network_doc_token_set(json_t *doc, const char *token, int64_t expires_ms, uint64_t uses)
+/* Set or (value NULL) remove what an object of the document has under a token; value is taken. */
+static int set_by_token(json_t *doc, const char *name, const char *token, json_t *value)
 {
-    json_t *tokens = own_object(doc, "authTokens");
-    if (tokens == NULL || json_object_set_new(tokens, token, json_integer(expires_ms)) != 0) {
+    if (value == NULL) {
+        json_object_del(json_object_get(doc, name), token);
+        return 0;
+    }
+    json_t *map = own_object(doc, name);
+    if (map == NULL) {
+        json_decref(value);
         return -ENOMEM;
     }
-    if (uses > 0) {
-        json_t *counts = own_object(doc, "authTokenUses");
-        if (counts == NULL ||
-            json_object_set_new(counts, token, json_integer((json_int_t)uses)) != 0) {
-            return -ENOMEM;
-        }
-    } else {
-        json_object_del(json_object_get(doc, "authTokenUses"), token);
-        prune_uses(doc);
+    return json_object_set_new(map, token, value) == 0 ? 0 : -ENOMEM;
+}
+
+int network_doc_token_set(json_t *doc, const char *token, int64_t expires_ms, uint64_t uses,
+                          json_t *defaults)
+{
+    json_t *count = uses > 0 ? json_integer((json_int_t)uses) : NULL;
+    int error = set_by_token(doc, JOIN_DEFAULTS, token, defaults);
+    if (error == 0) {
+        error = set_by_token(doc, "authTokens", token, json_integer(expires_ms));
     }
-    return 0;
+    if (error == 0) {
+        error = set_by_token(doc, "authTokenUses", token, json_incref(count));
+    }
+    json_decref(count);
+    prune_uses(doc);
+    return error;
 }
 
 int network_doc_token_remove(json_t *doc, const char *token)

@@ -36,9 +36,10 @@ bool network_doc_token(const json_t *doc, const char *token, int64_t wall_ms, co
  * the token has no limit; -ENOMEM. */
 MUST_CHECK int network_doc_token_use(json_t *doc, const char *key);
 
-/* Add or replace a token. uses 0: no limit. Returns 0; -ENOMEM. */
+/* Add or replace a token. uses 0: no limit. defaults: of join_defaults_read, taken, may be NULL.
+ * Returns 0; -ENOMEM. */
 MUST_CHECK int network_doc_token_set(json_t *doc, const char *token, int64_t expires_ms,
-                                     uint64_t uses);
+                                     uint64_t uses, json_t *defaults);
 
 /* Remove one. Returns 0; -ENOENT; -ENOMEM. */
 MUST_CHECK int network_doc_token_remove(json_t *doc, const char *token);

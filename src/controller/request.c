@@ -3,6 +3,7 @@
 #include "controller/assign.h"
 #include "controller/clash.h"
 #include "controller/controller_priv.h"
+#include "controller/join_defaults.h"
 #include "controller/member_doc.h"
 #include "controller/network_doc.h"
 #include "controller/removed.h"
@@ -148,6 +149,7 @@ static void authorize(struct controller *c, struct cmember *m, enum cred_kind ki
         free(m->cred);
     }
     m->cred = cred;
+    expiry_note(c, m);
     ch->record = true;
     ch->durable = true;
     c->counts.member_auths++;
@@ -187,9 +189,13 @@ static bool try_token(struct controller *c, struct cmember *m, const struct netc
         !network_doc_token(m->net->doc, token, controller_wall(c, now_ms), &key)) {
         return false;
     }
+    const json_t *defaults = json_object_get(json_object_get(m->net->doc, JOIN_DEFAULTS), key);
+    bool first = m->authorized_ms == 0;
     char *cred = strdup(token);
     /* Uses are for first authorizations: who was a member before costs none. */
-    if (cred == NULL || (m->authorized_ms == 0 && use_token(m->net, key, ch) != 0)) {
+    if (cred == NULL ||
+        (first && join_defaults_apply(m, defaults, controller_wall(c, now_ms)) != 0) ||
+        (first && use_token(m->net, key, ch) != 0)) {
         free(cred);
         return false;
     }

@@ -339,6 +339,62 @@ static void test_second_editor_gets_a_conflict(void **state)
     }
 }
 
+/* 10.4: a token names, tags and limits those it lets in. */
+static void test_join_token_with_defaults(void **state)
+{
+    struct fake *f = *state;
+    fake_network(f, "{\"capabilities\":[{\"id\":7,\"rules\":[]},{\"id\":9,\"default\":true}],"
+                    "\"tags\":[{\"id\":1,\"default\":4},{\"id\":2}]}");
+    json_t *obj = fake_api(f, "POST", NET "/invite-token",
+                           "{\"token\":\"guest\",\"uses\":2,\"name\":\"guest-{address}!\",\"tags\":"
+                           "[[1,5],[2,6]],\"capabilities\":[7],\"accessDuration\":60000}");
+    assert_int_equal(f->status, 200);
+    assert_string_equal(js(obj, "name"), "guest-{address}!");
+    assert_int_equal(ji(obj, "accessDuration"), 60000);
+    json_decref(obj);
+    fake_status(f, "POST", NET "/member/00000000bb", "{\"name\":\"mine\",\"tags\":[[1,8]]}");
+    static const struct {
+        const char *path;
+        uint64_t address;
+        const char *name;
+        json_int_t tag;
+    } cases[] = {
+        {MEMBER, 0xaa, "guest-00000000aa!", 5},
+        {NET "/member/00000000bb", 0xbb, "mine", 8},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        assert_true(asks(f, cases[i].address, "guest"));
+        struct netconf conf;
+        fake_config(f, cases[i].address, &conf);
+        assert_int_equal(conf.tag_count, 2);
+        assert_int_equal(conf.capability_count, 2);
+        netconf_free(&conf);
+        obj = fake_api(f, "GET", cases[i].path, NULL);
+        assert_string_equal(js(obj, "name"), cases[i].name);
+        assert_int_equal(ji(obj, "accessExpiryTime"), wall(f) + 60000);
+        const json_t *tag = json_array_get(json_object_get(obj, "tags"), 0);
+        assert_int_equal(json_integer_value(json_array_get(tag, 1)), cases[i].tag);
+        json_decref(obj);
+    }
+    obj = fake_api(f, "GET", NET, NULL); /* used up, nothing is left of it */
+    assert_null(json_object_get(obj, "authTokenDefaults"));
+    json_decref(obj);
+    fake_run(f, 61000);
+    assert_false(asks(f, 0xaa, "guest"));
+    static const char *const bad[] = {
+        "{\"name\":5}",
+        "{\"tags\":[1]}",
+        "{\"tags\":[[1,\"x\"]]}",
+        "{\"capabilities\":3}",
+        "{\"capabilities\":[\"x\"]}",
+        "{\"accessDuration\":\"x1\"}",
+        "{\"accessDuration\":-4}",
+    };
+    for (size_t i = 0; i < COUNT_OF(bad); i++) {
+        assert_int_equal(fake_status(f, "POST", NET "/invite-token", bad[i]), 400);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -353,6 +409,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_key_is_pinned_in_advance, fake_setup, fake_teardown),
         cmocka_unit_test_setup_teardown(test_second_editor_gets_a_conflict, fake_setup,
                                         fake_teardown),
+        cmocka_unit_test_setup_teardown(test_join_token_with_defaults, fake_setup, fake_teardown),
         cmocka_unit_test(test_access_that_ended_while_we_were_away),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
