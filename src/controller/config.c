@@ -3,6 +3,7 @@
 #include "controller/assign.h"
 #include "controller/coerce.h"
 #include "controller/controller_priv.h"
+#include "controller/sso.h"
 
 #include <errno.h>
 #include <sodium.h>
@@ -304,6 +305,7 @@ int config_send(struct controller *c, struct cmember *m, uint64_t request_id, in
     }
     uint64_t hash = 0;
     int result = collect(b, m);
+    b->conf.sso = sso_config(c, m, now_ms);
     if (result == 0) {
         result = content_hash(b, m, &hash);
     }

@@ -5,6 +5,7 @@
 #include "controller/member_doc.h"
 #include "controller/network_doc.h"
 #include "controller/removed.h"
+#include "controller/sso.h"
 
 #include <errno.h>
 #include <sodium.h>
@@ -322,6 +323,7 @@ static void finish_load(struct controller *c, int64_t now_ms)
         c->state = CONTROLLER_RUNNING;
         presume_online(c, now_ms);
         expiry_scan(c, now_ms);
+        sso_restore(c, now_ms);
         remove_stale(c, l);
         if (l->bad > 0) {
             controller_log(c, LOG_LEVEL_ERROR,
@@ -467,6 +469,7 @@ void controller_free(struct controller *c, int64_t now_ms)
     loader_free(c->loader);
     revoke_done(c);
     reuse_done(c);
+    sso_done(c);
     timers_done(&c->timers);
     model_done(&c->model);
     identity_wipe(&c->identity);

@@ -141,6 +141,8 @@ struct controller_counts {
     uint64_t requests_dropped; /* dropped: not ours, while loading, out of memory */
     uint64_t denied;           /* answered ACCESS_DENIED */
     uint64_t not_found;        /* answered OBJ_NOT_FOUND */
+    uint64_t sso_checks;       /* looks for logins that have ended */
+    uint64_t sso_timeouts;     /* logins that ended */
     uint64_t configs_sent;     /* answers */
     uint64_t configs_reused;   /* of these as given before, see CONTROLLER_REUSE_MS */
     uint64_t signatures;       /* of credentials; chunks of configurations are signed by the node */

@@ -26,6 +26,7 @@ enum {
 };
 
 struct loader;
+struct sso;
 
 /* A rate-limited stranger. */
 struct limit_slot {
@@ -78,6 +79,7 @@ struct controller {
     int64_t push_credit;    /* pushes allowed now */
     int64_t push_refill_ms;
     struct timers timers;
+    struct sso *sso;        /* single sign-on, NULL while no network wants it */
     int64_t expiry_next_ms; /* wall clock: no access ends before, INT64_MAX none */
     struct hmap outboxes;   /* struct outbox by destination */
     struct list farewells;  /* struct farewell, running */

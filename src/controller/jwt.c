@@ -2,7 +2,6 @@
 #include "controller/jwt.h"
 
 #include <errno.h>
-#include <math.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
@@ -213,7 +212,7 @@ static int64_t claim_time(const json_t *claims, const char *name)
 {
     const json_t *v = json_object_get(claims, name);
     double s = json_is_number(v) ? json_number_value(v) : -1;
-    return s >= 0 && s <= (double)CLAIM_TIME_MAX ? (int64_t)floor(s) : -1;
+    return s >= 0 && s <= (double)CLAIM_TIME_MAX ? (int64_t)s : -1;
 }
 
 /* The audience names us, and if it names others too, the token was made for us (azp). */

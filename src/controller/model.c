@@ -3,6 +3,7 @@
 
 #include "controller/clash.h"
 #include "controller/removed.h"
+#include "controller/sso.h"
 
 #include <errno.h>
 #include <sodium.h>
@@ -14,6 +15,7 @@ void model_init(struct model *model, uint64_t seed)
     memset(model, 0, sizeof(*model));
     model->seed = seed;
     hmap_init(&model->networks, seed);
+    hmap_init(&model->sso_sessions, seed);
 }
 
 void model_done(struct model *model)
@@ -23,6 +25,7 @@ void model_done(struct model *model)
         cnetwork_free(model, CONTAINER_OF(it, struct cnetwork, node));
     }
     hmap_done(&model->networks);
+    hmap_done(&model->sso_sessions);
 }
 
 struct cnetwork *model_find(const struct model *model, uint64_t nwid)
@@ -149,6 +152,7 @@ void cmember_free(struct model *model, struct cmember *m)
     member_set_authorized(m, false);
     drop_ips(m);
     clash_forget(m);
+    sso_forget(model, m);
     if (!list_is_empty(&m->stranger_link)) {
         m->net->stranger_count--;
         list_remove(&m->stranger_link);

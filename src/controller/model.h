@@ -56,6 +56,7 @@ struct plan {
     bool v6_zt;
     bool v6_rfc4193;
     bool v6_6plane;
+    bool wants_login; /* single sign-on */
     uint16_t mtu;
     uint16_t route_count;
     uint16_t rule_count;
@@ -114,6 +115,7 @@ struct cnetwork {
 };
 
 struct cmember;
+struct sso_session;
 
 /* An assigned address, in the network's index. */
 struct member_ip {
@@ -142,12 +144,13 @@ struct cmember {
     struct list push_link;     /* in the controller's push queue, or in no list */
     struct list unsaved_link;  /* in the controller's list of records to write, or in no list */
     uint64_t address;
-    char *name;         /* NULL = absent */
-    char *cred;         /* lastAuthorizedCredential, NULL = null; a secret */
-    char *bad_identity; /* stored identity text that does not parse, else NULL */
-    char *os;           /* what it told of its system, or NULL */
-    json_t *extra;      /* keys we do not know, or NULL */
-    json_t *traces;     /* last remote trace reports, oldest first, or NULL */
+    char *name;              /* NULL = absent */
+    char *cred;              /* lastAuthorizedCredential, NULL = null; a secret */
+    char *bad_identity;      /* stored identity text that does not parse, else NULL */
+    char *os;                /* what it told of its system, or NULL */
+    json_t *extra;           /* keys we do not know, or NULL */
+    json_t *traces;          /* last remote trace reports, oldest first, or NULL */
+    struct sso_session *sso; /* its login, or NULL */
     struct member_ip *ips;
     struct member_tag *tags; /* ascending id */
     uint32_t *caps;          /* ascending */
@@ -188,10 +191,11 @@ struct cmember {
 };
 
 struct model {
-    struct hmap networks; /* struct cnetwork by network ID */
-    uint64_t seed;        /* random, for hash maps */
-    uint64_t members;     /* in all networks */
-    uint64_t last_ts;     /* highest time stamp issued, as stored */
+    struct hmap networks;     /* struct cnetwork by network ID */
+    struct hmap sso_sessions; /* struct sso_session by nonce */
+    uint64_t seed;            /* random, for hash maps */
+    uint64_t members;         /* in all networks */
+    uint64_t last_ts;         /* highest time stamp issued, as stored */
 };
 
 /* Empty model; seed: random. model_done releases everything in it. */

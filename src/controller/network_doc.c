@@ -6,6 +6,7 @@
 #include "controller/model.h"
 #include "controller/rules_json.h"
 #include "controller/rules_source.h"
+#include "controller/sso.h"
 
 #include <errno.h>
 #include <sodium.h>
@@ -446,6 +447,10 @@ static void edit_objects(struct edit *e, json_t *doc, const json_t *body)
     v = json_object_get(body, "dns");
     if (json_is_object(v)) {
         edit_set(e, doc, "dns", edit_dns(e, v));
+    }
+    v = json_object_get(body, "ssoConfig");
+    if (json_is_object(v)) {
+        edit_set(e, doc, "ssoConfig", sso_doc_edit(e, v));
     }
     static const char *const by_name[] = {"capabilitiesByName", "tagsByName"};
     for (size_t i = 0; i < COUNT_OF(by_name); i++) {

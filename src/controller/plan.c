@@ -226,6 +226,7 @@ static void compile_scalars(const json_t *doc, struct plan *plan)
     plan->v6_zt = coerce_bool(json_object_get(v6, "zt"), false);
     plan->v6_rfc4193 = coerce_bool(json_object_get(v6, "rfc4193"), false);
     plan->v6_6plane = coerce_bool(json_object_get(v6, "6plane"), false);
+    plan->wants_login = coerce_bool(json_object_get(doc, "ssoEnabled"), false);
     const char *target = json_string_value(json_object_get(doc, "remoteTraceTarget"));
     if (target != NULL && strlen(target) == MODEL_TRACE_TARGET_LEN) {
         plan->trace_target = hex_prefix(target) & UINT64_C(0xffffffffff);

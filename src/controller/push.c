@@ -2,6 +2,7 @@
  * for a moment, pushes are paced, members for whom nothing changed are left out. Source: spec 04
  * sections 4.11, 12.25. */
 #include "controller/controller_priv.h"
+#include "controller/sso.h"
 
 enum {
     PUSH_BURST = 50,       /* pushes at once after a pause */
@@ -74,7 +75,7 @@ void push_run(struct controller *c, int64_t now_ms)
         }
         struct cmember *m = CONTAINER_OF(link, struct cmember, push_link);
         list_remove(link);
-        int result = m->authorized ? config_send(c, m, 0, now_ms) : 0;
+        int result = m->authorized && sso_is_open(c, m, now_ms) ? config_send(c, m, 0, now_ms) : 0;
         if (result > 0) {
             c->counts.pushes_sent++;
             c->push_credit--;

@@ -7,6 +7,7 @@
 #include "controller/member_doc.h"
 #include "controller/network_doc.h"
 #include "controller/removed.h"
+#include "controller/sso.h"
 
 #include "base/bucket.h"
 #include "base/dict.h"
@@ -311,7 +312,11 @@ static void refuse(struct controller *c, struct cmember *m, const struct ask *as
     if (is_new) {
         controller_event(c, CONTROLLER_MEMBER_PENDING, m->net->nwid, m->address);
     }
-    answer_error(c, ask, ERROR_NETWORK_ACCESS_DENIED, now_ms);
+    if (m->blocked || sso_is_open(c, m, now_ms)) {
+        answer_error(c, ask, ERROR_NETWORK_ACCESS_DENIED, now_ms);
+    } else {
+        sso_refuse(c, m, ask->request_id, now_ms);
+    }
 }
 
 static void serve_config(struct controller *c, struct cmember *m, const struct ask *ask,
@@ -389,7 +394,7 @@ void request_serve(struct controller *c, const struct ask *ask, int64_t now_ms)
     note_seen(c, m, ask, &meta, now_ms);
     bool authorized = decide(c, m, &meta, &ch, now_ms);
     sodium_memzero(meta.auth, sizeof(meta.auth));
-    if (!authorized) {
+    if (!authorized || !sso_is_open(c, m, now_ms)) {
         refuse(c, m, ask, &ch, is_new, now_ms);
         return;
     }

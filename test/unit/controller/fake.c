@@ -49,12 +49,17 @@ static int on_config(void *ctx, uint64_t nwid, uint64_t dest, uint64_t request_i
 static void on_error(void *ctx, uint64_t nwid, uint64_t dest, uint64_t request_id,
                      enum error_code code, const void *data, size_t len, int64_t now_ms)
 {
-    (void)data;
     struct fake_sent *s = add(ctx, FAKE_ERROR, dest, now_ms);
     s->nwid = nwid;
     s->request_id = request_id;
     s->code = code;
     s->len = len;
+    if (data != NULL) {
+        s->dict = malloc(len + 1);
+        assert_non_null(s->dict);
+        memcpy(s->dict, data, len);
+        s->dict[len] = '\0';
+    }
 }
 
 static int on_revocations(void *ctx, uint64_t dest, const struct revocation *revocations,
