@@ -106,6 +106,8 @@ static void committed(void *ctx, int error)
     static const char failed[] =
         "{\"description\":\"the change is in force but could not be stored; it is tried again\","
         "\"error\":503}";
+    static const char stale[] =
+        "{\"description\":\"not stored: another instance has taken over\",\"error\":503}";
     if (!p->c->stopping) {
         run_after(p->c, &p->after);
     } else {
@@ -113,6 +115,8 @@ static void committed(void *ctx, int error)
     }
     if (error == 0) {
         p->done(p->ctx, 200, p->body, strlen(p->body));
+    } else if (error == -ESTALE) {
+        p->done(p->ctx, 503, stale, sizeof(stale) - 1);
     } else {
         p->done(p->ctx, 503, failed, sizeof(failed) - 1);
     }
@@ -142,6 +146,7 @@ void api_commit(const struct call *call, struct store_tx *tx, json_t *obj,
     p->ctx = call->ctx;
     p->body = body;
     p->after = *after;
+    share_answer_in(call->remote, tx, body);
     controller_commit(call->c, tx, committed, p);
 }
 
@@ -245,12 +250,20 @@ static void get_status(struct call *call)
 {
     struct controller *c = call->c;
     const char *reason = NULL;
-    bool ready = controller_get_state(c, &reason) == CONTROLLER_RUNNING;
+    enum controller_state state = controller_get_state(c, &reason);
+    bool ready = controller_serves(c);
+    if (state == CONTROLLER_RUNNING && !ready) {
+        (void)store_get_state(c->store, &reason);
+        reason = reason != NULL ? reason : "the lease has to be renewed";
+    }
     json_t *obj =
         json_pack("{sbsisIsb}", "controller", 1, "apiVersion", 4, "clock",
                   (json_int_t)controller_wall(c, call->now_ms), "databaseReady", (int)ready);
     if (obj != NULL && reason != NULL) {
         json_object_set_new(obj, "reason", json_string(reason));
+    }
+    if (obj != NULL && controller_is_shared(c)) {
+        json_object_set_new(obj, "holder", json_boolean(ready));
     }
     api_answer(call, ready ? 200 : 503, obj);
 }
@@ -383,7 +396,7 @@ static void route(struct call *call)
     }
     if (n == 1) {
         get_status(call);
-    } else if (call->c->state != CONTROLLER_RUNNING) {
+    } else if (!controller_serves(call->c)) {
         api_error(call, 503, "the controller is not ready, see /controller");
     } else if (unstable) {
         route_unstable(call, s + 1, n - 1);
@@ -430,6 +443,16 @@ static bool read_condition(struct call *call, const char *if_match)
     return call->conditional;
 }
 
+/* True for a request that the instance with the lease has to answer, which we are not; only the
+ * state is our own. */
+static bool belongs_to_holder(struct controller *c, const struct controller_api_request *request)
+{
+    bool whole = request->actor.kind == ACTOR_CONTROL_TOKEN || request->actor.kind == ACTOR_CLI;
+    return controller_is_shared(c) && whole && c->state != CONTROLLER_FAILED &&
+           c->state != CONTROLLER_LOST && strcmp(request->path, "/controller") != 0 &&
+           !controller_serves(c);
+}
+
 void controller_api(struct controller *c, const struct controller_api_request *request,
                     int64_t now_ms, controller_api_done done, void *ctx)
 {
@@ -439,6 +462,7 @@ void controller_api(struct controller *c, const struct controller_api_request *r
         .done = done,
         .ctx = ctx,
         .actor = &request->actor,
+        .remote = c->remote,
         .query = request->query != NULL ? request->query : "",
         .text = request->body != NULL ? request->body : "",
         .text_len = request->body != NULL ? request->body_len : 0,
@@ -452,6 +476,8 @@ void controller_api(struct controller *c, const struct controller_api_request *r
     c->now_ms = now_ms;
     if (request->body_len > CONTROLLER_API_BODY_MAX) {
         api_empty(&call, 413);
+    } else if (belongs_to_holder(c, request)) {
+        share_pass(c, request, done, ctx);
     } else if (!split(&call, request->path)) {
         api_empty(&call, 404);
     } else if (!call.read && !read_condition(&call, request->if_match)) {

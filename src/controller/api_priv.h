@@ -23,8 +23,9 @@ struct call {
     controller_api_done done;
     void *ctx;
     const struct actor *actor;
-    const char *query; /* "" if none */
-    const char *text;  /* body */
+    struct remote_call *remote; /* whose answer goes into the store, NULL: the caller's */
+    const char *query;          /* "" if none */
+    const char *text;           /* body */
     size_t text_len;
     json_t *body; /* parsed, for methods that have one */
     struct edit edit;
@@ -83,6 +84,15 @@ bool api_conflict(const struct call *call, uint64_t present);
 /* ---- api_identity.c ---- */
 
 void api_accept_identity(struct call *call, struct cmember *m);
+
+/* ---- share.c ---- */
+
+/* Leave a request for the instance that holds the identity. */
+void share_pass(struct controller *c, const struct controller_api_request *request,
+                controller_api_done done, void *ctx);
+
+/* Put the answer of a remote call (NULL: none) into the transaction of its changes. */
+void share_answer_in(struct remote_call *remote, struct store_tx *tx, const char *body);
 
 /* ---- api_network.c ---- */
 

@@ -299,6 +299,9 @@ static int issue(struct controller *c, struct build *b, struct cmember *m, uint6
 
 int config_send(struct controller *c, struct cmember *m, uint64_t request_id, int64_t now_ms)
 {
+    if (!controller_serves(c)) {
+        return -ESHUTDOWN;
+    }
     struct build *b = calloc(1, sizeof(*b));
     if (b == NULL) {
         return -ENOMEM;

@@ -96,22 +96,22 @@ void controller_commit(struct controller *c, struct store_tx *tx, store_done_fn 
     store_submit(c->store, tx, done, ctx);
 }
 
-/* Store the highest time stamp that may be issued before the next such write. */
-static void save_timestamp(struct controller *c, uint64_t ts)
+bool controller_save_timestamp(struct controller *c, uint64_t ts, store_done_fn done, void *ctx)
 {
     struct store_tx *tx = c->store != NULL ? store_tx_new() : NULL;
     char *text = tx != NULL ? malloc(48) : NULL;
     if (text == NULL) {
         store_tx_free(tx);
-        return;
+        return false;
     }
     (void)snprintf(text, 48, "{\"lastTs\":%llu}", (unsigned long long)ts);
     if (store_tx_put(tx, STORE_CONTROLLER, 0, c->identity.address, text) != 0) {
         store_tx_free(tx);
-        return;
+        return false;
     }
     c->saved_ts = ts;
-    controller_commit(c, tx, NULL, NULL);
+    controller_commit(c, tx, done, ctx);
+    return true;
 }
 
 uint64_t controller_timestamp(struct controller *c, int64_t now_ms)
@@ -131,8 +131,8 @@ uint64_t controller_timestamp(struct controller *c, int64_t now_ms)
         c->clock_warned = false;
     }
     c->last_ts = ts;
-    if (ts + CONTROLLER_TS_RESERVE_MS / 3 > c->saved_ts) {
-        save_timestamp(c, ts + CONTROLLER_TS_RESERVE_MS);
+    if (!controller_is_shared(c) && ts + CONTROLLER_TS_RESERVE_MS / 3 > c->saved_ts) {
+        (void)controller_save_timestamp(c, ts + CONTROLLER_TS_RESERVE_MS, NULL, NULL);
     }
     return ts;
 }
@@ -300,13 +300,57 @@ static void fail_load(struct controller *c, const char *why)
     controller_event(c, CONTROLLER_STORE_FAILED, 0, 0);
 }
 
-/* The store's thread has ended its part of loading. */
-static void finish_load(struct controller *c, int64_t now_ms)
+/* Another instance acts, or will: this one is silent. */
+static void stand_by(struct controller *c, enum controller_state state, const char *why)
+{
+    if (c->state != state || strcmp(c->reason, why) != 0) {
+        c->state = state;
+        (void)snprintf(c->reason, sizeof(c->reason), "%s", why);
+        controller_log(c, LOG_LEVEL_WARN, "controller: %s", c->reason);
+    }
+}
+
+void controller_loaded(struct controller *c)
+{
+    if (c->state != CONTROLLER_LOADING || c->loader != NULL) {
+        return;
+    }
+    c->state = CONTROLLER_RUNNING;
+    presume_online(c, c->now_ms);
+    expiry_scan(c, c->now_ms);
+    sso_restore(c, c->now_ms);
+    controller_log(c, LOG_LEVEL_INFO, "controller: running networks=%zu members=%llu",
+                   c->model.networks.count, (unsigned long long)c->model.members);
+    controller_event(c, CONTROLLER_READY, 0, 0);
+    serve_waiting(c, c->now_ms);
+}
+
+/* Take over what the store's thread has loaded. */
+static void take_model(struct controller *c, struct loader *l)
+{
+    struct model empty = c->model;
+    c->model = l->model;
+    l->model = empty;
+    c->last_ts = c->model.last_ts;
+    c->saved_ts = c->model.last_ts;
+    remove_stale(c, l);
+    if (l->bad > 0) {
+        controller_log(c, LOG_LEVEL_ERROR,
+                       "controller: %u stored documents are unusable and were left alone", l->bad);
+    }
+}
+
+/* The store's thread has ended its part of loading, or stands by. */
+static void finish_load(struct controller *c)
 {
     const char *why = NULL;
     enum store_state state = store_get_state(c->store, &why);
     struct loader *l = c->loader;
-    if (state == STORE_LOADING || l == NULL) {
+    if (state == STORE_STANDBY || state == STORE_LOST) {
+        stand_by(c, state == STORE_LOST ? CONTROLLER_LOST : CONTROLLER_STANDBY,
+                 why != NULL ? why : "standing by");
+    }
+    if (state != STORE_READY && state != STORE_FAILED) {
         return;
     }
     c->loader = NULL;
@@ -315,27 +359,40 @@ static void finish_load(struct controller *c, int64_t now_ms)
     } else if (l->no_memory) {
         fail_load(c, "out of memory while loading");
     } else {
-        struct model empty = c->model;
-        c->model = l->model;
-        l->model = empty;
-        c->last_ts = c->model.last_ts;
-        c->saved_ts = c->model.last_ts;
-        c->state = CONTROLLER_RUNNING;
-        presume_online(c, now_ms);
-        expiry_scan(c, now_ms);
-        sso_restore(c, now_ms);
-        remove_stale(c, l);
-        if (l->bad > 0) {
-            controller_log(c, LOG_LEVEL_ERROR,
-                           "controller: %u stored documents are unusable and were left alone",
-                           l->bad);
+        take_model(c, l);
+        c->state = CONTROLLER_LOADING;
+        if (controller_is_shared(c)) {
+            share_reserve(c, c->now_ms); /* its commit ends loading */
+        } else {
+            controller_loaded(c);
         }
-        controller_log(c, LOG_LEVEL_INFO, "controller: running networks=%zu members=%llu",
-                       c->model.networks.count, (unsigned long long)c->model.members);
-        controller_event(c, CONTROLLER_READY, 0, 0);
     }
     loader_free(l);
-    serve_waiting(c, now_ms);
+    if (c->state == CONTROLLER_FAILED) {
+        serve_waiting(c, c->now_ms);
+    }
+}
+
+/* The state of a store that was opened. */
+static void follow_store(struct controller *c)
+{
+    const char *why = NULL;
+    enum store_state state = store_get_state(c->store, &why);
+    if (state == STORE_LOST) {
+        stand_by(c, CONTROLLER_LOST, why != NULL ? why : "another instance has taken over");
+        return;
+    }
+    bool broken = why != NULL;
+    if (state != STORE_READY || broken == c->store_broken) {
+        return;
+    }
+    c->store_broken = broken;
+    controller_log(c, broken ? LOG_LEVEL_ERROR : LOG_LEVEL_WARN, "controller: %s%s",
+                   broken ? "changes cannot be stored, trying again: "
+                          : "changes are stored "
+                            "again",
+                   broken ? why : "");
+    controller_event(c, broken ? CONTROLLER_STORE_FAILED : CONTROLLER_STORE_RECOVERED, 0, 0);
 }
 
 void controller_poll(struct controller *c, int64_t now_ms)
@@ -346,23 +403,11 @@ void controller_poll(struct controller *c, int64_t now_ms)
     }
     bool news = store_poll(c->store);
     if (c->loader != NULL) {
-        finish_load(c, now_ms);
-        return;
+        finish_load(c);
+    } else if (news) {
+        follow_store(c);
     }
-    const char *why = NULL;
-    if (!news || store_get_state(c->store, &why) != STORE_READY) {
-        return;
-    }
-    bool broken = why != NULL;
-    if (broken != c->store_broken) {
-        c->store_broken = broken;
-        controller_log(c, broken ? LOG_LEVEL_ERROR : LOG_LEVEL_WARN, "controller: %s%s",
-                       broken ? "changes cannot be stored, trying again: "
-                              : "changes are stored "
-                                "again",
-                       broken ? why : "");
-        controller_event(c, broken ? CONTROLLER_STORE_FAILED : CONTROLLER_STORE_RECOVERED, 0, 0);
-    }
+    share_take_calls(c);
 }
 
 /* ---- life ---- */
@@ -441,7 +486,7 @@ static void save_last(struct controller *c, int64_t now_ms)
         }
     }
     if (c->last_ts > 0) {
-        save_timestamp(c, c->last_ts);
+        (void)controller_save_timestamp(c, c->last_ts, NULL, NULL);
     }
 }
 
@@ -484,7 +529,8 @@ void controller_set_wall_offset(struct controller *c, int64_t wall_offset_ms)
 enum controller_state controller_get_state(const struct controller *c, const char **ret_reason)
 {
     if (ret_reason != NULL) {
-        *ret_reason = c->state == CONTROLLER_FAILED ? c->reason : NULL;
+        bool has = c->state != CONTROLLER_RUNNING && c->reason[0] != '\0';
+        *ret_reason = has ? c->reason : NULL;
     }
     return c->state;
 }
@@ -497,6 +543,12 @@ bool controller_wait(struct controller *c, int timeout_ms)
 int64_t controller_tick(struct controller *c, int64_t now_ms)
 {
     c->now_ms = now_ms;
+    if (controller_is_shared(c) && c->loader == NULL) {
+        share_reserve(c, now_ms);
+        if (!controller_serves(c)) {
+            return controller_deadline(c);
+        }
+    }
     timers_run(&c->timers, now_ms);
     expiry_run(c, now_ms);
     push_run(c, now_ms);
@@ -514,7 +566,12 @@ static int64_t earlier(int64_t a, int64_t b)
 
 int64_t controller_deadline(const struct controller *c)
 {
-    return earlier(earlier(timers_next(&c->timers), push_deadline(c)), expiry_deadline(c));
+    int64_t own = earlier(earlier(timers_next(&c->timers), push_deadline(c)), expiry_deadline(c));
+    if (!controller_is_shared(c)) {
+        return own;
+    }
+    int64_t share = share_deadline(c);
+    return share < 0 ? -1 : earlier(share, own);
 }
 
 void controller_get_counts(const struct controller *c, struct controller_counts *ret)

@@ -83,7 +83,9 @@ enum {
 enum controller_state {
     CONTROLLER_LOADING, /* requests wait, the API answers 503 */
     CONTROLLER_RUNNING,
-    CONTROLLER_FAILED, /* the store could not be opened: nothing is answered, see the reason */
+    CONTROLLER_STANDBY, /* another instance acts for the identity: nothing is answered */
+    CONTROLLER_LOST,    /* another instance has taken over: free this one, make a new one */
+    CONTROLLER_FAILED,  /* the store could not be opened: nothing is answered, see the reason */
 };
 
 /* Create a controller. env is copied; identity (with private half) too.
@@ -101,8 +103,15 @@ void controller_free(struct controller *c, int64_t now_ms);
 /* The wall clock was set or drifted. Time stamps issued never go back all the same. */
 void controller_set_wall_offset(struct controller *c, int64_t wall_offset_ms);
 
-/* State; *ret_reason (may be NULL) is a text when FAILED, else NULL. */
+/* State; *ret_reason (may be NULL) is a text when it does not run and one is known, else NULL. */
 enum controller_state controller_get_state(const struct controller *c, const char **ret_reason);
+
+/* True if the store is shared by several instances with this identity. */
+bool controller_is_shared(const struct controller *c);
+
+/* True if this instance acts for its identity now: it runs and, with a shared store, holds the
+ * lease. While it does not, nothing is sent, and its node must be silent in the network too. */
+bool controller_serves(struct controller *c);
 
 /* A member asks (struct node_controller, request). from: physical source, nil if not direct.
  * request_id: all ones when this node asks itself. identity: of the authenticated asker. */

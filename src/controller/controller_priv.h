@@ -27,6 +27,7 @@ enum {
 
 struct loader;
 struct sso;
+struct remote_call;
 
 /* A rate-limited stranger. */
 struct limit_slot {
@@ -63,11 +64,14 @@ struct controller {
     struct store *store;   /* NULL: nothing is kept */
     struct loader *loader; /* while loading */
     enum controller_state state;
-    char reason[512]; /* of CONTROLLER_FAILED */
+    char reason[512]; /* why it does not run, empty: unknown */
     int64_t wall_offset_ms;
-    int64_t now_ms;    /* of the input being handled, for completions */
-    uint64_t last_ts;  /* highest time stamp issued; never issue a lower one */
-    uint64_t saved_ts; /* as stored or queued */
+    int64_t now_ms;             /* of the input being handled, for completions */
+    uint64_t last_ts;           /* highest time stamp issued; never issue a lower one */
+    uint64_t saved_ts;          /* as stored or queued */
+    uint64_t reserved_ts;       /* shared store: committed, none above it may be issued */
+    bool reserving;             /* a higher reserved_ts is on its way */
+    struct remote_call *remote; /* whose call is being carried out, NULL: this instance's */
     bool clock_warned;
     bool store_broken; /* writes fail at present */
     bool stopping;
@@ -114,6 +118,13 @@ MUST_CHECK int controller_put_member(struct store_tx *tx, struct cmember *m);
 /* Queue a transaction (taken; NULL: nothing to write) and call done (may be NULL) when it is
  * committed: from controller_poll, or at once without a store. */
 void controller_commit(struct controller *c, struct store_tx *tx, store_done_fn done, void *ctx);
+
+/* Store the highest time stamp that may be issued before the next such write. done may be NULL.
+ * Returns false out of memory. */
+bool controller_save_timestamp(struct controller *c, uint64_t ts, store_done_fn done, void *ctx);
+
+/* All that is needed is loaded: run. Does nothing in other states than LOADING. */
+void controller_loaded(struct controller *c);
 
 /* Remove a member from memory and its queues. */
 void controller_forget(struct controller *c, struct cmember *m);
@@ -217,3 +228,14 @@ void farewell_start(struct farewell *f, int64_t now_ms);
 void farewell_free(struct farewell *f);
 
 void revoke_done(struct controller *c);
+
+/* ---- share.c ---- */
+
+/* Reserve time stamps ahead if that is due; shared stores only. */
+void share_reserve(struct controller *c, int64_t now_ms);
+
+/* When that is due next, -1: not before the store has news. */
+int64_t share_deadline(const struct controller *c);
+
+/* Carry out the calls that other instances left for us. */
+void share_take_calls(struct controller *c);

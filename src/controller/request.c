@@ -32,7 +32,7 @@ static void answer_error(struct controller *c, const struct ask *ask, enum error
     } else {
         c->counts.not_found++;
     }
-    if (ask->request_id != 0) {
+    if (ask->request_id != 0 && controller_serves(c)) {
         c->env.send_error(c->env.ctx, ask->nwid, ask->identity.address, ask->request_id, code, NULL,
                           0, now_ms);
     }
@@ -254,7 +254,7 @@ static void committed(void *ctx, int error)
     struct controller *c = ask->c;
     struct cnetwork *net = model_find(&c->model, ask->nwid);
     struct cmember *m = net != NULL ? network_member(net, ask->identity.address) : NULL;
-    if (m != NULL && error == 0 && !c->stopping) {
+    if (m != NULL && error == 0 && !c->stopping && controller_serves(c)) {
         m->unsaved = false;
         request_serve(c, ask, c->now_ms);
     }
@@ -455,7 +455,8 @@ void controller_request(struct controller *c, uint64_t nwid, const struct inetad
 {
     c->now_ms = now_ms;
     c->counts.requests++;
-    if (nwid >> 24 != c->identity.address || c->state == CONTROLLER_FAILED) {
+    bool silent = c->state != CONTROLLER_LOADING && !controller_serves(c);
+    if (nwid >> 24 != c->identity.address || silent) {
         c->counts.requests_dropped++;
         return;
     }

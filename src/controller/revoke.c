@@ -92,7 +92,8 @@ static void outbox_send(struct outbox *o, int64_t now_ms)
         packet[i] = o->queue[i]->revocation;
     }
     struct controller *c = o->c;
-    if (c->env.send_revocations(c->env.ctx, o->node.key, packet, n, now_ms) == 0) {
+    if (controller_serves(c) &&
+        c->env.send_revocations(c->env.ctx, o->node.key, packet, n, now_ms) == 0) {
         c->counts.revocation_packets++;
     }
     outbox_drop(o, n);

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,7 @@ struct store_tx {
     struct store_change **last;
     size_t count;
     struct completion *comp; /* NULL: nobody waits (any more) */
+    char *backup;            /* no changes: where to write a copy to; else NULL */
 };
 
 /* A completion on its way up. */
@@ -48,12 +50,16 @@ struct store {
     struct store_tx **tail;   /* where the next one is linked */
     struct completion *ready; /* in order */
     struct completion **ready_tail;
-    size_t backlog;    /* changes in queue and in the running batch */
-    uint64_t failures; /* commits that failed */
+    struct store_call *passed;   /* for the backend */
+    struct store_call *answered; /* to be completed */
+    struct store_call *incoming; /* for the owner */
+    size_t backlog;              /* changes in queue and in the running batch */
+    uint64_t failures;           /* commits that failed */
     enum store_state state;
     bool state_news; /* not yet reported by store_poll */
     bool stop;
     int error;               /* of the last try to commit */
+    int tend_error;          /* of the last turn of a shared backend */
     char why[STORE_WHY_LEN]; /* text of failure, empty = none */
     char shown[STORE_WHY_LEN];
 };
@@ -114,7 +120,28 @@ void store_tx_free(struct store_tx *tx)
         free(tx->first);
         tx->first = next;
     }
+    free(tx->backup);
     free(tx);
+}
+
+void store_call_free(struct store_call *call)
+{
+    if (call != NULL) {
+        free(call->method);
+        free(call->path);
+        free(call->query);
+        free(call->body);
+        free(call->if_match);
+        free(call->answer);
+        free(call);
+    }
+}
+
+int64_t store_clock(void)
+{
+    struct timespec ts = {0};
+    (void)clock_gettime(CLOCK_BOOTTIME, &ts);
+    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
 /* Move the completion of tx, made when it was submitted, up. Lock held. */
@@ -136,7 +163,8 @@ static struct store_tx *batch_join(struct store *s)
 {
     struct store_tx *tx = s->queue;
     size_t count = tx->count;
-    while (tx->next != NULL && count + tx->next->count <= STORE_BATCH_CHANGES) {
+    while (tx->next != NULL && tx->next->backup == NULL &&
+           count + tx->next->count <= STORE_BATCH_CHANGES) {
         *tx->last = tx->next->first;
         tx = tx->next;
         count += tx->count;
@@ -199,17 +227,7 @@ static int commit_batch(struct store *s)
     return error;
 }
 
-/* Wait for work after a failed commit: until stop, new work or the pause is over. Lock held. */
-static void pause_after_error(struct store *s)
-{
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += STORE_RETRY_S;
-    struct store_tx **tail = s->tail;
-    while (!s->stop && tail == s->tail && pthread_cond_timedwait(&s->work, &s->lock, &until) == 0) {
-    }
-}
-
+/* Lock held at entry and exit, not meanwhile. */
 static void tell_news(struct store *s)
 {
     pthread_cond_broadcast(&s->news);
@@ -218,29 +236,140 @@ static void tell_news(struct store *s)
     pthread_mutex_lock(&s->lock);
 }
 
+/* Carry out the backup that is first in the queue; it is not tried again. Lock held at entry and
+ * exit, not meanwhile. */
+static void run_backup(struct store *s)
+{
+    struct store_tx *tx = s->queue;
+    char why[STORE_WHY_LEN] = "";
+    pthread_mutex_unlock(&s->lock);
+    int error = s->backend->backup != NULL
+                    ? s->backend->backup(s->backend, tx->backup, why, sizeof(why))
+                    : -EOPNOTSUPP;
+    pthread_mutex_lock(&s->lock);
+    s->queue = tx->next;
+    if (s->queue == NULL) {
+        s->tail = &s->queue;
+    }
+    tx_complete(s, tx, error);
+    store_tx_free(tx);
+}
+
+/* Put a list of calls behind another. */
+static void calls_append(struct store_call **list, struct store_call *more)
+{
+    while (*list != NULL) {
+        list = &(*list)->next;
+    }
+    *list = more;
+}
+
+/* One turn of a shared backend. Lock held at entry and exit, not meanwhile. Returns its error. */
+static int tend(struct store *s, bool stop)
+{
+    struct store_feed feed = {.send = s->passed, .stop = stop};
+    char why[STORE_WHY_LEN] = "";
+    s->passed = NULL;
+    pthread_mutex_unlock(&s->lock);
+    int error = s->backend->shared->tend(s->backend, &feed, why, sizeof(why));
+    pthread_mutex_lock(&s->lock);
+    calls_append(&s->answered, feed.answered);
+    calls_append(&s->incoming, feed.incoming);
+    bool news = feed.answered != NULL || feed.incoming != NULL;
+    if (error != s->tend_error) {
+        s->tend_error = error;
+        s->state_news = news = true;
+        (void)snprintf(s->why, sizeof(s->why), "%s", why);
+    }
+    if (news) {
+        tell_news(s);
+    }
+    return error;
+}
+
+/* Wait for work. Lock held. */
+static void wait_for_work(struct store *s)
+{
+    if (s->backend->shared == NULL) {
+        pthread_cond_wait(&s->work, &s->lock);
+        return;
+    }
+    pthread_mutex_unlock(&s->lock);
+    s->backend->shared->wait(s->backend);
+    pthread_mutex_lock(&s->lock);
+}
+
+/* Wait for work after a failed commit: until stop, new work or the pause is over. Lock held. */
+static void pause_after_error(struct store *s)
+{
+    if (s->backend->shared != NULL) {
+        wait_for_work(s);
+        return;
+    }
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += STORE_RETRY_S;
+    struct store_tx **tail = s->tail;
+    while (!s->stop && tail == s->tail && pthread_cond_timedwait(&s->work, &s->lock, &until) == 0) {
+    }
+}
+
+/* Open the backend, again and again while it says that it is not its turn. Lock held at entry and
+ * exit, not meanwhile. */
+static void open_backend(struct store *s)
+{
+    for (;;) {
+        char why[STORE_WHY_LEN] = "";
+        pthread_mutex_unlock(&s->lock);
+        int error = s->backend->open(s->backend, s->load, s->load_ctx, why, sizeof(why));
+        pthread_mutex_lock(&s->lock);
+        enum store_state state = error == 0         ? STORE_READY
+                                 : error == -EAGAIN ? STORE_STANDBY
+                                 : error == -ESTALE ? STORE_LOST
+                                                    : STORE_FAILED;
+        if (state != s->state || strcmp(why, s->why) != 0) {
+            (void)snprintf(s->why, sizeof(s->why), "%s", why);
+            s->state = state;
+            s->state_news = true;
+            tell_news(s);
+        }
+        if (state != STORE_STANDBY) {
+            return;
+        }
+        (void)tend(s, false);
+        if (s->stop) {
+            return;
+        }
+        wait_for_work(s);
+    }
+}
+
 static void *store_main(void *arg)
 {
     struct store *s = arg;
-    char why[STORE_WHY_LEN] = "";
-    int error = s->backend->open(s->backend, s->load, s->load_ctx, why, sizeof(why));
     pthread_mutex_lock(&s->lock);
-    s->state = error == 0 ? STORE_READY : STORE_FAILED;
-    s->error = 0;
-    s->state_news = true;
-    if (error != 0) {
-        (void)snprintf(s->why, sizeof(s->why), "%s", why);
-    }
-    tell_news(s);
+    open_backend(s);
     while (s->state == STORE_READY) {
+        if (s->backend->shared != NULL && tend(s, false) == -ESTALE) {
+            s->state = STORE_LOST;
+            s->state_news = true;
+            tell_news(s);
+            break;
+        }
         if (s->queue == NULL) {
             if (s->stop) {
                 break;
             }
-            pthread_cond_wait(&s->work, &s->lock);
+            wait_for_work(s);
             continue;
         }
         bool last_try = s->stop;
-        error = commit_batch(s);
+        int error = 0;
+        if (s->queue->backup != NULL) {
+            run_backup(s);
+        } else {
+            error = commit_batch(s);
+        }
         if (s->ready != NULL || s->state_news) {
             tell_news(s);
         }
@@ -250,6 +379,9 @@ static void *store_main(void *arg)
             }
             pause_after_error(s);
         }
+    }
+    if (s->backend->shared != NULL) {
+        (void)tend(s, true);
     }
     pthread_mutex_unlock(&s->lock);
     return NULL;
@@ -302,14 +434,45 @@ static void run_completions(struct completion *comp)
     }
 }
 
+/* Complete calls of ours. */
+static void run_calls(struct store_call *call)
+{
+    while (call != NULL) {
+        struct store_call *next = call->next;
+        const char *body = call->answer != NULL ? call->answer : "";
+        call->done(call->ctx, call->status, body, strlen(body));
+        store_call_free(call);
+        call = next;
+    }
+}
+
+/* Let the thread look at the queue. Lock held. */
+static void wake_thread(struct store *s)
+{
+    pthread_cond_signal(&s->work);
+    if (s->backend->shared != NULL) {
+        s->backend->shared->kick(s->backend);
+    }
+}
+
 int store_free(struct store *s)
 {
+    struct store_call *call;
     pthread_mutex_lock(&s->lock);
     s->stop = true;
-    pthread_cond_signal(&s->work);
+    wake_thread(s);
     pthread_mutex_unlock(&s->lock);
     pthread_join(s->thread, NULL);
     run_completions(s->ready);
+    for (call = s->passed; call != NULL; call = call->next) {
+        call->status = 503; /* came when the thread had ended */
+    }
+    run_calls(s->answered);
+    run_calls(s->passed);
+    while ((call = s->incoming) != NULL) {
+        s->incoming = call->next;
+        store_call_free(call);
+    }
     int error = s->queue == NULL ? 0 : (s->error != 0 ? s->error : -ECANCELED);
     while (s->queue != NULL) {
         struct store_tx *tx = s->queue;
@@ -360,8 +523,54 @@ void store_submit(struct store *s, struct store_tx *tx, store_done_fn done, void
     *s->tail = tx;
     s->tail = &tx->next;
     s->backlog += tx->count;
-    pthread_cond_signal(&s->work);
+    wake_thread(s);
     pthread_mutex_unlock(&s->lock);
+}
+
+void store_backup(struct store *s, const char *path, store_done_fn done, void *ctx)
+{
+    struct store_tx *tx = store_tx_new();
+    char *copy = strdup(path);
+    if (tx == NULL || copy == NULL) {
+        store_tx_free(tx);
+        free(copy);
+        done(ctx, -ENOMEM);
+        return;
+    }
+    tx->backup = copy;
+    store_submit(s, tx, done, ctx);
+}
+
+bool store_is_shared(const struct store *s)
+{
+    return s->backend->shared != NULL;
+}
+
+int64_t store_hold_ms(struct store *s)
+{
+    return store_is_shared(s) ? atomic_load(&s->backend->holds_until_ms) - store_clock()
+                              : INT64_MAX;
+}
+
+void store_pass(struct store *s, struct store_call *call)
+{
+    call->next = NULL;
+    pthread_mutex_lock(&s->lock);
+    calls_append(&s->passed, call);
+    wake_thread(s);
+    pthread_mutex_unlock(&s->lock);
+}
+
+struct store_call *store_next_call(struct store *s)
+{
+    pthread_mutex_lock(&s->lock);
+    struct store_call *call = s->incoming;
+    if (call != NULL) {
+        s->incoming = call->next;
+        call->next = NULL;
+    }
+    pthread_mutex_unlock(&s->lock);
+    return call;
 }
 
 size_t store_backlog(struct store *s)
@@ -386,11 +595,19 @@ bool store_poll(struct store *s)
     struct completion *comp = s->ready;
     s->ready = NULL;
     s->ready_tail = &s->ready;
+    struct store_call *answered = s->answered;
+    s->answered = NULL;
     bool news = s->state_news;
     s->state_news = false;
     pthread_mutex_unlock(&s->lock);
     run_completions(comp);
+    run_calls(answered);
     return news;
+}
+
+static bool has_news(const struct store *s)
+{
+    return s->ready != NULL || s->answered != NULL || s->incoming != NULL || s->state_news;
 }
 
 bool store_wait(struct store *s, int timeout_ms)
@@ -404,10 +621,9 @@ bool store_wait(struct store *s, int timeout_ms)
         until.tv_sec++;
     }
     pthread_mutex_lock(&s->lock);
-    while (s->ready == NULL && !s->state_news &&
-           pthread_cond_timedwait(&s->news, &s->lock, &until) == 0) {
+    while (!has_news(s) && pthread_cond_timedwait(&s->news, &s->lock, &until) == 0) {
     }
-    bool has = s->ready != NULL || s->state_news;
+    bool has = has_news(s);
     pthread_mutex_unlock(&s->lock);
     return has;
 }

@@ -4,8 +4,9 @@
  *
  * What is stored are documents (JSON text, owned by the controller) under a kind and a key; the
  * backend looks into none of them. One writer per controller identity keeps addresses unique (in
- * memory), so a backend shared by several instances has to make sure of the one writer (lease and
- * epoch, spec 04 section 5.2) and nothing else. Source: spec 04 sections 3 and 5. */
+ * memory), so a backend shared by several instances makes sure of the one writer (lease and epoch,
+ * spec 04 section 5.2), and brings the others' API calls to it. Source: spec 04 sections 3 and 5.
+ */
 #pragma once
 
 #include "base/attr.h"
@@ -28,6 +29,8 @@ enum store_kind {
     STORE_DELIVERY,   /* id of what a webhook still has to be told or was told last, node 0 */
     STORE_EVENT,      /* sequence number, node 0 */
     STORE_KINDS,
+    STORE_ANSWER = STORE_KINDS, /* no document: answer of a call that came through the store; nwid
+                                   is its number, node the status. Only in shared stores */
 };
 
 /* Name of the table that holds a kind; the same in every backend. */
@@ -49,10 +52,56 @@ struct store_change {
 typedef void (*store_load_fn)(void *ctx, enum store_kind kind, uint64_t nwid, uint64_t node,
                               const char *text);
 
-/* A way of storing. All functions are called on the store's thread only, except destroy. */
+/* A request to the controller's API that goes through a store several instances share: whoever
+ * cannot answer it leaves it there, the instance that holds the identity takes it. */
+struct store_call {
+    struct store_call *next;
+    uint64_t seq; /* number in the store */
+    char *method;
+    char *path;
+    char *query;      /* "" if none */
+    char *body;       /* "" if none */
+    char *if_match;   /* the header, "" if none */
+    unsigned status;  /* of the answer */
+    char *answer;     /* NULL: without body */
+    int64_t until_ms; /* for the backend: when waiting for the answer ends */
+    void (*done)(void *ctx, unsigned status, const char *body, size_t len);
+    void *ctx;
+};
+
+/* Release a call. */
+void store_call_free(struct store_call *call);
+
+/* What goes between a store and a shared backend in one turn. Lists are in order. */
+struct store_feed {
+    struct store_call *send;     /* for the holder; taken by the backend */
+    struct store_call *answered; /* ours that are answered: status is set */
+    struct store_call *incoming; /* for us, each once */
+    bool stop;                   /* last turn: answer all that are open with status 503 */
+};
+
+struct store_backend;
+
+/* What only a backend has that several instances share: one of them holds the identity. */
+struct store_shared {
+    /* One turn: keep the lease, move calls. Returns 0; -EAGAIN while the lease cannot be renewed
+     * (as after a failed apply nothing is lost by that); -ESTALE another instance holds it now:
+     * what is in memory is of no more use. With a text in why. */
+    int (*tend)(struct store_backend *b, struct store_feed *feed, char *why, size_t cap);
+
+    /* Wait until there is something to do, or kick. */
+    void (*wait)(struct store_backend *b);
+
+    /* Let wait return. Any thread. */
+    void (*kick)(struct store_backend *b);
+};
+
+/* A way of storing. All functions are called on the store's thread only, except destroy, kick. */
 struct store_backend {
     /* Open, check and hand every document to load. Returns 0, or a negative errno with a text
-     * for people in why (cap bytes). Never repairs or removes anything. */
+     * for people in why (cap bytes). Never repairs or removes anything. A shared one returns
+     * -EAGAIN while another instance holds the identity or the database cannot be reached: it is
+     * called again; -ESTALE if it has called load and has to begin anew. */
     int (*open)(struct store_backend *b, store_load_fn load, void *ctx, char *why, size_t cap);
 
     /* Apply the list in order as one transaction, durable on return. Returns 0, or a negative
@@ -62,11 +111,26 @@ struct store_backend {
 
     /* Close and release the backend, opened or not. Called when the thread has ended. */
     void (*destroy)(struct store_backend *b);
+
+    /* Write a copy of all that is committed to a new file. NULL: cannot. Returns 0, or a negative
+     * errno with a text in why. */
+    int (*backup)(struct store_backend *b, const char *path, char *why, size_t cap);
+
+    const struct store_shared *shared; /* NULL: all ours */
+
+    /* Shared: up to when (store_clock) this instance may act for the identity. Any thread. */
+    _Atomic int64_t holds_until_ms;
 };
 
 struct store;
 
-enum store_state { STORE_LOADING, STORE_READY, STORE_FAILED };
+enum store_state {
+    STORE_LOADING,
+    STORE_STANDBY, /* another instance holds the identity, or it is not known who does */
+    STORE_READY,
+    STORE_LOST, /* another instance has taken over; close it and open a new one */
+    STORE_FAILED,
+};
 
 /* How a transaction ended: 0 committed; negative errno: not committed yet (it is tried again until
  * it is) or, with -ECANCELED, the store was closed before. */
@@ -81,8 +145,8 @@ struct store *store_new(struct store_backend *backend, store_load_fn load, void 
  * everything was committed, else the error of the last try. */
 int store_free(struct store *s);
 
-/* State; *ret_why (may be NULL): reason when FAILED, last write error while writes fail, or NULL;
- * valid until the next call. */
+/* State; *ret_why (may be NULL): reason when not READY, last write error while writes fail, or
+ * NULL; valid until the next call. */
 enum store_state store_get_state(struct store *s, const char **ret_why);
 
 /* A transaction being put together. */
@@ -102,6 +166,25 @@ void store_tx_free(struct store_tx *tx);
 /* Queue it (taken). All its changes commit together, after those queued before. done may be NULL;
  * it is called by store_poll or store_free on their thread. */
 void store_submit(struct store *s, struct store_tx *tx, store_done_fn done, void *ctx);
+
+/* Write a copy of the store to a new file at path (copied), after what was queued before. */
+void store_backup(struct store *s, const char *path, store_done_fn done, void *ctx);
+
+/* True if several instances may use it at once. */
+bool store_is_shared(const struct store *s);
+
+/* Milliseconds this instance may go on acting for the identity: INT64_MAX if it need not share, 0
+ * or less: it must be silent. */
+int64_t store_hold_ms(struct store *s);
+
+/* The clock of leases: it goes on while the machine sleeps. */
+int64_t store_clock(void);
+
+/* Leave a call for the holder (taken). Its done is called by store_poll or store_free. */
+void store_pass(struct store *s, struct store_call *call);
+
+/* A call for us, or NULL; owned by the caller, who submits a STORE_ANSWER. */
+struct store_call *store_next_call(struct store *s);
 
 /* Changes queued and not committed. */
 size_t store_backlog(struct store *s);
