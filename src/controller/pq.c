@@ -186,6 +186,7 @@ int pq_exec(struct pq *pq, const char *sql, int count, const char *const *values
         pq->lib.clear(kept);
         return lost(pq, error != 0 ? pq->why : NULL);
     }
+    take_notifications(pq); /* that came along with the last result */
     if (error != 0 || ret == NULL) {
         pq->lib.clear(kept);
         return error;
@@ -232,6 +233,7 @@ int pq_finish(struct pq *pq, int timeout_ms)
         error = error == 0 ? check_result(pq, result) : error;
         pq->lib.clear(result);
     }
+    take_notifications(pq);
     return pq->lib.exitPipelineMode(pq->conn) == 1 ? error : lost(pq, NULL);
 }
 

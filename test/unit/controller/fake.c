@@ -131,7 +131,9 @@ void fake_start(struct fake *f)
     struct store_backend *backend = f->backend;
     f->backend = NULL;
     if (f->path[0] != '\0') {
-        backend = store_sqlite_new(f->path);
+        const char *info = NULL;
+        backend = store_postgres_owns(f->path, &info) ? store_postgres_new(info, FAKE_ADDRESS)
+                                                      : store_sqlite_new(f->path);
         assert_non_null(backend);
     }
     f->c = controller_new(&env, &f->identity, backend, f->wall_offset_ms, f->now_ms);
@@ -140,8 +142,19 @@ void fake_start(struct fake *f)
 
 void fake_wait_loaded(struct fake *f)
 {
-    while (controller_get_state(f->c, NULL) == CONTROLLER_LOADING) {
+    enum controller_state state;
+    while ((state = controller_get_state(f->c, NULL)) == CONTROLLER_LOADING ||
+           state == CONTROLLER_STANDBY) {
         controller_wait(f->c, 5000);
+        controller_poll(f->c, f->now_ms);
+    }
+}
+
+void fake_ready(struct fake *f)
+{
+    controller_poll(f->c, f->now_ms);
+    while (controller_get_state(f->c, NULL) == CONTROLLER_RUNNING && !controller_serves(f->c)) {
+        controller_wait(f->c, 1000);
         controller_poll(f->c, f->now_ms);
     }
 }
@@ -232,6 +245,9 @@ void fake_run(struct fake *f, int64_t ms)
     for (int64_t end = f->now_ms + ms; f->now_ms < end;) {
         int64_t step = end - f->now_ms < 50 ? end - f->now_ms : 50;
         f->now_ms += step;
+        if (controller_is_shared(f->c)) {
+            fake_ready(f);
+        }
         int64_t next = controller_tick(f->c, f->now_ms);
         assert_true(next == -1 || next >= f->now_ms - 1000);
     }
@@ -306,6 +322,7 @@ uint64_t fake_request_meta(struct fake *f, uint64_t nwid, const struct identity 
     assert_int_equal(netconf_meta_encode(meta, text, sizeof(text), &len), 0);
     struct inetaddr from = {.family = INETADDR_V4, .ip = {192, 0, 2, 7}, .port = 9993};
     f->now_ms += 1001;
+    fake_ready(f);
     controller_request(f->c, nwid, &from, ++f->request, id, text, len, f->now_ms);
     fake_settle(f);
     return f->request;

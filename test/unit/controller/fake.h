@@ -4,6 +4,7 @@
 
 #include "controller/api.h"
 #include "controller/controller.h"
+#include "controller/store_postgres.h"
 #include "controller/store_sqlite.h"
 #include "wire/netconf.h"
 
@@ -28,7 +29,7 @@ struct fake_sent {
 struct fake {
     struct controller *c;
     struct identity identity;
-    char path[128];                /* of the database, "" none */
+    char path[128];                /* of the database, or its controllerDbPath; "" none */
     struct store_backend *backend; /* instead of a database, given away at the start; NULL none */
     struct actor actor;            /* who makes the calls of the API */
     int64_t now_ms;
@@ -62,6 +63,10 @@ void fake_init_backend(struct fake *f, struct store_backend *backend);
 /* The two halves of that, for a fake whose controller was freed. */
 void fake_start(struct fake *f);
 void fake_wait_loaded(struct fake *f);
+
+/* Wait until it acts for its identity, as it does not for a moment after a leap of the clock if its
+ * store is shared. */
+void fake_ready(struct fake *f);
 
 /* End the controller and start it again on the same database. */
 void fake_restart(struct fake *f);

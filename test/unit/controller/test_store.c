@@ -1,6 +1,7 @@
 /* Durability: what was acknowledged survives a kill, damage is found and left alone, failed writes
  * are told and tried again (spec 04 sections 5.2, 5.3; CTL-8, CTL-20, CTL-72, CTL-76, CTL-93). */
 #include "fake.h"
+#include "pg_server.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -25,9 +26,17 @@
 
 static char path[128];
 
+/* The tests of what both kinds of store promise run twice. */
+static bool on_postgres;
+
 static int setup(void **state)
 {
     (void)state;
+    if (on_postgres) {
+        snprintf(path, sizeof(path), "%s", pg_server_path());
+        pg_server_run("DROP SCHEMA IF EXISTS panlan_12a402e62e CASCADE");
+        return 0;
+    }
     fake_db_name(path, sizeof(path), "store");
     return 0;
 }
@@ -35,7 +44,9 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     (void)state;
-    fake_db_remove(path);
+    if (!on_postgres) {
+        fake_db_remove(path);
+    }
     return 0;
 }
 
@@ -70,8 +81,10 @@ static void test_everything_survives_a_restart(void **state)
     struct fake f;
     fake_init(&f, path);
     struct stat st;
-    assert_int_equal(stat(path, &st), 0);
-    assert_int_equal(st.st_mode & 0777, 0600);
+    if (!on_postgres) {
+        assert_int_equal(stat(path, &st), 0);
+        assert_int_equal(st.st_mode & 0777, 0600);
+    }
     fake_network(&f, "{\"name\":\"\\u20ac\",\"routes\":[{\"target\":\"10.9.0.0/24\"}],"
                      "\"ipAssignmentPools\":[{\"ipRangeStart\":\"10.9.0.1\",\"ipRangeEnd\":"
                      "\"10.9.0.254\"}],\"v4AssignMode\":\"zt\",\"dns\":{\"domain\":\"x\"},"
@@ -167,7 +180,9 @@ static void test_requests_wait_for_loading(void **state)
     assert_int_equal(controller_get_state(f.c, NULL), CONTROLLER_LOADING);
     assert_int_equal(fake_status(&f, "GET", "/controller", NULL), 503);
     assert_true(f.body_len > 0);
-    assert_int_equal(fake_status(&f, "GET", "/controller/network", NULL), 503);
+    if (!on_postgres) { /* there it is answered later, by whoever holds the identity then */
+        assert_int_equal(fake_status(&f, "GET", "/controller/network", NULL), 503);
+    }
     struct identity id = fake_member(1);
     struct inetaddr from = {.family = INETADDR_NIL};
     controller_request(f.c, FAKE_NWID, &from, 77, &id, NULL, 0, f.now_ms);
@@ -192,9 +207,37 @@ static void test_first_answer_waits_for_the_commit(void **state)
     fake_settle(&f);
     assert_int_equal(f.sent_count, 1);
     f.now_ms += 60000;
+    fake_ready(&f);
     controller_request(f.c, FAKE_NWID, &from, 2, &id, NULL, 0, f.now_ms);
     assert_int_equal(f.sent_count, 2); /* nothing new: at once */
     fake_done(&f);
+}
+
+/* As a tool would that works on the database. */
+static bool edit_documents(void)
+{
+    static const char *const edits[] = {
+        "UPDATE network SET doc=json_set(doc,'$.custom','kept','$.certificateTimeoutWindowSize',"
+        "400000,'$.clock',5)",
+        "UPDATE member SET doc=json_set(doc,'$.mine',json('[1,2]'),"
+        "'$.lastAuthorizedCredentialType','sso','$.recentLog',1)",
+    };
+    if (on_postgres) {
+        pg_server_run(
+            "UPDATE panlan_12a402e62e.network SET doc=(doc::jsonb || '{\"custom\":\"kept\","
+            "\"certificateTimeoutWindowSize\":400000,\"clock\":5}')::text");
+        pg_server_run("UPDATE panlan_12a402e62e.member SET doc=(doc::jsonb || '{\"mine\":[1,2],"
+                      "\"lastAuthorizedCredentialType\":\"sso\",\"recentLog\":1}')::text");
+        return true;
+    }
+    for (size_t i = 0; i < COUNT_OF(edits); i++) {
+        char command[512];
+        snprintf(command, sizeof(command), "sqlite3 %s \"%s\"", path, edits[i]);
+        if (system(command) != 0) {
+            return false;
+        }
+    }
+    return true;
 }
 
 /* CTL-20: unknown keys in storage survive updates */
@@ -206,20 +249,10 @@ static void test_unknown_keys_survive_updates(void **state)
     fake_network(&f, "{}");
     fake_status(&f, "POST", NET "/member/0000000001", "{}");
     controller_free(f.c, f.now_ms);
-    static const char *const edits[] = {
-        "UPDATE network SET doc=json_set(doc,'$.custom','kept','$.certificateTimeoutWindowSize',"
-        "400000,'$.clock',5)",
-        "UPDATE member SET doc=json_set(doc,'$.mine',json('[1,2]'),"
-        "'$.lastAuthorizedCredentialType','sso','$.recentLog',1)",
-    };
-    for (size_t i = 0; i < COUNT_OF(edits); i++) {
-        char command[512];
-        snprintf(command, sizeof(command), "sqlite3 %s \"%s\"", path, edits[i]);
-        if (system(command) != 0) {
-            f.c = NULL;
-            fake_done(&f);
-            skip(); /* no sqlite3 program here */
-        }
+    if (!edit_documents()) {
+        f.c = NULL;
+        fake_done(&f);
+        skip(); /* no sqlite3 program here */
     }
     fake_start(&f);
     fake_wait_loaded(&f);
@@ -439,6 +472,9 @@ static void test_kill_loses_nothing_told(void **state)
     fake_done(&f);
     for (size_t round = 0; round < 5; round++) {
         kill_round(&ledger, round + 1, 20 + round * 30);
+        if (on_postgres) { /* or the next one waits for the end of the lease */
+            pg_server_run("UPDATE panlan_12a402e62e.lease SET until = clock_timestamp()");
+        }
         fake_init(&f, path);
         assert_int_equal(controller_get_state(f.c, NULL), CONTROLLER_RUNNING);
         for (uint32_t i = 1; i <= KILL_MEMBERS; i++) {
@@ -652,19 +688,33 @@ static void test_a_full_disk_does_not_fill_the_memory(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_everything_survives_a_restart, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_runtime_and_time_survive, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_revocations_survive, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_requests_wait_for_loading, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_first_answer_waits_for_the_commit, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_unknown_keys_survive_updates, setup, teardown),
+#define BOTH(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+    const struct CMUnitTest both[] = {
+        BOTH(test_everything_survives_a_restart),
+        BOTH(test_runtime_and_time_survive),
+        BOTH(test_revocations_survive),
+        BOTH(test_requests_wait_for_loading),
+        BOTH(test_first_answer_waits_for_the_commit),
+        BOTH(test_unknown_keys_survive_updates),
+        BOTH(test_kill_loses_nothing_told),
+    };
+#undef BOTH
+    const struct CMUnitTest sqlite[] = {
         cmocka_unit_test_setup_teardown(test_damaged_file_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_foreign_files_are_refused, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_kill_loses_nothing_told, setup, teardown),
+    };
+    const struct CMUnitTest none[] = {
         cmocka_unit_test(test_failed_commits_are_told_and_tried_again),
         cmocka_unit_test(test_a_full_disk_does_not_fill_the_memory),
         cmocka_unit_test(test_stop_with_failing_disk),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int failed = cmocka_run_group_tests_name("SQLite", both, NULL, NULL);
+    failed += cmocka_run_group_tests_name("SQLite alone", sqlite, NULL, NULL);
+    failed += cmocka_run_group_tests_name("no database", none, NULL, NULL);
+    if (pg_server_start()) {
+        on_postgres = true;
+        failed += cmocka_run_group_tests_name("PostgreSQL", both, NULL, NULL);
+        pg_server_stop();
+    }
+    return failed;
 }
