@@ -96,11 +96,12 @@ void share_pass(struct controller *c, const struct controller_api_request *reque
         call->method = copy_of(request->method);
         call->path = copy_of(request->path);
         call->query = copy_of(request->query);
+        call->if_match = copy_of(request->if_match);
         call->body =
             request->body != NULL ? strndup(request->body, request->body_len) : copy_of(NULL);
     }
     if (call == NULL || call->method == NULL || call->path == NULL || call->query == NULL ||
-        call->body == NULL) {
+        call->body == NULL || call->if_match == NULL) {
         store_call_free(call);
         done(ctx, 500, no_memory, sizeof(no_memory) - 1);
         return;
@@ -155,6 +156,7 @@ void share_take_calls(struct controller *c)
             .query = call->query,
             .body = call->body,
             .body_len = strlen(call->body),
+            .if_match = call->if_match[0] != '\0' ? call->if_match : NULL,
             .actor = {.kind = ACTOR_CONTROL_TOKEN},
         };
         if (remote != NULL) {

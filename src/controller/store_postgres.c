@@ -69,13 +69,13 @@ static int make_base(struct pg_store *s)
 {
     static const char *const tables[] = {
         "CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value TEXT NOT NULL)",
-        "CREATE TABLE IF NOT EXISTS request(seq BIGSERIAL PRIMARY KEY,"
-        " at TIMESTAMPTZ NOT NULL DEFAULT clock_timestamp(), method TEXT NOT NULL,"
-        " path TEXT NOT NULL, query TEXT, body TEXT, if_match TEXT, status BIGINT, answer TEXT,"
-        " answered TIMESTAMPTZ)",
+        ("CREATE TABLE IF NOT EXISTS request(seq BIGSERIAL PRIMARY KEY,"
+         " at TIMESTAMPTZ NOT NULL DEFAULT clock_timestamp(), method TEXT NOT NULL,"
+         " path TEXT NOT NULL, query TEXT, body TEXT, if_match TEXT, status BIGINT, answer TEXT,"
+         " answered TIMESTAMPTZ)"),
         "CREATE INDEX IF NOT EXISTS request_open ON request(seq) WHERE status IS NULL",
-        "CREATE TABLE IF NOT EXISTS lease(id BIGINT PRIMARY KEY, owner TEXT NOT NULL,"
-        " host TEXT NOT NULL, epoch BIGINT NOT NULL, until TIMESTAMPTZ NOT NULL)",
+        ("CREATE TABLE IF NOT EXISTS lease(id BIGINT PRIMARY KEY, owner TEXT NOT NULL,"
+         " host TEXT NOT NULL, epoch BIGINT NOT NULL, until TIMESTAMPTZ NOT NULL)"),
     };
     char found[8];
     char sql[64];
@@ -107,8 +107,8 @@ static int set_up_session(struct pg_store *s)
         "SET lock_timeout = 2000",
         "SET statement_timeout = 60000",
         "SET idle_in_transaction_session_timeout = 4000",
-        "SELECT set_config('synchronous_commit', 'on', false)"
-        " WHERE current_setting('synchronous_commit') = 'off'",
+        ("SELECT set_config('synchronous_commit', 'on', false)"
+         " WHERE current_setting('synchronous_commit') = 'off'"),
     };
     char sql[64];
     (void)snprintf(sql, sizeof(sql), "SET search_path = %s", s->schema);
