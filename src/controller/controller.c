@@ -200,6 +200,23 @@ static void load_revocation(struct loader *l, uint64_t nwid, uint64_t node, cons
     l->stale[l->stale_count++] = (struct stale){.nwid = nwid, .node = node};
 }
 
+/* How a person or token was taken. */
+static void note_account(struct loader *l, int error)
+{
+    l->no_memory |= error == -ENOMEM;
+    l->bad += error != 0 && error != -ENOMEM ? 1 : 0;
+}
+
+static void load_grant(struct loader *l, uint64_t nwid, uint64_t user, const json_t *doc)
+{
+    struct cnetwork *net = model_find(&l->model, nwid);
+    struct grant grant;
+    if (net != NULL) {
+        grant_from_json(&grant, user, doc);
+        note_account(l, network_set_grant(net, &grant));
+    }
+}
+
 /* Runs on the store's thread. */
 static void load_document(void *ctx, enum store_kind kind, uint64_t nwid, uint64_t node,
                           const char *text)
@@ -228,6 +245,15 @@ static void load_document(void *ctx, enum store_kind kind, uint64_t nwid, uint64
         break;
     case STORE_REVOCATION:
         load_revocation(l, nwid, node, doc);
+        break;
+    case STORE_USER:
+        note_account(l, accounts_put_person(&l->model.accounts, nwid, doc));
+        break;
+    case STORE_TOKEN:
+        note_account(l, accounts_put_token(&l->model.accounts, nwid, doc));
+        break;
+    case STORE_GRANT:
+        load_grant(l, nwid, node, doc);
         break;
     default: /* of later versions */
         break;

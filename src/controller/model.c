@@ -26,6 +26,7 @@ void model_done(struct model *model)
     }
     hmap_done(&model->networks);
     hmap_done(&model->sso_sessions);
+    accounts_done(&model->accounts);
 }
 
 struct cnetwork *model_find(const struct model *model, uint64_t nwid)
@@ -99,7 +100,45 @@ void cnetwork_free(struct model *model, struct cnetwork *net)
     plan_free(&net->plan);
     json_decref(net->doc);
     free(net->bridges);
+    free(net->grants);
     free(net);
+}
+
+struct grant *network_grant(const struct cnetwork *net, uint64_t user)
+{
+    for (size_t i = 0; i < net->grant_count; i++) {
+        if (net->grants[i].user == user) {
+            return &net->grants[i];
+        }
+    }
+    return NULL;
+}
+
+int network_set_grant(struct cnetwork *net, const struct grant *g)
+{
+    struct grant *old = network_grant(net, g->user);
+    if (old != NULL) {
+        *old = *g;
+        return 0;
+    }
+    if (net->grant_count == ACCOUNTS_GRANTS_MAX) {
+        return -ENOSPC;
+    }
+    struct grant *grown = realloc(net->grants, (net->grant_count + 1) * sizeof(*grown));
+    if (grown == NULL) {
+        return -ENOMEM;
+    }
+    grown[net->grant_count++] = *g;
+    net->grants = grown;
+    return 0;
+}
+
+void network_drop_grant(struct cnetwork *net, uint64_t user)
+{
+    struct grant *old = network_grant(net, user);
+    if (old != NULL) {
+        *old = net->grants[--net->grant_count];
+    }
 }
 
 struct cmember *network_member(const struct cnetwork *net, uint64_t address)

@@ -6,6 +6,7 @@
 #include "base/attr.h"
 #include "base/hmap.h"
 #include "base/list.h"
+#include "controller/accounts.h"
 #include "crypto/identity.h"
 #include "wire/credential.h"
 #include "wire/inetaddr.h"
@@ -112,6 +113,8 @@ struct cnetwork {
     struct live_revocation *revocations;
     size_t revocation_count;
     uint32_t revocation_seq; /* of the newest */
+    struct grant *grants;    /* who may do what, beside administrators */
+    size_t grant_count;
 };
 
 struct cmember;
@@ -196,6 +199,7 @@ struct model {
     uint64_t seed;            /* random, for hash maps */
     uint64_t members;         /* in all networks */
     uint64_t last_ts;         /* highest time stamp issued, as stored */
+    struct accounts accounts;
 };
 
 /* Empty model; seed: random. model_done releases everything in it. */
@@ -214,6 +218,13 @@ MUST_CHECK int network_set_doc(struct cnetwork *net, json_t *doc);
 
 /* Remove a network with all its members. They must be in no push queue. */
 void cnetwork_free(struct model *model, struct cnetwork *net);
+
+/* What a person was granted, borrowed, or NULL. */
+struct grant *network_grant(const struct cnetwork *net, uint64_t user);
+
+/* Add or replace a grant. Returns 0; -ENOSPC; -ENOMEM. */
+MUST_CHECK int network_set_grant(struct cnetwork *net, const struct grant *g);
+void network_drop_grant(struct cnetwork *net, uint64_t user);
 
 /* The record of an address, borrowed, or NULL. */
 struct cmember *network_member(const struct cnetwork *net, uint64_t address);

@@ -498,7 +498,8 @@ static void edit_window(struct edit *e, json_t *doc, const json_t *body)
 
 static void edit_scalars(struct edit *e, json_t *doc, const json_t *body)
 {
-    static const char *const texts[] = {"name", "rulesSource", "clientId", "authorizationEndpoint"};
+    static const char *const texts[] = {"name", "description", "rulesSource", "clientId",
+                                        "authorizationEndpoint"};
     static const char *const bools[] = {"private", "enableBroadcast", "ssoEnabled"};
     char buf[COERCE_TEXT_LEN];
     for (size_t i = 0; i < COUNT_OF(texts); i++) {

@@ -81,9 +81,9 @@ void api_reply_error(struct api_call *call, const char *description)
     api_reply_json(call, 500, o);
 }
 
-bool api_admit(void *ctx, const struct http_request *request)
+/* True if the request may be served; *ret is who asks. */
+static bool admit(struct service *svc, const struct http_request *request, struct caller *ret)
 {
-    const struct service *svc = ctx;
     struct auth_rules rules = {
         .api_token = svc->api_token,
         .metrics_token = svc->metrics_token,
@@ -98,7 +98,14 @@ bool api_admit(void *ctx, const struct http_request *request)
         .host = http_header(request, "Host"),
         .origin = http_header(request, "Origin"),
     };
-    return auth_allowed(&rules, &auth);
+    *ret = (struct caller){.user = ACCOUNTS_ADMIN};
+    return auth_allowed(&rules, &auth) || api_token_caller(svc, request, &rules, &auth, ret);
+}
+
+bool api_admit(void *ctx, const struct http_request *request)
+{
+    struct caller caller;
+    return admit(ctx, request, &caller);
 }
 
 static void reply_status(struct api_call *call, bool full)
@@ -283,11 +290,20 @@ void api_handle(void *ctx, struct http_request *request)
         .write = strcmp(method, "POST") == 0 || strcmp(method, "PUT") == 0,
         .erase = strcmp(method, "DELETE") == 0,
     };
-    if (!api_admit(ctx, request)) {
-        api_reply_json(&call, 401, json_object());
+    if (!admit(ctx, request, &call.caller)) {
+        if (api_central_owns(path) && api_tokens_unknown(call.svc)) {
+            api_central_error(&call, 503, "the controller is not ready");
+        } else if (api_central_owns(path)) {
+            api_central_error(&call, 401, "no valid token");
+        } else {
+            api_reply_json(&call, 401, json_object());
+        }
         return;
     }
-    workers_harvest(call.svc->workers); /* what is shown is of now */
+    workers_harvest(call.svc->workers);    /* what is shown is of now */
+    if (api_central_handle(&call, path)) { /* any method */
+        return;
+    }
     bool known = call.read || call.write || call.erase;
     if (!known ||
         !(handle_simple(&call, path) || handle_peer(&call, path) || handle_config(&call, path) ||

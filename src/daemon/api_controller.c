@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void on_answer(void *ctx, unsigned status, const char *body, size_t len)
+void api_controller_answer(void *ctx, unsigned status, const char *body, size_t len)
 {
     struct http_request *request = ctx;
     struct http_reply reply = {.status = status};
@@ -24,6 +24,13 @@ static void on_answer(void *ctx, unsigned status, const char *body, size_t len)
     http_answer(request, &reply);
 }
 
+enum actor_kind api_actor_kind(const struct http_request *request)
+{
+    const char *agent = http_header(request, "User-Agent");
+    bool own = agent != NULL && strncmp(agent, HTTP_AGENT_CLI, strlen(HTTP_AGENT_CLI)) == 0;
+    return own ? ACTOR_CLI : ACTOR_CONTROL_TOKEN;
+}
+
 bool api_controller_handle(struct api_call *call, const char *path)
 {
     struct http_request *request = call->request;
@@ -35,8 +42,6 @@ bool api_controller_handle(struct api_call *call, const char *path)
         api_reply_empty(call, 503);
         return true;
     }
-    const char *agent = http_header(request, "User-Agent");
-    bool own = agent != NULL && strncmp(agent, HTTP_AGENT_CLI, strlen(HTTP_AGENT_CLI)) == 0;
     struct controller_api_request ask = {
         .method = strcmp(request->method, "HEAD") == 0 ? "GET" : request->method,
         .path = path,
@@ -44,8 +49,15 @@ bool api_controller_handle(struct api_call *call, const char *path)
         .if_match = http_header(request, "If-Match"),
         .body = request->body,
         .body_len = request->body_len,
-        .actor = {.kind = own ? ACTOR_CLI : ACTOR_CONTROL_TOKEN, .source = request->from},
+        .actor = {.kind = api_actor_kind(request), .source = request->from},
     };
-    controller_api(ctl->controller, &ask, service_now(), on_answer, request);
+    if (call->caller.token == 0) {
+        controller_api(ctl->controller, &ask, service_now(), api_controller_answer, request);
+    } else if (api_count_request(call)) {
+        access_controller_api(ctl->controller, &call->caller, &ask, service_now(),
+                              api_controller_answer, request);
+    } else {
+        api_reply_empty(call, 429);
+    }
     return true;
 }

@@ -1,6 +1,8 @@
 /* What the parts of the local API share. */
 #pragma once
 
+#include "controller/access.h"
+#include "daemon/auth.h"
 #include "daemon/http.h"
 
 #include <jansson.h>
@@ -12,9 +14,10 @@ struct service;
 struct api_call {
     struct service *svc;
     struct http_request *request;
-    bool read;  /* GET or HEAD */
-    bool write; /* POST or PUT */
-    bool erase; /* DELETE */
+    bool read;            /* GET or HEAD */
+    bool write;           /* POST or PUT */
+    bool erase;           /* DELETE */
+    struct caller caller; /* who asks; token 0: someone with the control token */
 };
 
 /* Answer with a JSON value (taken; NULL becomes 500), compact, keys in order. */
@@ -35,3 +38,28 @@ bool api_moon_handle(struct api_call *call, const char *path);
 bool api_world_handle(struct api_call *call, const char *path);
 bool api_app_handle(struct api_call *call, const char *path);
 bool api_controller_handle(struct api_call *call, const char *path);
+bool api_central_handle(struct api_call *call, const char *path);
+
+/* ---- of the controller's APIs ---- */
+
+/* Answer a request (ctx) with what the controller says. */
+void api_controller_answer(void *ctx, unsigned status, const char *body, size_t len);
+
+/* Whether the command line or another program uses the control token. */
+enum actor_kind api_actor_kind(const struct http_request *request);
+
+/* True if the request has an API token that is good for its path; *ret is whose. */
+bool api_token_caller(struct service *svc, const struct http_request *request,
+                      const struct auth_rules *rules, const struct auth_request *auth,
+                      struct caller *ret);
+
+/* Count a request against the limit of its caller, and say so in the answer's headers. Returns
+ * false if it is one too many. */
+bool api_count_request(struct api_call *call);
+
+/* True if the path is of the hosted service's API, which has a form of errors of its own. */
+bool api_central_owns(const char *path);
+void api_central_error(struct api_call *call, unsigned status, const char *message);
+
+/* True if the controller is loading or failed, so that no API token can be looked up. */
+bool api_tokens_unknown(const struct service *svc);

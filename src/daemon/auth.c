@@ -24,21 +24,28 @@ static bool token_equal(const char *token, const char *given)
     return len > 0 && strlen(given) == len && sodium_memcmp(token, given, len) == 0;
 }
 
+const char *auth_bearer(const char *authorization)
+{
+    static const char *const schemes[] = {"Bearer ", "token "};
+    for (size_t i = 0; i < COUNT_OF(schemes) && authorization != NULL; i++) {
+        size_t len = strlen(schemes[i]);
+        if (strncasecmp(authorization, schemes[i], len) == 0) {
+            return authorization + len;
+        }
+    }
+    return NULL;
+}
+
 /* The one credential that counts, or NULL. */
 static const char *credential(const struct auth_request *request)
 {
-    static const char scheme[] = "Bearer ";
     if (request->token_header != NULL) {
         return request->token_header;
     }
     if (request->token_query != NULL) {
         return request->token_query;
     }
-    if (request->authorization != NULL &&
-        strncasecmp(request->authorization, scheme, strlen(scheme)) == 0) {
-        return request->authorization + strlen(scheme);
-    }
-    return NULL;
+    return auth_bearer(request->authorization);
 }
 
 static bool needs_no_token(const char *path)
@@ -101,11 +108,16 @@ bool auth_is_own_page(const char *origin, const char *host)
            (host != NULL && page != origin && strcasecmp(page, host) == 0);
 }
 
+bool auth_reachable(const struct auth_rules *rules, const struct auth_request *request)
+{
+    return source_allowed(rules, &request->from) &&
+           auth_is_own_page(request->origin, request->host);
+}
+
 bool auth_allowed(const struct auth_rules *rules, const struct auth_request *request)
 {
     const char *given = credential(request);
-    if (!source_allowed(rules, &request->from) ||
-        !auth_is_own_page(request->origin, request->host)) {
+    if (!auth_reachable(rules, request)) {
         return false;
     }
     if (needs_no_token(request->path)) {

@@ -28,6 +28,12 @@ struct auth_request {
  * by pages of another origin are refused (CTL-37). */
 bool auth_allowed(const struct auth_rules *rules, const struct auth_request *request);
 
+/* True if the request comes from where this API may be used, whatever its credential is. */
+bool auth_reachable(const struct auth_rules *rules, const struct auth_request *request);
+
+/* The token in an Authorization header, with scheme "Bearer" or "token" in any case, or NULL. */
+const char *auth_bearer(const char *authorization);
+
 /* True if a request with this Origin (NULL: none) was made by a page of this machine or of the
  * address in Host itself. */
 bool auth_is_own_page(const char *origin, const char *host);

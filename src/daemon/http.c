@@ -201,6 +201,12 @@ static enum MHD_Result send_reply(struct http *http, struct MHD_Connection *conn
     if (reply->location != NULL) {
         (void)http->mhd.add_header(response, "Location", reply->location);
     }
+    for (size_t i = 0; i < HTTP_EXTRA_MAX; i++) {
+        const struct http_extra *extra = &x->request.extra[i];
+        if (extra->name != NULL) {
+            (void)http->mhd.add_header(response, extra->name, extra->value);
+        }
+    }
     enum MHD_Result result = http->mhd.queue_response(connection, reply->status, response);
     http->mhd.destroy_response(response);
     return result;

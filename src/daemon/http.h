@@ -22,16 +22,25 @@ enum {
 
 struct http;
 
+enum { HTTP_EXTRA_MAX = 4 };
+
+/* A header that an answer shall have beside the usual ones. */
+struct http_extra {
+    const char *name; /* static, NULL none */
+    char value[40];
+};
+
 /* One request, complete. Valid until it is answered. */
 struct http_request {
     const char *method;
     const char *path;
-    const char *query;       /* text behind '?' as received, NULL = none */
-    const char *body;        /* NUL-terminated */
-    size_t body_len;         /* bytes without the NUL */
-    struct inetaddr from;    /* the other end */
-    const struct http *http; /* for the functions below */
-    void *connection;        /* likewise */
+    const char *query;                       /* text behind '?' as received, NULL = none */
+    const char *body;                        /* NUL-terminated */
+    size_t body_len;                         /* bytes without the NUL */
+    struct inetaddr from;                    /* the other end */
+    const struct http *http;                 /* for the functions below */
+    void *connection;                        /* likewise */
+    struct http_extra extra[HTTP_EXTRA_MAX]; /* set by handlers, for the answer */
 };
 
 /* What to answer. */
