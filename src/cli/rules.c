@@ -79,15 +79,28 @@ static void print_errors(const struct rdl_result *result, const struct script *s
     free(text);
 }
 
+static void print_findings(const struct rdl_result *result, const struct script *script)
+{
+    char *text = rdl_findings_text(result, script->text, script->len, script->name);
+    (void)fputs(text != NULL ? text : "panlan rules: out of memory\n", stdout);
+    free(text);
+}
+
 /* panlan rules check */
-static int check(const struct cli *cli, const struct script *script,
-                 const struct rdl_result *result)
+static int check(const struct cli *cli, const struct script *script, struct rdl_result *result,
+                 enum rdl_mode mode)
 {
     int status = result->is_ok ? CLI_OK : CLI_FAILED;
+    if (result->is_ok && mode == RDL_NORMAL && rdl_lint(result, script->text, script->len) < 0) {
+        (void)fputs("panlan rules: out of memory\n", stderr);
+        return CLI_FAILED;
+    }
     if (cli->json) {
-        return print_json(json_pack("{s:b,s:b,s:o}", "ok", (int)result->is_ok, "documentedGrammar",
+        return print_json(json_pack("{s:b,s:b,s:o,s:o}", "ok", (int)result->is_ok,
+                                    "documentedGrammar",
                                     (int)(result->is_ok && result->is_documented), "errors",
-                                    rdl_errors_json(result, script->text, script->len)),
+                                    rdl_errors_json(result, script->text, script->len), "lint",
+                                    rdl_findings_json(result, script->text, script->len)),
                           status);
     }
     if (!result->is_ok) {
@@ -100,9 +113,7 @@ static int check(const struct cli *cli, const struct script *script,
     }
     (void)printf("%s: base rules %zu, capabilities %zu (rules %zu), tags %zu\n", script->name,
                  result->base.count, result->capability_count, in_capabilities, result->tag_count);
-    if (result->is_documented) {
-        (void)printf("%s: compiles here, but not by the reference's compiler\n", script->name);
-    }
+    print_findings(result, script);
     return status;
 }
 
@@ -190,7 +201,7 @@ int rules_run(struct cli *cli)
         (void)fputs("panlan rules: out of memory\n", stderr);
         status = CLI_FAILED;
     } else {
-        status = is_check    ? check(cli, &script, result)
+        status = is_check    ? check(cli, &script, result, mode)
                  : is_format ? format(&script, result)
                              : compile(&script, result);
     }

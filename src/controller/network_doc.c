@@ -203,6 +203,14 @@ static json_t *edit_rule(struct edit *e, const json_t *elem)
                   type != NULL ? type : "(none)");
         return NULL;
     }
+    const char *ip = json_string_value(json_object_get(elem, "ip"));
+    error = rule_json_check_ip(elem, &rule);
+    if (error < 0) {
+        edit_fail(e, 400, "rules: %.60s is no IP address with a prefix length",
+                  ip != NULL ? ip : "(none)");
+    } else if (error > 0) {
+        edit_warn(e, "rules: %.60s is read as /%u", ip, (unsigned)rule.prefix);
+    }
     return rule_to_json(&rule);
 }
 

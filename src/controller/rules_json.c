@@ -68,6 +68,26 @@ static void field_ip(const json_t *obj, enum inetaddr_family family, struct rule
     r->prefix = (uint8_t)(ip.port > max ? max : ip.port);
 }
 
+int rule_json_check_ip(const json_t *obj, const struct rule *rule)
+{
+    char buf[COERCE_TEXT_LEN];
+    struct inetaddr ip;
+    if (rule->type < RULE_IPV4_SOURCE || rule->type > RULE_IPV6_DEST) {
+        return 0;
+    }
+    if (json_object_get(obj, "ip") == NULL) {
+        return 1;
+    }
+    bool is_v4 = rule->type == RULE_IPV4_SOURCE || rule->type == RULE_IPV4_DEST;
+    const char *text = coerce_text(json_object_get(obj, "ip"), buf, "");
+    const char *slash = strchr(text, '/');
+    if (inetaddr_parse(text, strlen(text), &ip) != 0 || (slash != NULL && slash[1] == '\0') ||
+        ip.family != (is_v4 ? INETADDR_V4 : INETADDR_V6)) {
+        return -EINVAL;
+    }
+    return slash == NULL || ip.port > (is_v4 ? 32 : 128) ? 1 : 0;
+}
+
 static void range_from_json(const json_t *obj, struct rule *r)
 {
     r->range.start = (uint16_t)field_u64(obj, "start", 0);

@@ -10,6 +10,11 @@
  * is not accepted (ACTION_PRIORITY): to be dropped; -EINVAL a value that cannot be coerced. */
 MUST_CHECK int rule_from_json(const json_t *obj, struct rule *ret);
 
+/* Whether the "ip" of a rule of an IP type says what it will match: 0 yes, and for rules of other
+ * types; 1 it is missing, has no prefix length or too long a one; -EINVAL it is no address and
+ * prefix of the rule's family, and rule_from_json reads it as one that matches everything. */
+MUST_CHECK int rule_json_check_ip(const json_t *obj, const struct rule *rule);
+
 /* Canonical object of a rule of known type. Returns NULL out of memory or unknown type. */
 json_t *rule_to_json(const struct rule *rule);
 

@@ -6,10 +6,9 @@
 #include <errno.h>
 #include <string.h>
 
-/* What is wrong with a script, as *ret_error of rules_source_apply. Returns NULL out of memory. */
-static json_t *error_json(const struct rdl_result *result, const char *source, size_t len)
+/* *ret_error of rules_source_apply from all errors (taken). Returns NULL out of memory. */
+static json_t *first_of(json_t *errors)
 {
-    json_t *errors = rdl_errors_json(result, source, len);
     const json_t *first = json_array_get(errors, 0);
     json_t *obj = json_object();
     static const char *const keys[] = {"line", "column", "message"};
@@ -18,6 +17,29 @@ static json_t *error_json(const struct rdl_result *result, const char *source, s
     }
     json_object_set_new(obj, "errors", errors);
     return obj;
+}
+
+/* The same where it compiles and a controller has to refuse it (W104: matches that would match all,
+ * W208: rules that would not be sent). NULL: nothing of the kind, or out of memory. */
+static json_t *refusal_json(const struct rdl_result *result, const char *source, size_t len)
+{
+    json_t *findings = rdl_findings_json(result, source, len);
+    json_t *errors = json_array();
+    size_t i;
+    json_t *finding;
+    json_array_foreach(findings, i, finding)
+    {
+        unsigned code = result->findings[i].code;
+        if (code == 104 || code == 208) {
+            json_array_append(errors, finding);
+        }
+    }
+    json_decref(findings);
+    if (json_array_size(errors) == 0) {
+        json_decref(errors);
+        return NULL;
+    }
+    return first_of(errors);
 }
 
 /* Put the parts of a result into the body. Returns 0; -ENOMEM. */
@@ -43,14 +65,18 @@ int rules_source_apply(json_t *body, const char *source, json_t **ret_error)
     if (error < 0) {
         return error;
     }
+    json_t *wrong = NULL;
     if (result->is_ok) {
-        error = put_result(body, result, source);
+        error = rdl_lint(result, source, len);
+        wrong = error == 0 ? refusal_json(result, source, len) : NULL;
     } else {
-        json_t *obj = error_json(result, source, len);
-        error = obj != NULL ? -EINVAL : -ENOMEM;
-        if (obj != NULL) {
-            *ret_error = obj;
-        }
+        wrong = first_of(rdl_errors_json(result, source, len));
+    }
+    if (wrong != NULL) {
+        *ret_error = wrong;
+        error = -EINVAL;
+    } else if (error == 0) {
+        error = result->is_ok ? put_result(body, result, source) : -ENOMEM;
     }
     rdl_free(result);
     return error;

@@ -136,7 +136,7 @@ bool scope_replace(struct run *run, const struct scope *scope, struct rdl_text *
            (!run->is_strict && parameter_find(scope, run_lower(run, *text), text));
 }
 
-static const struct macro *macro_find(const struct run *run, struct rdl_text name)
+static struct macro *macro_find(const struct run *run, struct rdl_text name)
 {
     for (size_t i = 0; i < run->macro_count; i++) {
         if (text_equal(run->macros[i].name, name)) {
@@ -184,8 +184,7 @@ static bool has_arguments(const struct scope *scope)
 }
 
 /* Find the macro of a reference and what is between its parentheses. */
-static const struct macro *macro_of(struct run *run, const struct element *ref,
-                                    struct rdl_text *ret_list)
+static struct macro *macro_of(struct run *run, const struct element *ref, struct rdl_text *ret_list)
 {
     struct rdl_text name = ref->text;
     const char *open = memchr(name.p, '(', name.len);
@@ -194,7 +193,7 @@ static const struct macro *macro_of(struct run *run, const struct element *ref,
         *ret_list = (struct rdl_text){open + 1, name.len - (size_t)(open - name.p) - 1};
         name.len = (size_t)(open - name.p);
     }
-    const struct macro *m = macro_find(run, name);
+    struct macro *m = macro_find(run, name);
     return m != NULL || run->is_strict ? m : macro_find(run, run_lower(run, name));
 }
 
@@ -246,20 +245,21 @@ static void expand(struct run *run, const struct scope *outer, const struct elem
                  "arguments and the macro's name are one word: name(A,B)");
         return;
     }
+    scope.macro->is_included = true;
     compile_list(run, &scope, scope.macro->body, set);
 }
 
 /* ---- actions ---- */
 
-/* Text of an argument of an action: in normal mode variables are replaced where they are known. */
-static struct rdl_text action_text(struct run *run, const struct scope *scope,
-                                   const struct element *e)
+/* An argument of an action: in normal mode variables are replaced where they are known. */
+static struct argument action_argument(struct run *run, const struct scope *scope,
+                                       const struct element *e)
 {
-    struct rdl_text text = e->text;
-    if (!run->is_strict && text.len > 0 && text.p[0] == '$') {
-        (void)scope_replace(run, scope, &text);
+    struct argument a = {e, e->text, false};
+    if (!run->is_strict && a.text.len > 0 && a.text.p[0] == '$') {
+        a.is_replaced = scope_replace(run, scope, &a.text);
     }
-    return text;
+    return a;
 }
 
 static bool is_target(struct rdl_text text)
@@ -285,7 +285,9 @@ static const struct element *forward_arguments(struct run *run, const struct sco
         return NULL;
     }
     struct rdl_place at = length->place;
-    entry->a = number_read(action_text(run, scope, length));
+    struct argument size = action_argument(run, scope, length);
+    struct argument to = {.word = target};
+    entry->a = number_read(size.text);
     if (entry->a < -1 || entry->a > UINT16_MAX) {
         at.column = target->place.column; /* the line of one, the column of the other */
         run_fail(run, scope, &at, "Tee/watch max packet length to forward invalid or out of range.",
@@ -293,7 +295,8 @@ static const struct element *forward_arguments(struct run *run, const struct sco
         return NULL;
     }
     if (target->list == NULL) {
-        entry->text = action_text(run, scope, target);
+        to = action_argument(run, scope, target);
+        entry->text = to.text;
         at = target->place;
     }
     if (target->list != NULL || !is_target(entry->text)) {
@@ -301,6 +304,7 @@ static const struct element *forward_arguments(struct run *run, const struct sco
                  target_hint);
         return NULL;
     }
+    note_forward(run, scope, &size, &to);
     return target;
 }
 
@@ -314,12 +318,14 @@ static const struct element *redirect_argument(struct run *run, const struct sco
                  "for example: redirect deadbeef11");
         return NULL;
     }
-    entry->text = action_text(run, scope, target);
+    struct argument to = action_argument(run, scope, target);
+    entry->text = to.text;
     if (!is_target(entry->text)) {
         run_fail(run, scope, &target->place,
                  "Missing or invalid ZeroTier address target for redirect.", target_hint);
         return NULL;
     }
+    note_forward(run, scope, NULL, &to);
     return target;
 }
 
@@ -413,9 +419,8 @@ static void define_all(struct run *run, const struct list *document)
     }
 }
 
-/* One attempt at the source, into result. Returns 0, -ENOMEM. */
-static int attempt(struct arena *arena, struct rdl_text source, bool is_strict, bool documented,
-                   struct rdl_result *result)
+int compile_attempt(struct arena *arena, struct rdl_text source, bool is_strict, bool documented,
+                    struct rdl_result *result)
 {
     struct run run = {.arena = arena, .is_strict = is_strict, .result = result};
     struct tree tree;
@@ -434,13 +439,13 @@ static int attempt(struct arena *arena, struct rdl_text source, bool is_strict, 
     }
     compile_list(&run, NULL, run.base.first, &result->base);
     result->is_ok = result->error_count == 0;
+    for (size_t i = 0; i < run.macro_count; i++) {
+        if (!run.macros[i].is_included) {
+            run_note(&run, NULL, &run.macros[i].place, 204, NULL);
+        }
+    }
     return arena->is_out ? -ENOMEM : 0;
 }
-
-struct owned {
-    struct rdl_result result; /* first: rdl_free gets its address */
-    struct arena arena;
-};
 
 static bool same_error(const struct rdl_error *a, const struct rdl_error *b)
 {
@@ -472,16 +477,16 @@ static int attempt_all(struct arena *arena, struct rdl_text source, struct rdl_r
 {
     struct rdl_result strict;
     struct rdl_result normal;
-    int error = attempt(arena, source, false, false, &normal);
+    int error = compile_attempt(arena, source, false, false, &normal);
     if (error < 0 || normal.is_ok) {
         *ret = normal;
         return error;
     }
-    error = attempt(arena, source, false, true, ret);
+    error = compile_attempt(arena, source, false, true, ret);
     if (error < 0 || ret->is_ok) {
         return error;
     }
-    error = attempt(arena, source, true, false, &strict);
+    error = compile_attempt(arena, source, true, false, &strict);
     if (error < 0) {
         return error;
     }
@@ -529,8 +534,9 @@ int rdl_compile(const char *source, size_t len, enum rdl_mode mode, struct rdl_r
             error = -ENOMEM;
         } else {
             memcpy(copy, source, len);
-            error = mode == RDL_STRICT ? attempt(&owned->arena, text, true, false, &owned->result)
-                                       : attempt_all(&owned->arena, text, &owned->result);
+            error = mode == RDL_STRICT
+                        ? compile_attempt(&owned->arena, text, true, false, &owned->result)
+                        : attempt_all(&owned->arena, text, &owned->result);
         }
     }
     if (error < 0 || owned->arena.is_out) {

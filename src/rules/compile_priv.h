@@ -5,9 +5,12 @@
 #include "rules/arena.h"
 #include "rules/rdl.h"
 #include "rules/tree.h"
+#include "rules/words.h"
 
 struct macro {
     struct rdl_text name;        /* lower case */
+    struct rdl_place place;      /* of its name */
+    bool is_included;            /* by a set, directly or not */
     struct rdl_text *parameters; /* by their place in the list; empty ones have no name */
     size_t parameter_count;
     const struct element *body; /* first element, may be NULL */
@@ -15,7 +18,7 @@ struct macro {
 
 /* A macro being expanded. */
 struct scope {
-    const struct macro *macro;
+    struct macro *macro;
     struct rdl_text *arguments;
     size_t argument_count;
     const struct scope *outer;         /* NULL: included from a set */
@@ -28,6 +31,19 @@ struct body {
     const struct element *first;
 };
 
+/* A result and its memory. */
+struct owned {
+    struct rdl_result result; /* first: rdl_free gets its address */
+    struct arena arena;
+};
+
+/* An argument: the word in the script, and what it says after macros. */
+struct argument {
+    const struct element *word;
+    struct rdl_text text;
+    bool is_replaced; /* text is not the word's */
+};
+
 struct run {
     struct arena *arena;
     bool is_strict;
@@ -38,6 +54,7 @@ struct run {
     size_t tag_room;
     size_t capability_room;
     size_t error_room;
+    size_t finding_room;
     struct body *bodies; /* of the capabilities */
     size_t body_room;
     struct list base; /* what is no definition */
@@ -93,3 +110,42 @@ bool match_all(struct run *run, const struct scope *scope, const struct element 
 /* Compile one statement of a rule list at e. Returns the last element that belongs to it. */
 const struct element *compile_statement(struct run *run, const struct scope *scope,
                                         const struct element *e, struct rdl_set *set);
+
+/* One attempt at a source, into result. documented: by the grammar of spec 06 section 16.4.
+ * Returns 0, -ENOMEM. */
+MUST_CHECK int compile_attempt(struct arena *arena, struct rdl_text source, bool is_strict,
+                               bool documented, struct rdl_result *result);
+
+/* ---- findings of single words (notes.c) ---- */
+
+/* What words before a match said: and, or, not. */
+enum operators { OPS_NONE, OPS_AND, OPS_OR, OPS_NOT, OPS_AND_NOT, OPS_OR_NOT, OPS_ODD };
+
+/* The matches of an action so far, for what their order may hide. */
+struct match_order {
+    const struct element *first_operator; /* before the next match, NULL: none */
+    enum operators operators;             /* before the next match */
+    bool has_or;                          /* among them */
+    size_t count;                         /* matches */
+    bool has_and;                         /* one joined by and, not the first */
+    bool is_mixed;                        /* reported */
+};
+
+/* Add a finding; one of the same code at the same place is not added again. */
+void run_note(struct run *run, const struct scope *scope, const struct rdl_place *at, unsigned code,
+              const char *detail);
+
+/* Note what is strange about a compiled match at e and its arguments. */
+void note_match(struct run *run, const struct scope *scope, const struct match_word *m,
+                const struct argument *args, const struct rdl_entry *entry);
+
+/* Note operators before the match at e; at the end of an action e is NULL. */
+void note_operators(struct run *run, const struct scope *scope, struct match_order *order,
+                    const struct element *e);
+
+/* Note what is strange about length (NULL: none) and target of a forwarding action. */
+void note_forward(struct run *run, const struct scope *scope, const struct argument *length,
+                  const struct argument *target);
+
+/* Note a tag's default that is not what it seems. */
+void note_default(struct run *run, const struct rdl_tag *tag, const struct element *word);

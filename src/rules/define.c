@@ -99,7 +99,7 @@ void define_macro(struct run *run, const struct element *keyword)
     if (word == NULL) {
         return;
     }
-    struct macro m = {.name = word->lower, .body = word->next};
+    struct macro m = {.name = word->lower, .place = word->place, .body = word->next};
     const char *open = memchr(word->lower.p, '(', word->lower.len);
     if (open != NULL && open > word->lower.p) {
         m.name.len = (size_t)(open - word->lower.p);
@@ -328,6 +328,7 @@ void define_tag(struct run *run, const struct element *keyword)
     }
     if (!tag.is_broken && items.preset != NULL) {
         resolve_default(run, &tag, items.preset->text);
+        note_default(run, &tag, items.preset);
     }
     if (result->tag_count == RDL_NAMES_MAX) {
         run_stop(run, NULL, &word->place, kind_tag.many);

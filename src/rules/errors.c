@@ -74,18 +74,33 @@ static void print_excerpt(FILE *out, const char *source, size_t len, const struc
     (void)fputc('\n', out);
 }
 
-static void print_error(FILE *out, const struct rdl_error *e, const char *source, size_t len,
-                        const char *name)
+/* "file:line:column: " */
+static void print_place(FILE *out, const char *source, size_t len, uint32_t at, const char *name)
 {
     uint32_t line;
     uint32_t column;
-    rdl_line_column(source, len, e->place.at, &line, &column);
-    (void)fprintf(out, "%s:%u:%u: %.*s\n", name, line, column, (int)e->message.len, e->message.p);
-    print_excerpt(out, source, len, &e->place);
-    for (const struct rdl_include *i = e->via; i != NULL; i = i->outer) {
-        rdl_line_column(source, len, i->place.at, &line, &column);
-        (void)fprintf(out, "    included at %s:%u:%u\n", name, line, column);
+    rdl_line_column(source, len, at, &line, &column);
+    (void)fprintf(out, "%s:%u:%u", name, line, column);
+}
+
+/* The line of a place, and how it came to be included. */
+static void print_context(FILE *out, const char *source, size_t len, const struct rdl_place *place,
+                          const struct rdl_include *via, const char *name)
+{
+    print_excerpt(out, source, len, place);
+    for (const struct rdl_include *i = via; i != NULL; i = i->outer) {
+        (void)fputs("    included at ", out);
+        print_place(out, source, len, i->place.at, name);
+        (void)fputc('\n', out);
     }
+}
+
+static void print_error(FILE *out, const struct rdl_error *e, const char *source, size_t len,
+                        const char *name)
+{
+    print_place(out, source, len, e->place.at, name);
+    (void)fprintf(out, ": %.*s\n", (int)e->message.len, e->message.p);
+    print_context(out, source, len, &e->place, e->via, name);
     if (e->hint.len > 0) {
         (void)fprintf(out, "    hint: %.*s\n", (int)e->hint.len, e->hint.p);
     }
@@ -113,6 +128,35 @@ char *rdl_errors_text(const struct rdl_result *result, const char *source, size_
     return text;
 }
 
+static const char *const severities[] = {"error", "warning", "information"};
+
+char *rdl_findings_text(const struct rdl_result *result, const char *source, size_t len,
+                        const char *name)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    if (out == NULL) {
+        return NULL;
+    }
+    for (size_t i = 0; i < result->finding_count; i++) {
+        const struct rdl_finding *f = &result->findings[i];
+        print_place(out, source, len, f->place.at, name);
+        (void)fprintf(out, ": %s W%u: %s", severities[rdl_severity(f->code)], f->code,
+                      rdl_finding_text(f->code));
+        (void)fprintf(out, f->detail.len > 0 ? " (%.*s)\n" : "%.*s\n", (int)f->detail.len,
+                      f->detail.p);
+        if (f->place.len > 0) {
+            print_context(out, source, len, &f->place, f->via, name);
+        }
+    }
+    if (fclose(out) != 0) {
+        free(text);
+        return NULL;
+    }
+    return text;
+}
+
 static json_t *place_json(const char *source, size_t len, uint32_t at)
 {
     uint32_t line;
@@ -121,25 +165,54 @@ static json_t *place_json(const char *source, size_t len, uint32_t at)
     return json_pack("{s:I,s:I}", "line", (json_int_t)line, "column", (json_int_t)column);
 }
 
-static json_t *error_json(const struct rdl_error *e, const char *source, size_t len)
+/* The parts that errors and findings have: from where to where, and by which inclusions. */
+static json_t *context_json(const struct rdl_place *place, const struct rdl_include *via,
+                            const char *source, size_t len)
 {
     uint32_t line;
     uint32_t column;
-    json_t *via = json_array();
-    for (const struct rdl_include *i = e->via; i != NULL; i = i->outer) {
-        json_array_append_new(via, place_json(source, len, i->place.at));
+    json_t *included = json_array();
+    for (const struct rdl_include *i = via; i != NULL; i = i->outer) {
+        json_array_append_new(included, place_json(source, len, i->place.at));
     }
-    json_t *obj = place_json(source, len, e->place.at);
-    rdl_line_column(source, len, e->place.at + e->place.len, &line, &column);
+    json_t *obj = place_json(source, len, place->at);
+    rdl_line_column(source, len, place->at + place->len, &line, &column);
     json_object_set_new(obj, "endLine", json_integer((json_int_t)line));
     json_object_set_new(obj, "endColumn", json_integer((json_int_t)column));
+    json_object_set_new(obj, "includedAt", included);
+    return obj;
+}
+
+static json_t *error_json(const struct rdl_error *e, const char *source, size_t len)
+{
+    json_t *obj = context_json(&e->place, e->via, source, len);
     json_object_set_new(obj, "message", json_stringn(e->message.p, e->message.len));
     json_object_set_new(obj, "hint", json_stringn(e->hint.p, e->hint.len));
     json_object_set_new(obj, "reference",
                         json_pack("{s:I,s:I}", "line", (json_int_t)e->place.line, "column",
                                   (json_int_t)e->place.column));
-    json_object_set_new(obj, "includedAt", via);
     return obj;
+}
+
+static json_t *finding_json(const struct rdl_finding *f, const char *source, size_t len)
+{
+    char code[8];
+    (void)snprintf(code, sizeof(code), "W%u", f->code);
+    json_t *obj = context_json(&f->place, f->via, source, len);
+    json_object_set_new(obj, "code", json_string(code));
+    json_object_set_new(obj, "severity", json_string(severities[rdl_severity(f->code)]));
+    json_object_set_new(obj, "message", json_string(rdl_finding_text(f->code)));
+    json_object_set_new(obj, "detail", json_stringn(f->detail.p, f->detail.len));
+    return obj;
+}
+
+json_t *rdl_findings_json(const struct rdl_result *result, const char *source, size_t len)
+{
+    json_t *array = json_array();
+    for (size_t i = 0; i < result->finding_count; i++) {
+        json_array_append_new(array, finding_json(&result->findings[i], source, len));
+    }
+    return array;
 }
 
 json_t *rdl_errors_json(const struct rdl_result *result, const char *source, size_t len)

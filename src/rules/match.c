@@ -6,13 +6,6 @@
 
 #include <string.h>
 
-/* An argument: the word in the script, and what it says after macros. */
-struct argument {
-    const struct element *word;
-    struct rdl_text text;
-    bool is_replaced; /* text is not the word's */
-};
-
 /* What is wrong with a value. */
 struct fault {
     const char *message; /* NULL: nothing */
@@ -418,6 +411,7 @@ static const struct element *match_one(struct run *run, const struct scope *scop
         run_fail(run, scope, &args[fault.argument].word->place, fault.message, fault.hint);
         return NULL;
     }
+    note_match(run, scope, m, args, entry);
     return second_number(run, m, &args[m->arguments - 1], last, entry);
 }
 
@@ -465,7 +459,9 @@ bool match_all(struct run *run, const struct scope *scope, const struct element 
     bool is_not = false;
     bool is_or = false;
     bool is_good = true;
+    struct match_order order = {.count = 0};
     for (; e != NULL && !run->is_stopped; e = e->next) {
+        note_operators(run, scope, &order, e);
         if (e->list != NULL || text_is(e->lower, "and")) {
             continue;
         }
@@ -501,5 +497,6 @@ bool match_all(struct run *run, const struct scope *scope, const struct element 
         is_not = false;
         is_or = false;
     }
+    note_operators(run, scope, &order, NULL);
     return is_good && !run->is_stopped;
 }

@@ -7,6 +7,8 @@
 
 enum { NUMBER_MAX_SHIFT = 62 };
 
+static const char infinity[] = "Infinity";
+
 static int digit(char c, unsigned base)
 {
     int value = c >= '0' && c <= '9'   ? c - '0'
@@ -112,7 +114,6 @@ static size_t fraction_len(struct rdl_text t)
 
 int64_t number_read_fraction(struct rdl_text t)
 {
-    static const char infinity[] = "Infinity";
     struct rdl_text rest = t;
     bool is_minus = skip_sign(&rest);
     if (rest.len >= sizeof(infinity) - 1 && memcmp(rest.p, infinity, sizeof(infinity) - 1) == 0) {
@@ -129,6 +130,35 @@ int64_t number_read_fraction(struct rdl_text t)
     free(copy);
     value = value < 0 ? 0 : value > 1 ? 1 : value;
     return (int64_t)(value * 4294967295.0);
+}
+
+bool number_is_none(struct rdl_text t)
+{
+    unsigned base = 10;
+    if (has_hex_prefix(t)) {
+        base = 16;
+        t.p += 2;
+        t.len -= 2;
+    }
+    (void)skip_sign(&t);
+    return t.len == 0 || digit(t.p[0], base) < 0;
+}
+
+bool number_fraction_is_whole(struct rdl_text t)
+{
+    struct rdl_text rest = t;
+    (void)skip_sign(&rest);
+    return (rest.len == sizeof(infinity) - 1 &&
+            memcmp(rest.p, infinity, sizeof(infinity) - 1) == 0) ||
+           (t.len > 0 && fraction_len(t) == t.len);
+}
+
+bool number_fraction_is_none(struct rdl_text t)
+{
+    struct rdl_text rest = t;
+    (void)skip_sign(&rest);
+    return fraction_len(t) == 0 &&
+           (rest.len < sizeof(infinity) - 1 || memcmp(rest.p, infinity, sizeof(infinity) - 1) != 0);
 }
 
 bool number_is_whole(struct rdl_text t)
@@ -169,5 +199,27 @@ bool number_next_piece(struct rdl_text list, const char *separators, size_t *at,
     }
     *at = next > end ? next : list.len + 1;
     *ret = (struct rdl_text){list.p + start, end - start};
+    return true;
+}
+
+bool number_read_prefix(struct rdl_text text, unsigned family, struct inetaddr *ret)
+{
+    struct inetaddr ip;
+    const char *slash = memchr(text.p, '/', text.len);
+    size_t digits = slash != NULL ? text.len - (size_t)(slash + 1 - text.p) : 0;
+    int64_t bits = 0;
+    for (size_t i = 0; i < digits; i++) {
+        if (digit(slash[1 + i], 10) < 0 || bits > 128) {
+            return false;
+        }
+        bits = bits * 10 + digit(slash[1 + i], 10);
+    }
+    if (digits == 0 || slash == text.p ||
+        inetaddr_parse(text.p, (size_t)(slash - text.p), &ip) != 0 || ip.family != family ||
+        bits > (family == INETADDR_V4 ? 32 : 128)) {
+        return false;
+    }
+    ip.port = (uint16_t)bits;
+    *ret = ip;
     return true;
 }

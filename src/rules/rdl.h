@@ -26,6 +26,7 @@ enum {
     RDL_NESTING_MAX = 64,         /* actions taken out of actions that miss their terminator */
     RDL_WORK_MAX = 4 * (1 << 20), /* bytes of words looked at while macros expand */
     RDL_ERRORS_MAX = 32,          /* errors reported; the rest is counted */
+    RDL_FINDINGS_MAX = 256,       /* of lint; the rest is left out */
 };
 
 /* Text of given length, not terminated. */
@@ -108,6 +109,20 @@ struct rdl_error {
     bool is_internal;              /* the reference has an internal failure here */
 };
 
+enum rdl_severity {
+    RDL_ERROR,       /* almost certainly wrong */
+    RDL_WARNING,     /* suspicious */
+    RDL_INFORMATION, /* good to know */
+};
+
+/* Something that compiles and may not be meant. Source: spec 06 section 16.5. */
+struct rdl_finding {
+    unsigned code; /* 101 for W101 */
+    struct rdl_place place;
+    const struct rdl_include *via; /* innermost inclusion, or NULL */
+    struct rdl_text detail;        /* what it is here, beside the text of the code; may be empty */
+};
+
 /* A result. Everything in it lives as long as it does. */
 struct rdl_result {
     bool is_ok;
@@ -119,7 +134,9 @@ struct rdl_result {
     size_t tag_count;
     struct rdl_error *errors; /* unless ok at least one; the first is the one of the reference */
     size_t error_count;
-    size_t errors_left_off; /* errors found beyond RDL_ERRORS_MAX */
+    size_t errors_left_off;       /* errors found beyond RDL_ERRORS_MAX */
+    struct rdl_finding *findings; /* complete after rdl_lint, sorted by place */
+    size_t finding_count;
 };
 
 /* Compile a script. source: len bytes of UTF-8 without terminator, borrowed for the call.
@@ -128,6 +145,15 @@ struct rdl_result {
 MUST_CHECK int rdl_compile(const char *source, size_t len, enum rdl_mode mode,
                            struct rdl_result **ret);
 void rdl_free(struct rdl_result *result);
+
+/* Look for what compiles and may not be meant, into the findings of an ok result of normal mode;
+ * once a result. source: the text it was compiled from. Returns 0; -ENOMEM. Source: spec 06 section
+ * 16.5. */
+MUST_CHECK int rdl_lint(struct rdl_result *result, const char *source, size_t len);
+
+/* How bad a finding is, and what its code means (constant text). */
+enum rdl_severity rdl_severity(unsigned code);
+const char *rdl_finding_text(unsigned code);
 
 /* Lay a script out anew: one statement a line where it fits in 80 columns, else one match a line;
  * comments stay. What it compiles to stays, in both modes: that is tested. source: not NULL.
@@ -155,6 +181,14 @@ void rdl_line_column(const char *source, size_t len, uint32_t at, uint32_t *ret_
  * script is called. Returns text on the heap; NULL out of memory. */
 char *rdl_errors_text(const struct rdl_result *result, const char *source, size_t len,
                       const char *name);
+
+/* The findings like the errors, "file:line:column: warning W101: ...". */
+char *rdl_findings_text(const struct rdl_result *result, const char *source, size_t len,
+                        const char *name);
+
+/* The findings as a JSON array of {code, severity, line, column, endLine, endColumn, message,
+ * detail, includedAt}; NULL out of memory. */
+json_t *rdl_findings_json(const struct rdl_result *result, const char *source, size_t len);
 
 /* The errors as a JSON array of {line, column, endLine, endColumn, message, hint, reference:
  * {line, column}, includedAt: [{line, column}]}; NULL out of memory. */

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -142,6 +143,43 @@ static void test_an_error_in_a_script_is_told_with_its_place(void **state)
     json_decref(obj);
 }
 
+/* RL-41, RL-47: what would match everything, or would not be sent, is refused with its place. */
+static void test_what_would_be_stored_as_something_else_is_refused(void **state)
+{
+    struct fake *f = *state;
+    static const char *const ips[] = {"10.0.0.0/", "10.0.0.0/abc", "300.1.2.3/8", "x", "fd00::/8"};
+    char body[200];
+    json_t *error = NULL;
+    json_t *doc = json_object();
+    fake_network(f, "{}");
+    for (size_t i = 0; i < COUNT_OF(ips); i++) {
+        (void)snprintf(body, sizeof(body),
+                       "{\"rules\":[{\"type\":\"MATCH_IPV4_SOURCE\",\"ip\":\"%s\"},"
+                       "{\"type\":\"ACTION_ACCEPT\"}]}",
+                       ips[i]);
+        json_decref(fake_api(f, "POST", NET, body));
+        assert_int_equal(f->status, 400);
+    }
+    json_t *obj = fake_api(f, "POST", NET,
+                           "{\"rules\":[{\"type\":\"MATCH_IPV4_DEST\",\"ip\":\"10.0.0.0\"}]}");
+    assert_int_equal(f->status, 200); /* as the reference, which means it so */
+    assert_int_equal(json_array_size(json_object_get(obj, "warnings")), 1);
+    json_decref(obj);
+    assert_int_equal(rules_source_apply(doc, "accept;\ndrop ipsrc 10.0.0.0/33;", &error), -EINVAL);
+    assert_int_equal(ji(error, "line"), 2);
+    assert_int_equal(ji(error, "column"), 12);
+    json_decref(error);
+    char long_cap[4096] = "cap c id 1\n";
+    char *p = long_cap + strlen(long_cap);
+    for (int i = 0; i < 40; i++) {
+        p = stpcpy(p, "drop dport 1;\n");
+    }
+    assert_int_equal(rules_source_apply(doc, long_cap, &error), -EINVAL);
+    assert_int_equal(json_object_size(doc), 0);
+    json_decref(error);
+    json_decref(doc);
+}
+
 static void test_apply_changes_all_or_nothing(void **state)
 {
     json_t *body = json_pack("{sssi}", "name", "n", "rules", 1);
@@ -171,6 +209,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_blank_script_leaves_the_rules, fake_setup,
                                         fake_teardown),
         cmocka_unit_test_setup_teardown(test_an_error_in_a_script_is_told_with_its_place,
+                                        fake_setup, fake_teardown),
+        cmocka_unit_test_setup_teardown(test_what_would_be_stored_as_something_else_is_refused,
                                         fake_setup, fake_teardown),
         cmocka_unit_test(test_apply_changes_all_or_nothing),
     };

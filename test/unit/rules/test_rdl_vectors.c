@@ -204,6 +204,50 @@ static void test_decompiled_rules_compile_to_the_same(void **state)
     assert_int_equal(bad, 0);
 }
 
+/* RL-40: the set of codes of a script, sorted. */
+static void test_lint_finds_what_the_vectors_say(void **state)
+{
+    json_t *vectors = vectors_load("rules-language.json");
+    int bad = 0;
+    size_t checked = 0;
+    size_t i;
+    json_t *vector;
+    (void)state;
+    json_array_foreach(vectors, i, vector)
+    {
+        const json_t *wanted = json_object_get(vector, "lint");
+        struct rdl_result *got = compile(vector, RDL_NORMAL);
+        const json_t *source = vec_get(vector, "source");
+        if (got->is_ok) {
+            assert_int_equal(rdl_lint(got, json_string_value(source), json_string_length(source)),
+                             0);
+        }
+        bool has[300] = {false};
+        for (size_t k = 0; k < got->finding_count; k++) {
+            has[got->findings[k].code] = true;
+            assert_true(got->findings[k].place.at <= json_string_length(source));
+        }
+        json_t *codes = json_array();
+        for (unsigned code = 0; code < COUNT_OF(has); code++) {
+            if (has[code]) {
+                json_array_append_new(codes, json_sprintf("W%u", code));
+            }
+        }
+        if (wanted != NULL && !json_equal(codes, wanted)) {
+            char *text = json_dumps(codes, JSON_COMPACT);
+            printf("lint: %s: %s\n", vec_text(vector, "name"), text);
+            free(text);
+            bad++;
+        }
+        checked += wanted != NULL ? 1 : 0;
+        json_decref(codes);
+        rdl_free(got);
+    }
+    json_decref(vectors);
+    assert_int_equal(checked, 26);
+    assert_int_equal(bad, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -211,6 +255,7 @@ int main(void)
         cmocka_unit_test(test_normal_mode_is_better_where_it_says_so),
         cmocka_unit_test(test_formatting_changes_no_rule),
         cmocka_unit_test(test_decompiled_rules_compile_to_the_same),
+        cmocka_unit_test(test_lint_finds_what_the_vectors_say),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
