@@ -31,7 +31,7 @@ int capture_run(struct cli *cli);
 /* panlan root ... */
 int root_run(struct cli *cli);
 
-/* panlan rules check|compile|format|decompile [--strict] FILE */
+/* panlan rules check|compile|format|decompile|explain|test [--strict] FILE ... */
 int rules_run(struct cli *cli);
 
 /* Give the world in a file to the service. Complains. Returns an exit status. */

@@ -3,6 +3,7 @@
 
 #include "os/file.h"
 #include "rules/rdl.h"
+#include "rules/trace.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -18,10 +19,14 @@ struct script {
 static int usage(void)
 {
     (void)fputs("Usage: panlan rules COMMAND [--strict] FILE    (- is standard input)\n"
-                "  check     errors with their places, or how much there is\n"
+                "  check     errors with their places, or how much there is and what is odd\n"
                 "  compile   the rules as JSON, as a controller takes them\n"
                 "  format    the script laid out anew, on standard output\n"
                 "  decompile a script for the JSON of a network, or of compile\n"
+                "  explain FILE PACKET...      what becomes of a packet, and by which rules:\n"
+                "            tcp from alice:staff to bob:ssh port 22\n"
+                "  test FILE [ASSERTIONS]      check lines 'expect accept|drop PACKET', which are\n"
+                "            comments of FILE or have a file of their own\n"
                 "--strict: as the reference does, without its errors put right\n",
                 stderr);
     return CLI_USAGE;
@@ -179,31 +184,134 @@ static int decompile(const struct script *script)
     return is_whole ? CLI_OK : CLI_FAILED;
 }
 
+/* panlan rules explain FILE PACKET... */
+static int explain(const struct cli *cli, const struct policy *policy,
+                   const struct trace_script *script)
+{
+    char text[4096];
+    size_t len = 0;
+    for (int i = 2; i < cli->arg_count; i++) {
+        int n = snprintf(text + len, sizeof(text) - len, "%s%s", i > 2 ? " " : "", cli->args[i]);
+        if (n < 0 || (size_t)n >= sizeof(text) - len) {
+            (void)fputs("panlan rules: the packet's description is too long\n", stderr);
+            return CLI_USAGE;
+        }
+        len += (size_t)n;
+    }
+    struct packet *packet = calloc(1, sizeof(*packet));
+    struct packet_error error;
+    struct trace trace;
+    int status = CLI_OK;
+    int bad = packet != NULL ? packet_read(policy, (struct rdl_text){text, len}, packet, &error)
+                             : -ENOMEM;
+    if (bad == -EINVAL) {
+        (void)fprintf(stderr, "panlan rules: packet: %s\n", error.text);
+        status = CLI_USAGE;
+    } else if (bad < 0 || trace_packet(policy, packet, &trace) < 0) {
+        (void)fputs("panlan rules: out of memory\n", stderr);
+        status = CLI_FAILED;
+    } else {
+        if (cli->json) {
+            status = print_json(trace_json(&trace, policy, script), CLI_OK);
+        } else {
+            trace_print(stdout, &trace, policy, packet, script);
+        }
+        trace_done(&trace);
+    }
+    free(packet);
+    return status;
+}
+
+/* panlan rules test FILE [ASSERTIONS] */
+static int test(const struct cli *cli, const struct policy *policy,
+                const struct trace_script *script)
+{
+    struct script other = {.text = NULL};
+    struct trace_script assertions = *script;
+    struct trace_tests tests;
+    if (cli->arg_count == 3) {
+        int status = script_read(cli->args[2], &other);
+        if (status != 0) {
+            return status;
+        }
+        assertions = (struct trace_script){other.name, other.text, other.len};
+    }
+    int error = trace_test(policy, script, &assertions, stdout, &tests);
+    free(other.text);
+    if (error < 0) {
+        (void)fputs("panlan rules: out of memory\n", stderr);
+        return CLI_FAILED;
+    }
+    (void)printf("%s: %zu assertions, %zu failed\n", assertions.name, tests.count, tests.failed);
+    return tests.failed > 0 || tests.count == 0 ? CLI_FAILED : CLI_OK;
+}
+
+/* explain and test, which ask the evaluator. */
+static int evaluate(const struct cli *cli, const struct script *script,
+                    const struct rdl_result *result)
+{
+    const struct trace_script source = {script->name, script->text, script->len};
+    struct policy policy;
+    if (!result->is_ok) {
+        print_errors(result, script);
+        return CLI_FAILED;
+    }
+    if (policy_make(result, &policy) < 0) {
+        (void)fputs("panlan rules: out of memory\n", stderr);
+        return CLI_FAILED;
+    }
+    int status = strcmp(cli->args[0], "explain") == 0 ? explain(cli, &policy, &source)
+                                                      : test(cli, &policy, &source);
+    policy_done(&policy);
+    return status;
+}
+
+enum command { NO_COMMAND, CHECK, COMPILE, FORMAT, DECOMPILE, EXPLAIN, TEST };
+
+/* The command that is meant, with the right number of words. */
+static enum command command_of(const struct cli *cli)
+{
+    static const struct {
+        const char *word;
+        enum command command;
+        int most; /* words */
+    } commands[] = {{"check", CHECK, 2},         {"compile", COMPILE, 2},  {"format", FORMAT, 2},
+                    {"decompile", DECOMPILE, 2}, {"explain", EXPLAIN, 99}, {"test", TEST, 3}};
+    int least = cli->arg_count > 0 && strcmp(cli->args[0], "explain") == 0 ? 3 : 2;
+    for (size_t i = 0; i < COUNT_OF(commands) && cli->arg_count >= least; i++) {
+        if (strcmp(cli->args[0], commands[i].word) == 0 && cli->arg_count <= commands[i].most) {
+            return commands[i].command;
+        }
+    }
+    return NO_COMMAND;
+}
+
 int rules_run(struct cli *cli)
 {
     enum rdl_mode mode = own_flag(cli, "--strict") ? RDL_STRICT : RDL_NORMAL;
     struct script script = {.text = NULL};
     struct rdl_result *result = NULL;
-    const char *command = cli->arg_count == 2 ? cli->args[0] : "";
-    bool is_check = strcmp(command, "check") == 0;
-    bool is_format = strcmp(command, "format") == 0;
-    bool is_decompile = strcmp(command, "decompile") == 0;
-    if (!is_check && !is_format && !is_decompile && strcmp(command, "compile") != 0) {
+    enum command command = command_of(cli);
+    if (command == NO_COMMAND) {
         return usage();
     }
     int status = script_read(cli->args[1], &script);
     if (status != 0) {
         return status;
     }
-    if (is_decompile) {
+    if (command == DECOMPILE) {
         status = decompile(&script);
     } else if (rdl_compile(script.text, script.len, mode, &result) < 0) {
         (void)fputs("panlan rules: out of memory\n", stderr);
         status = CLI_FAILED;
+    } else if (command == CHECK) {
+        status = check(cli, &script, result, mode);
+    } else if (command == FORMAT) {
+        status = format(&script, result);
+    } else if (command == COMPILE) {
+        status = compile(&script, result);
     } else {
-        status = is_check    ? check(cli, &script, result, mode)
-                 : is_format ? format(&script, result)
-                             : compile(&script, result);
+        status = evaluate(cli, &script, result);
     }
     rdl_free(result);
     free(script.text);

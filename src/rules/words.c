@@ -225,12 +225,25 @@ static void consider(struct nearest *n, const char *word)
 const char *word_suggest(struct rdl_text lower, enum word_list list)
 {
     struct nearest n = {.wanted = lower, .distance = DISTANCE_MAX + 1};
-    const struct symbol *table = list == WORDS_ETHERTYPES  ? ethertypes
-                                 : list == WORDS_PROTOCOLS ? protocols
-                                                           : bits;
-    size_t count = list == WORDS_ETHERTYPES  ? COUNT_OF(ethertypes)
-                   : list == WORDS_PROTOCOLS ? COUNT_OF(protocols)
-                                             : COUNT_OF(bits);
+    bool is_protocol = list == WORDS_PROTOCOLS || list == WORDS_PACKETS;
+    const struct symbol *table = list == WORDS_ETHERTYPES ? ethertypes
+                                 : is_protocol            ? protocols
+                                                          : bits;
+    size_t count = list == WORDS_ETHERTYPES ? COUNT_OF(ethertypes)
+                   : is_protocol            ? COUNT_OF(protocols)
+                                            : COUNT_OF(bits);
+    if (list == WORDS_PACKETS) {
+        static const char *const words[] = {"from", "to",        "port",       "flags", "unknown",
+                                            "icmp", "macsrc",    "macdest",    "ipsrc", "ipdest",
+                                            "vlan", "random",    "framesize",  "ztsrc", "ztdest",
+                                            "chr",  "ethertype", "ipprotocol", "sport", "dport"};
+        for (size_t i = 0; i < COUNT_OF(words); i++) {
+            consider(&n, words[i]);
+        }
+        for (size_t i = 0; i < COUNT_OF(ethertypes); i++) {
+            consider(&n, ethertypes[i].name);
+        }
+    }
     if (list == WORDS_MATCHES) {
         for (size_t i = 0; i < COUNT_OF(matches); i++) {
             consider(&n, matches[i].word);

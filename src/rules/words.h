@@ -57,5 +57,12 @@ const char *word_characteristic_name(unsigned bit);
 
 /* The word most like an unknown one, of those that may stand for an action, a match, an ethertype,
  * a protocol or a characteristic; NULL if none is close. */
-enum word_list { WORDS_ACTIONS, WORDS_MATCHES, WORDS_ETHERTYPES, WORDS_PROTOCOLS, WORDS_BITS };
+enum word_list {
+    WORDS_ACTIONS,
+    WORDS_MATCHES,
+    WORDS_ETHERTYPES,
+    WORDS_PROTOCOLS,
+    WORDS_BITS,
+    WORDS_PACKETS, /* descriptions of packets */
+};
 const char *word_suggest(struct rdl_text lower, enum word_list list);
