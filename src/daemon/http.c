@@ -5,6 +5,7 @@
 #include "daemon/http_seats.h"
 #include "daemon/log.h"
 #include "daemon/mhd.h"
+#include "os/tcp.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -449,29 +450,17 @@ static void on_accept(uv_poll_t *poll, int status, int events)
     }
 }
 
+/* The wildcard, or loopback. */
 static int bind_listener(bool v6, bool open, uint16_t port)
 {
-    int on = 1;
-    int fd = socket(v6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0) {
-        return -errno;
+    struct inetaddr local = {.family = v6 ? INETADDR_V6 : INETADDR_V4, .port = port};
+    if (!open && v6) {
+        local.ip[15] = 1;
+    } else if (!open) {
+        local.ip[0] = 127;
+        local.ip[3] = 1;
     }
-    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-    struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(port)};
-    struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
-    in.sin_addr.s_addr = htonl(open ? INADDR_ANY : INADDR_LOOPBACK);
-    in6.sin6_addr = open ? in6addr_any : in6addr_loopback;
-    int err = v6 ? setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) : 0;
-    if (err == 0) {
-        err = v6 ? bind(fd, (struct sockaddr *)&in6, sizeof(in6))
-                 : bind(fd, (struct sockaddr *)&in, sizeof(in));
-    }
-    if (err < 0 || listen(fd, BACKLOG) < 0) {
-        err = -errno;
-        (void)close(fd);
-        return err;
-    }
-    return fd;
+    return tcp_listen(&local);
 }
 
 static void close_listener(struct http *http, int i)

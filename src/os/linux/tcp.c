@@ -24,6 +24,40 @@ static int give_up(int fd)
     return err;
 }
 
+/* True unless nobody listens at an address. */
+static bool is_served(const union udp_sockaddr *sa, socklen_t len)
+{
+    const struct timeval patience = {.tv_usec = 200000};
+    int fd = socket(sa->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        return true;
+    }
+    (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+    bool refused = connect(fd, &sa->any, len) < 0 && errno == ECONNREFUSED;
+    (void)close(fd);
+    return !refused;
+}
+
+/* Bind a port. Closed connections of a program that had it keep others away for a minute unless it
+ * allowed sharing addresses; the reference allows sharing ports instead, which is as good as long
+ * as it does not run. */
+static int bind_port(int fd, const union udp_sockaddr *sa, socklen_t len)
+{
+    int one = 1;
+    if (bind(fd, &sa->any, len) == 0) {
+        return 0;
+    }
+    if (errno != EADDRINUSE) {
+        return -1;
+    }
+    if (is_served(sa, len)) {
+        errno = EADDRINUSE;
+        return -1;
+    }
+    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one));
+    return bind(fd, &sa->any, len);
+}
+
 int tcp_listen(const struct inetaddr *local)
 {
     union udp_sockaddr sa;
@@ -36,7 +70,7 @@ int tcp_listen(const struct inetaddr *local)
     if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0 ||
         (local->family == INETADDR_V6 &&
          setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one)) < 0) ||
-        bind(fd, &sa.any, len) < 0 || listen(fd, BACKLOG) < 0) {
+        bind_port(fd, &sa, len) < 0 || listen(fd, BACKLOG) < 0) {
         return give_up(fd);
     }
     return fd;

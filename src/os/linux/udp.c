@@ -3,6 +3,7 @@
 #include "os/udp.h"
 
 #include "os/linux/udp_priv.h"
+#include "os/tcp.h"
 
 #include <errno.h>
 #include <linux/sock_diag.h>
@@ -421,15 +422,21 @@ static enum trial try_bind(uint8_t family, int type, uint16_t port)
     union udp_sockaddr sa;
     struct inetaddr wildcard = {.family = family, .port = port};
 
+    if (type == SOCK_STREAM) { /* old connections do not count */
+        int listener = tcp_listen(&wildcard);
+        if (listener >= 0) {
+            (void)close(listener);
+        }
+        return listener >= 0                                             ? TRIAL_FREE
+               : listener == -EADDRNOTAVAIL || listener == -EAFNOSUPPORT ? TRIAL_NO_FAMILY
+                                                                         : TRIAL_TAKEN;
+    }
     int fd = socket(family == INETADDR_V4 ? AF_INET : AF_INET6, type | SOCK_CLOEXEC, 0);
     if (fd < 0) {
         return TRIAL_NO_FAMILY;
     }
     if (family == INETADDR_V6) {
         (void)set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
-    }
-    if (type == SOCK_STREAM) {
-        (void)set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1); /* old connections do not count */
     }
     enum trial result = TRIAL_FREE;
     socklen_t len = udp_sockaddr_from(&wildcard, 0, &sa);

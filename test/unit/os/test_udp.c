@@ -465,9 +465,40 @@ static void test_ports(void **state)
     (void)close(fd);
 }
 
+/* Connections that another program closed before it ended leave its port to us at once, as the
+ * reference leaves them: it shares ports, not addresses. */
+static void test_port_of_closed_connections(void **state)
+{
+    int one = 1;
+    struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof(sa);
+    char byte;
+    (void)state;
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(setsockopt(listener, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one)), 0);
+    assert_int_equal(bind(listener, (struct sockaddr *)&sa, len), 0);
+    assert_int_equal(listen(listener, 1), 0);
+    assert_int_equal(getsockname(listener, (struct sockaddr *)&sa, &len), 0);
+    int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(client, (struct sockaddr *)&sa, len), 0);
+    int server = accept(listener, NULL, NULL);
+    assert_true(server >= 0);
+    assert_false(udp_port_is_free(ntohs(sa.sin_port), true)); /* it runs */
+    assert_int_equal(close(server), 0);
+    assert_int_equal(read(client, &byte, 1), 0);
+    assert_int_equal(close(client), 0);
+    assert_int_equal(close(listener), 0);
+    int probe = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(setsockopt(probe, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)), 0);
+    assert_int_not_equal(bind(probe, (struct sockaddr *)&sa, len), 0); /* this alone is no help */
+    assert_int_equal(close(probe), 0);
+    assert_true(udp_port_is_free(ntohs(sa.sin_port), true));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_port_of_closed_connections),
         cmocka_unit_test(test_batches_v4),
         cmocka_unit_test(test_batches_v6),
         cmocka_unit_test(test_wildcards),
