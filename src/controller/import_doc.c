@@ -195,8 +195,14 @@ static int replace(json_t *doc, const char *key, json_t *now)
             return -ENOMEM;
         }
     }
+    json_t *was = json_object_get(doc, key);
+    const json_t *before = json_object_get(record, key); /* of an earlier import */
+    json_t *left = json_object_get(before, "now");
+    if (left != NULL && was != NULL && json_equal(left, was)) {
+        was = json_object_get(before, "was");
+    }
     json_t *entry = json_object();
-    int bad = json_object_set(entry, "was", json_object_get(doc, key));
+    int bad = json_object_set(entry, "was", was);
     if (now != NULL) {
         bad |= json_object_set(entry, "now", now);
         bad |= json_object_set_new(doc, key, now);
@@ -207,11 +213,24 @@ static int replace(json_t *doc, const char *key, json_t *now)
     return bad == 0 ? 0 : -ENOMEM;
 }
 
+/* True for what replace makes: the source is a controller of ours. */
+static bool is_record(const json_t *v)
+{
+    const char *key;
+    json_t *entry;
+    bool good = json_is_object(v);
+    json_object_foreach((json_t *)v, key, entry)
+    {
+        good = good && json_object_get(entry, "was") != NULL;
+    }
+    return good;
+}
+
 /* A source that has a key of this name itself: it is a value as any other. */
 static int set_record_aside(json_t *doc)
 {
     json_t *was = json_object_get(doc, IMPORT_RECORD);
-    if (was == NULL) {
+    if (was == NULL || is_record(was)) {
         return 0;
     }
     json_t *record = json_pack("{s{sO}}", IMPORT_RECORD, "was", was);

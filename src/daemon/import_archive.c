@@ -242,6 +242,9 @@ static int settle(struct import_source *src, char *why, size_t cap)
     }
     for (size_t i = 0; i < src->count; i++) {
         char *path = src->files[i].path;
+        if (leads_out(path)) {
+            continue; /* to be named as it was */
+        }
         if (strncmp(path, root, shortest) == 0) {
             memmove(path, path + shortest, strlen(path + shortest) + 1);
         } else if (!has_tail(path, ".sql") && src->files[i].problem == NULL) {
