@@ -17,7 +17,7 @@ import re
 from interop_api import pair, without
 from net import Failed
 
-FILE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "data", "controller_exchanges.json")
+DATA = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "data")
 TIMES = ("creationTime", "lastAuthorizedTime", "lastDeauthorizedTime", "clock")
 ADDED = ("warnings", "live", "nextCursor")  # keys of ours that old clients need not know
 
@@ -300,11 +300,13 @@ class Side:
         return value
 
     def ask(self, method, path, body):
-        """Status and cleaned answer; an exchange's "set" and "gone" instead for one network or member."""
         real = path.replace("LAST", self.last)
         real = real.replace("SELF", self.node.address)
         data = body if isinstance(body, bytes) else (None if method in ("GET", "HEAD", "DELETE") else json.dumps(body))
-        status, text = self.node.request(method, real, data, raw=True)
+        return self.digest(method, path, *self.node.request(method, real, data, raw=True))
+
+    def digest(self, method, path, status, text):
+        """Status and cleaned answer; an exchange's "set" and "gone" instead for one network or member."""
         if status == 500:
             return {"status": status}
         if not text:
@@ -376,6 +378,21 @@ def exchange(method, path, body, theirs, ours, faults, used):
     return entry
 
 
+def settle(name, entries, faults):
+    """Fail with all differences; else write the file anew, or see that it is still right."""
+    if faults:
+        raise Failed("%d of %d exchanges\n%s" % (len(faults), len(entries), "\n".join(faults)))
+    lines = ",\n".join(json.dumps(entry, sort_keys=True, separators=(",", ":")) for entry in entries)
+    text = "[\n%s\n]\n" % lines
+    path = os.path.join(DATA, name)
+    if os.environ.get("PANLAN_RECORD"):
+        with open(path, "w") as out:
+            out.write(text)
+    with open(path) as known:
+        if known.read() != text:
+            raise Failed(name + ": answers otherwise than recorded, see PANLAN_RECORD in interop_controller.py")
+
+
 def test_interop_controller_exchanges(net):
     """CTL-3, CTL-8..CTL-34."""
     _, ours, theirs = pair(net)
@@ -385,13 +402,4 @@ def test_interop_controller_exchanges(net):
         mine, other = (side.ask(method, path, body) for side in sides)
         entries.append(exchange(method, path, body, other, mine, faults, used))
     faults += ["never seen: " + entry[2] for index, entry in enumerate(DECIDED) if index not in used]
-    if faults:
-        raise Failed("%d of %d exchanges\n%s" % (len(faults), len(entries), "\n".join(faults)))
-    lines = ",\n".join(json.dumps(entry, sort_keys=True, separators=(",", ":")) for entry in entries)
-    text = "[\n%s\n]\n" % lines
-    if os.environ.get("PANLAN_RECORD"):
-        with open(FILE, "w") as out:
-            out.write(text)
-    with open(FILE) as known:
-        if known.read() != text:
-            raise Failed("the reference or we answer otherwise than recorded: see PANLAN_RECORD in this file")
+    settle("controller_exchanges.json", entries, faults)

@@ -170,15 +170,16 @@ static void exchange(struct replay *r, const json_t *entry)
     free(with_last);
 }
 
-static void test_recorded_exchanges_of_the_reference(void **state)
+/* Replay a file of at least so many exchanges. */
+static void replay(struct fake *f, const char *path, size_t least)
 {
-    struct replay r = {.f = *state, .seen = json_object()};
+    struct replay r = {.f = f, .seen = json_object()};
     json_error_t error;
-    json_t *list = json_load_file(DATA_DIR "/controller_exchanges.json", 0, &error);
+    json_t *list = json_load_file(path, 0, &error);
     if (list == NULL) {
-        fail_msg("controller_exchanges.json:%d: %s", error.line, error.text);
+        fail_msg("%s:%d: %s", path, error.line, error.text);
     }
-    assert_true(json_array_size(list) > 2000);
+    assert_true(json_array_size(list) >= least);
     for (size_t i = 0; i < json_array_size(list); i++) {
         exchange(&r, json_array_get(list, i));
     }
@@ -186,11 +187,37 @@ static void test_recorded_exchanges_of_the_reference(void **state)
     json_decref(r.seen);
 }
 
+static void test_recorded_exchanges_of_the_reference(void **state)
+{
+    replay(*state, DATA_DIR "/controller_exchanges.json", 2000);
+}
+
+/* CTL-35: what ztncui, run for real, asked; the same of the server half of zero-ui. */
+static void test_recorded_session_of_ztncui(void **state)
+{
+    replay(*state, DATA_DIR "/client_ztncui.json", 40);
+}
+
+static void test_recorded_session_of_zero_ui(void **state)
+{
+    replay(*state, DATA_DIR "/client_zero_ui.json", 40);
+}
+
+/* CTL-36: the requests that the source of ztnet makes. */
+static void test_recorded_requests_of_ztnet(void **state)
+{
+    replay(*state, DATA_DIR "/client_ztnet.json", 30);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_recorded_exchanges_of_the_reference, fake_setup,
                                         fake_teardown),
+        cmocka_unit_test_setup_teardown(test_recorded_session_of_ztncui, fake_setup, fake_teardown),
+        cmocka_unit_test_setup_teardown(test_recorded_session_of_zero_ui, fake_setup,
+                                        fake_teardown),
+        cmocka_unit_test_setup_teardown(test_recorded_requests_of_ztnet, fake_setup, fake_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
