@@ -150,6 +150,20 @@ void api_commit(const struct call *call, struct store_tx *tx, json_t *obj,
     controller_commit(call->c, tx, committed, p);
 }
 
+int api_note(const struct call *call, struct store_tx *tx, enum note_type type, uint64_t nwid,
+             uint64_t member, const json_t *before, const json_t *after)
+{
+    struct note note = {
+        .type = type,
+        .actor = call->actor,
+        .nwid = nwid,
+        .member = member,
+        .before = before,
+        .after = after,
+    };
+    return note_add(call->c, tx, &note, call->now_ms);
+}
+
 /* ---- requests ---- */
 
 bool api_parse_body(struct call *call)
@@ -309,6 +323,11 @@ static void route_network(struct call *call, const struct segment *s, size_t cou
         api_network(call, nwid);
         return;
     }
+    if (count == 4 && segment_is(&s[1], "member") && segment_hex(&s[2], 10, &address) &&
+        segment_is(&s[3], "history") && call->read) {
+        api_member_history(call, nwid, address); /* also of what is gone */
+        return;
+    }
     if (net == NULL) {
         api_empty(call, 404);
         return;
@@ -380,6 +399,43 @@ static void route_unstable(struct call *call, const struct segment *s, size_t co
     }
 }
 
+/* Below /controller/hook. Returns false if there is no such thing. */
+static bool route_hook(struct call *call, const struct segment *s, size_t count)
+{
+    uint64_t id = 0;
+    uint64_t delivery = 0;
+    if (count == 0) {
+        api_hooks(call);
+        return true;
+    }
+    if (!segment_hex(s, 16, &id)) {
+        return false;
+    }
+    if (count == 1) {
+        api_hook(call, id);
+    } else if (count == 2 && segment_is(&s[1], "test")) {
+        api_hook_test(call, id);
+    } else if (count == 2 && segment_is(&s[1], "delivery")) {
+        api_hook_deliveries(call, id);
+    } else if ((count == 3 || (count == 4 && segment_is(&s[3], "retry"))) &&
+               segment_is(&s[1], "delivery") && segment_hex(&s[2], 16, &delivery)) {
+        api_hook_delivery(call, id, delivery, count == 4);
+    } else {
+        return false;
+    }
+    return true;
+}
+
+/* Below /controller, but not /controller/network. Returns false if there is no such thing. */
+static bool route_other(struct call *call, const struct segment *s, size_t count)
+{
+    if (count == 1 && segment_is(s, "log") && call->read) {
+        api_log(call);
+        return true;
+    }
+    return segment_is(s, "hook") && route_hook(call, s + 1, count - 1);
+}
+
 static void route(struct call *call)
 {
     const struct segment *s = call->segments;
@@ -389,15 +445,16 @@ static void route(struct call *call)
         s++;
         n--;
     }
-    if (n == 0 || !segment_is(s, "controller") ||
-        (n > 1 ? !segment_is(&s[1], "network") : unstable || !call->read)) {
+    if (n == 0 || !segment_is(s, "controller") || (n == 1 && (unstable || !call->read))) {
         api_empty(call, 404);
-        return;
-    }
-    if (n == 1) {
+    } else if (n == 1) {
         get_status(call);
     } else if (!controller_serves(call->c)) {
         api_error(call, 503, "the controller is not ready, see /controller");
+    } else if (!segment_is(&s[1], "network")) {
+        if (unstable || !route_other(call, s + 1, n - 1)) {
+            api_empty(call, 404);
+        }
     } else if (unstable) {
         route_unstable(call, s + 1, n - 1);
     } else if (n > 2) {

@@ -70,8 +70,17 @@ void api_accept_identity(struct call *call, struct cmember *m)
     }
     struct after after = {.nwid = m->net->nwid, .node = m->address, .push_member = true};
     struct store_tx *tx = store_tx_new();
-    error = tx != NULL ? pin(call, m, &id, tx) : -ENOMEM;
+    json_t *before = member_to_json(m);
+    error = tx != NULL && before != NULL ? pin(call, m, &id, tx) : -ENOMEM;
     identity_wipe(&id);
+    json_t *now = error == 0 ? member_to_json(m) : NULL;
+    if (error == 0) {
+        error = now != NULL
+                    ? api_note(call, tx, NOTE_MEMBER_CHANGED, m->net->nwid, m->address, before, now)
+                    : -ENOMEM;
+    }
+    json_decref(before);
+    json_decref(now);
     if (error != 0) {
         store_tx_free(tx);
         m->unsaved = true;

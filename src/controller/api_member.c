@@ -44,9 +44,31 @@ static int follow_up(struct controller *c, struct cmember *m, bool was_authorize
     return revoke_member(c, m->net, m->address, tx, now_ms);
 }
 
-/* Make a changed document (borrowed) the member's and store it. Returns 0; -ENOMEM. */
-static int apply_doc(struct call *call, struct cmember *m, json_t *doc, struct store_tx *tx,
-                     struct after *after)
+/* What a change of a member that was as in before (NULL: not there) is called. */
+static enum note_type type_of_change(const struct cmember *m, const json_t *before,
+                                     bool was_authorized)
+{
+    if (m->authorized != was_authorized) {
+        return m->authorized ? NOTE_MEMBER_AUTHORIZED : NOTE_MEMBER_DEAUTHORIZED;
+    }
+    return before != NULL ? NOTE_MEMBER_CHANGED : NOTE_MEMBER_ADDED;
+}
+
+static int note_change(struct call *call, const struct cmember *m, const json_t *before,
+                       bool was_authorized, struct store_tx *tx)
+{
+    json_t *after = member_to_json(m);
+    int error = after == NULL ? -ENOMEM
+                              : api_note(call, tx, type_of_change(m, before, was_authorized),
+                                         m->net->nwid, m->address, before, after);
+    json_decref(after);
+    return error;
+}
+
+/* Make a changed document (borrowed) the member's and store it. before: NULL if it is new.
+ * Returns 0; -ENOMEM. */
+static int apply_doc(struct call *call, struct cmember *m, const json_t *before, json_t *doc,
+                     struct store_tx *tx, struct after *after)
 {
     bool was_authorized = m->authorized;
     bool was_bridge = m->authorized && m->bridge;
@@ -66,6 +88,9 @@ static int apply_doc(struct call *call, struct cmember *m, json_t *doc, struct s
     if (error == 0) {
         error = follow_up(call->c, m, was_authorized, tx, call->now_ms);
     }
+    if (error == 0) {
+        error = note_change(call, m, before, was_authorized, tx);
+    }
     member_file_stranger(m);
     call->c->counts.member_changes++;
     after->push_member = true;
@@ -73,11 +98,11 @@ static int apply_doc(struct call *call, struct cmember *m, json_t *doc, struct s
     return error;
 }
 
-static void put_member(struct call *call, struct cmember *m, json_t *doc)
+static void put_member(struct call *call, struct cmember *m, const json_t *before, json_t *doc)
 {
     struct after after = {.nwid = m->net->nwid, .node = m->address};
     struct store_tx *tx = store_tx_new();
-    int error = tx != NULL ? apply_doc(call, m, doc, tx, &after) : -ENOMEM;
+    int error = tx != NULL ? apply_doc(call, m, before, doc, tx, &after) : -ENOMEM;
     if (error != 0) {
         store_tx_free(tx);
         m->unsaved = true;
@@ -102,6 +127,7 @@ static void edit_member(struct call *call, struct cnetwork *net, uint64_t addres
             return;
         }
         m->created_ms = wall;
+        m->first_noted = true;
     }
     json_t *before = member_to_json(m);
     json_t *doc = before != NULL ? json_deep_copy(before) : NULL;
@@ -120,7 +146,7 @@ static void edit_member(struct call *call, struct cnetwork *net, uint64_t addres
         api_add_warnings(call, doc);
         api_answer(call, 200, json_incref(doc));
     } else {
-        put_member(call, m, doc);
+        put_member(call, m, is_new ? NULL : before, doc);
     }
     json_decref(before);
     json_decref(doc);
@@ -137,7 +163,8 @@ static void delete_member(struct call *call, struct cmember *m)
     bool good = tx != NULL && doc != NULL &&
                 removed_add(net, address, controller_wall(c, call->now_ms), tx) == 0 &&
                 store_tx_put(tx, STORE_RUNTIME, net->nwid, address, NULL) == 0 &&
-                (!m->authorized || revoke_member(c, net, address, tx, call->now_ms) == 0);
+                (!m->authorized || revoke_member(c, net, address, tx, call->now_ms) == 0) &&
+                api_note(call, tx, NOTE_MEMBER_DELETED, net->nwid, address, doc, NULL) == 0;
     if (!good) {
         store_tx_free(tx);
         json_decref(doc);

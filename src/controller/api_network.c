@@ -116,6 +116,8 @@ static void put_network(struct call *call, struct cnetwork *net, uint64_t nwid, 
     struct store_tx *tx = store_tx_new();
     char *text = doc_bump(doc) == 0 ? doc_text(doc) : NULL;
     json_t *answer = json_copy(doc);
+    enum note_type type = net != NULL ? NOTE_NETWORK_CHANGED : NOTE_NETWORK_CREATED;
+    json_t *before = net != NULL ? json_incref(net->doc) : NULL;
     int error = tx == NULL || text == NULL || answer == NULL ? -ENOMEM : 0;
     if (error == 0) {
         error = store_tx_put(tx, STORE_NETWORK, nwid, 0, text);
@@ -126,6 +128,10 @@ static void put_network(struct call *call, struct cnetwork *net, uint64_t nwid, 
         error = net != NULL ? network_set_doc(net, json_incref(doc))
                             : network_new(&c->model, nwid, json_incref(doc), &net);
     }
+    if (error == 0) {
+        error = api_note(call, tx, type, nwid, 0, before, doc);
+    }
+    json_decref(before);
     json_decref(doc);
     if (error != 0) {
         store_tx_free(tx);
@@ -185,13 +191,18 @@ static void delete_network(struct call *call, struct cnetwork *net)
     struct controller *c = call->c;
     struct after after = {.nwid = net->nwid};
     struct store_tx *tx = store_tx_new();
-    if (tx == NULL || store_tx_put(tx, STORE_NETWORK, net->nwid, 0, NULL) != 0) {
+    int error = tx != NULL ? store_tx_put(tx, STORE_NETWORK, net->nwid, 0, NULL) : -ENOMEM;
+    if (error == 0) {
+        after.farewell = farewell_new(c, net, call->now_ms);
+        error = api_note(call, tx, NOTE_NETWORK_DELETED, net->nwid, 0, net->doc, NULL);
+    }
+    if (error != 0) {
+        farewell_free(after.farewell);
         store_tx_free(tx);
         api_error(call, 500, "out of memory");
         return;
     }
     json_t *doc = json_incref(net->doc);
-    after.farewell = farewell_new(c, net, call->now_ms);
     cnetwork_free(&c->model, net);
     c->counts.network_changes++;
     controller_event(c, CONTROLLER_NETWORK_DELETED, after.nwid, 0);
@@ -356,8 +367,9 @@ static int prune_tokens(json_t *doc, int64_t wall_ms)
     return error;
 }
 
-/* Store a changed document (taken) and answer obj (taken) after it. */
-static void put_tokens(struct call *call, struct cnetwork *net, json_t *doc, json_t *obj)
+/* Store a changed document (taken) and answer obj (taken), the token, after it. */
+static void put_tokens(struct call *call, struct cnetwork *net, json_t *doc, json_t *obj,
+                       enum note_type type)
 {
     struct controller *c = call->c;
     struct after after = {.nwid = net->nwid};
@@ -365,6 +377,10 @@ static void put_tokens(struct call *call, struct cnetwork *net, json_t *doc, jso
     int error = tx != NULL && doc_bump(doc) == 0 ? network_set_doc(net, json_incref(doc)) : -ENOMEM;
     if (error == 0) {
         error = controller_put_network(tx, net);
+    }
+    if (error == 0) {
+        bool gone = type == NOTE_INVITE_DELETED;
+        error = api_note(call, tx, type, net->nwid, 0, gone ? obj : NULL, gone ? NULL : obj);
     }
     json_decref(doc);
     if (error != 0) {
@@ -412,7 +428,7 @@ static void create_token(struct call *call, struct cnetwork *net)
         return;
     }
     json_t *obj = token_json(net->nwid, doc, token);
-    put_tokens(call, net, doc, obj);
+    put_tokens(call, net, doc, obj, NOTE_INVITE_CREATED);
 }
 
 void api_invite_tokens(struct call *call, struct cnetwork *net)
@@ -448,5 +464,5 @@ void api_invite_token(struct call *call, struct cnetwork *net, const char *token
         }
         return;
     }
-    put_tokens(call, net, doc, obj);
+    put_tokens(call, net, doc, obj, NOTE_INVITE_DELETED);
 }

@@ -6,6 +6,7 @@
 #include "controller/controller_priv.h"
 #include "controller/member_doc.h"
 #include "controller/network_doc.h"
+#include "controller/note.h"
 
 #include <jansson.h>
 
@@ -65,6 +66,10 @@ void api_error(const struct call *call, unsigned status, const char *text);
 void api_commit(const struct call *call, struct store_tx *tx, json_t *obj,
                 const struct after *after);
 
+/* Add to tx, as its last part, the note of what this call changes. Returns 0; -ENOMEM. */
+MUST_CHECK int api_note(const struct call *call, struct store_tx *tx, enum note_type type,
+                        uint64_t nwid, uint64_t member, const json_t *before, const json_t *after);
+
 /* Refuse if the edit failed, or had warnings and is strict. Returns true if answered. */
 bool api_refused(const struct call *call);
 
@@ -108,6 +113,21 @@ void api_invite_token(struct call *call, struct cnetwork *net, const char *token
 
 void api_removed_list(struct call *call, const struct cnetwork *net);
 void api_removed(struct call *call, struct cnetwork *net, uint64_t address);
+
+/* ---- api_log.c ---- */
+
+/* The log, or of it what is about one member (net and address, also one that is gone). */
+void api_log(struct call *call);
+void api_member_history(struct call *call, uint64_t nwid, uint64_t address);
+
+/* ---- api_hook.c ---- */
+
+/* Webhooks; one; its test; its deliveries; one of them, again: send it once more. */
+void api_hooks(struct call *call);
+void api_hook(struct call *call, uint64_t id);
+void api_hook_test(struct call *call, uint64_t id);
+void api_hook_deliveries(struct call *call, uint64_t id);
+void api_hook_delivery(struct call *call, uint64_t id, uint64_t delivery, bool again);
 
 /* ---- api_member.c ---- */
 

@@ -38,12 +38,14 @@ void api_removed(struct call *call, struct cnetwork *net, uint64_t address)
     }
     struct after after = {.nwid = net->nwid};
     struct store_tx *tx = store_tx_new();
-    if (tx == NULL || store_tx_put(tx, STORE_MEMBER, net->nwid, address, NULL) != 0) {
+    json_t *obj = removed_json(net, r);
+    if (tx == NULL || store_tx_put(tx, STORE_MEMBER, net->nwid, address, NULL) != 0 ||
+        api_note(call, tx, NOTE_MEMBER_FORGOTTEN, net->nwid, address, obj, NULL) != 0) {
         store_tx_free(tx);
+        json_decref(obj);
         api_error(call, 500, "out of memory");
         return;
     }
-    json_t *obj = removed_json(net, r);
     removed_lift(net, address);
     api_commit(call, tx, obj, &after);
 }

@@ -2,6 +2,8 @@
 #include "controller/controller.h"
 
 #include "controller/controller_priv.h"
+#include "controller/eventlog.h"
+#include "controller/hooks.h"
 #include "controller/member_doc.h"
 #include "controller/network_doc.h"
 #include "controller/removed.h"
@@ -23,6 +25,8 @@ enum {
 /* What the store's thread builds while loading; nobody else touches it until it is done. */
 struct loader {
     struct model model;
+    struct eventlog *eventlog;
+    struct hooks *hooks;
     struct identity signer;
     uint64_t wall_ms;
     bool no_memory;
@@ -88,12 +92,14 @@ void controller_commit(struct controller *c, struct store_tx *tx, store_done_fn 
 {
     if (c->store == NULL) {
         store_tx_free(tx);
+        hooks_submitted(c);
         if (done != NULL) {
             done(ctx, 0);
         }
         return;
     }
     store_submit(c->store, tx, done, ctx);
+    hooks_submitted(c);
 }
 
 bool controller_save_timestamp(struct controller *c, uint64_t ts, store_done_fn done, void *ctx)
@@ -171,6 +177,7 @@ static void load_member(struct loader *l, uint64_t nwid, uint64_t node, const js
         return;
     }
     m->stored = true;
+    m->first_noted = true;
     member_file_stranger(m);
 }
 
@@ -217,6 +224,25 @@ static void load_grant(struct loader *l, uint64_t nwid, uint64_t user, const jso
     }
 }
 
+/* A document of the log or of webhooks. */
+static void load_event(struct loader *l, enum store_kind kind, uint64_t id, const char *text,
+                       const json_t *doc)
+{
+    int error = -ENOMEM;
+    if (l->eventlog == NULL || l->hooks == NULL) {
+        return;
+    }
+    if (kind == STORE_EVENT) {
+        error = eventlog_load(l->eventlog, id, text, doc);
+    } else if (kind == STORE_HOOK) {
+        error = hooks_load(l->hooks, id, doc);
+    } else {
+        error = hooks_load_delivery(l->hooks, id, doc);
+    }
+    l->no_memory = l->no_memory || error == -ENOMEM;
+    l->bad += error == -EINVAL ? 1 : 0;
+}
+
 /* Runs on the store's thread. */
 static void load_document(void *ctx, enum store_kind kind, uint64_t nwid, uint64_t node,
                           const char *text)
@@ -255,6 +281,11 @@ static void load_document(void *ctx, enum store_kind kind, uint64_t nwid, uint64
     case STORE_GRANT:
         load_grant(l, nwid, node, doc);
         break;
+    case STORE_HOOK:
+    case STORE_DELIVERY:
+    case STORE_EVENT:
+        load_event(l, kind, nwid, text, doc);
+        break;
     default: /* of later versions */
         break;
     }
@@ -265,6 +296,8 @@ static void loader_free(struct loader *l)
 {
     if (l != NULL) {
         model_done(&l->model);
+        eventlog_free(l->eventlog);
+        hooks_free(l->hooks);
         identity_wipe(&l->signer);
         free(l->stale);
         free(l);
@@ -342,6 +375,8 @@ void controller_loaded(struct controller *c)
         return;
     }
     c->state = CONTROLLER_RUNNING;
+    eventlog_start(c->eventlog, c, c->now_ms);
+    hooks_start(c->hooks, c, c->now_ms);
     presume_online(c, c->now_ms);
     expiry_scan(c, c->now_ms);
     sso_restore(c, c->now_ms);
@@ -357,6 +392,10 @@ static void take_model(struct controller *c, struct loader *l)
     struct model empty = c->model;
     c->model = l->model;
     l->model = empty;
+    c->eventlog = l->eventlog;
+    l->eventlog = NULL;
+    c->hooks = l->hooks;
+    l->hooks = NULL;
     c->last_ts = c->model.last_ts;
     c->saved_ts = c->model.last_ts;
     remove_stale(c, l);
@@ -443,6 +482,9 @@ static struct loader *loader_new(struct controller *c, int64_t now_ms)
     struct loader *l = calloc(1, sizeof(*l));
     if (l != NULL) {
         model_init(&l->model, c->seed);
+        l->eventlog = eventlog_new(c->seed);
+        l->hooks = hooks_new();
+        l->no_memory = l->eventlog == NULL || l->hooks == NULL;
         l->signer = c->identity;
         int64_t wall = controller_wall(c, now_ms);
         l->wall_ms = wall > 0 ? (uint64_t)wall : 0;
@@ -479,6 +521,14 @@ struct controller *controller_new(const struct controller_env *env, const struct
     strangers_init(c);
     c->state = CONTROLLER_RUNNING;
     if (backend == NULL) {
+        c->eventlog = eventlog_new(c->seed);
+        c->hooks = hooks_new();
+        if (c->eventlog == NULL || c->hooks == NULL) {
+            controller_free(c, now_ms);
+            return NULL;
+        }
+        eventlog_start(c->eventlog, c, now_ms);
+        hooks_start(c->hooks, c, now_ms);
         return c;
     }
     c->state = CONTROLLER_LOADING;
@@ -542,6 +592,8 @@ void controller_free(struct controller *c, int64_t now_ms)
     reuse_done(c);
     sso_done(c);
     timers_done(&c->timers);
+    eventlog_free(c->eventlog);
+    hooks_free(c->hooks);
     model_done(&c->model);
     identity_wipe(&c->identity);
     free(c);
@@ -550,6 +602,7 @@ void controller_free(struct controller *c, int64_t now_ms)
 void controller_set_wall_offset(struct controller *c, int64_t wall_offset_ms)
 {
     c->wall_offset_ms = wall_offset_ms;
+    hooks_run(c, c->now_ms);
 }
 
 enum controller_state controller_get_state(const struct controller *c, const char **ret_reason)

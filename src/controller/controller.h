@@ -36,6 +36,15 @@ enum controller_event {
     CONTROLLER_STORE_RECOVERED,   /* writes succeed again */
 };
 
+/* Something to be told to a webhook: a POST of JSON. All is borrowed for the call. */
+struct controller_post {
+    uint64_t delivery;     /* for controller_hook_done */
+    const char *url;       /* http or https */
+    const char *signature; /* value of X-ZTC-Signature */
+    const char *body;
+    size_t len;
+};
+
 /* Effects. The controller calls them from inside its own inputs; they must not call back into it.
  */
 struct controller_env {
@@ -61,6 +70,10 @@ struct controller_env {
 
     /* Something happened. May be NULL. */
     void (*event)(void *ctx, enum controller_event event, uint64_t nwid, uint64_t member);
+
+    /* Start a POST without waiting; its result comes by controller_hook_done, later. Redirects are
+     * not followed. Returns 0; negative errno: not now. NULL: webhooks are not told. */
+    int (*post)(void *ctx, const struct controller_post *post);
 
     /* Called on ANY thread: the store has something for controller_poll. Must only wake the
      * controller's thread. Not needed without a store. */
@@ -123,6 +136,10 @@ void controller_request(struct controller *c, uint64_t nwid, const struct inetad
  * trace target is this controller are kept for the API. */
 void controller_trace(struct controller *c, uint64_t source, const void *dict, size_t len,
                       int64_t now_ms);
+
+/* A POST ended. status: of the answer, 0 without one; error: text for people, or NULL. */
+void controller_hook_done(struct controller *c, uint64_t delivery, unsigned status,
+                          const char *error, int64_t now_ms);
 
 /* The store woke us: finish loading, answer what waited for a commit. */
 void controller_poll(struct controller *c, int64_t now_ms);

@@ -28,6 +28,8 @@ enum {
 struct loader;
 struct sso;
 struct remote_call;
+struct eventlog;
+struct hooks;
 
 /* A rate-limited stranger. */
 struct limit_slot {
@@ -61,8 +63,10 @@ struct controller {
     struct controller_env env;
     struct identity identity;
     struct model model;
-    struct store *store;   /* NULL: nothing is kept */
-    struct loader *loader; /* while loading */
+    struct eventlog *eventlog; /* not NULL while RUNNING */
+    struct hooks *hooks;       /* likewise */
+    struct store *store;       /* NULL: nothing is kept */
+    struct loader *loader;     /* while loading */
     enum controller_state state;
     char reason[512]; /* why it does not run, empty: unknown */
     int64_t wall_offset_ms;
@@ -92,6 +96,7 @@ struct controller {
     int64_t node_limits[CONTROLLER_LIMIT_SLOTS]; /* buckets of nodes that are no members */
     int64_t ip_limits[CONTROLLER_LIMIT_SLOTS];   /* of their IPs */
     struct list unsaved;                         /* struct cmember by unsaved_link */
+    int64_t first_credit_ms;                     /* notes of unknown nodes are paid for up to it */
     struct timer unsaved_timer;                  /* to write some of them */
     struct reuse_slot *reuse; /* CONTROLLER_REUSE_SLOTS, or NULL before the first is kept */
     size_t reuse_bytes;       /* of text in it */

@@ -1,6 +1,8 @@
 /* The end of a member's access at a set time, whether the member asks or not. Source: spec 04
  * sections 4.9, 10.3. */
 #include "controller/controller_priv.h"
+#include "controller/member_doc.h"
+#include "controller/note.h"
 
 #include <errno.h>
 
@@ -14,6 +16,25 @@ void expiry_note(struct controller *c, const struct cmember *m)
     if (m->authorized && m->access_expiry_ms != 0 && m->access_expiry_ms < c->expiry_next_ms) {
         c->expiry_next_ms = m->access_expiry_ms;
     }
+}
+
+static int note_end(struct controller *c, struct store_tx *tx, const struct cmember *m,
+                    int64_t now_ms)
+{
+    json_t *after = member_to_json(m);
+    json_t *before = after != NULL ? json_copy(after) : NULL;
+    if (before != NULL) {
+        json_object_set_new(before, "authorized", json_true());
+    }
+    struct note note = {.type = NOTE_MEMBER_DEAUTHORIZED,
+                        .nwid = m->net->nwid,
+                        .member = m->address,
+                        .before = before,
+                        .after = after};
+    int error = before != NULL && after != NULL ? note_add(c, tx, &note, now_ms) : -ENOMEM;
+    json_decref(before);
+    json_decref(after);
+    return error;
 }
 
 /* De-authorize a member whose time is over. */
@@ -32,7 +53,7 @@ static void shut_out(struct controller *c, struct cmember *m, int64_t now_ms)
     }
     struct store_tx *tx = store_tx_new();
     if (tx == NULL || controller_put_member(tx, m) != 0 ||
-        revoke_member(c, m->net, m->address, tx, now_ms) != 0) {
+        revoke_member(c, m->net, m->address, tx, now_ms) != 0 || note_end(c, tx, m, now_ms) != 0) {
         store_tx_free(tx);
         m->unsaved = true;
         controller_log(c, LOG_LEVEL_ERROR, "controller: out of memory, an expiry is not stored");

@@ -626,6 +626,7 @@ void member_runtime_load(struct cmember *m, const json_t *doc)
     if (from == NULL || inetaddr_parse(from, strlen(from), &m->from) != 0) {
         memset(&m->from, 0, sizeof(m->from));
     }
+    m->noted_from = m->from;
     const char *os = json_string_value(json_object_get(doc, "os"));
     if (os != NULL) {
         free(m->os);

@@ -182,12 +182,15 @@ struct cmember {
     int64_t access_expiry_ms; /* end of its access, 0 none */
     uint64_t revision;
     /* Below: what was seen (runtime), losing it is harmless. */
-    struct inetaddr from;      /* last direct source, nil = none or relayed */
-    int64_t request_credit_ms; /* requests are paid for up to this time */
-    int64_t last_request_ms;   /* monotonic, INT64_MIN never since start */
-    int64_t seen_ms;           /* wall clock of the last request, 0 never */
-    int64_t runtime_saved_ms;  /* monotonic, INT64_MIN never */
-    uint64_t sent_hash;        /* of the configuration sent last, 0 none */
+    struct inetaddr from;       /* last direct source, nil = none or relayed */
+    bool first_noted;           /* its first request is in the log, or it was not its own doing */
+    struct inetaddr noted_from; /* last one that was noted in the log */
+    int64_t note_credit_ms;     /* notes are paid for up to this time */
+    int64_t request_credit_ms;  /* requests are paid for up to this time */
+    int64_t last_request_ms;    /* monotonic, INT64_MIN never since start */
+    int64_t seen_ms;            /* wall clock of the last request, 0 never */
+    int64_t runtime_saved_ms;   /* monotonic, INT64_MIN never */
+    uint64_t sent_hash;         /* of the configuration sent last, 0 none */
     uint32_t rules_revision;
     uint32_t revocation_seq; /* handed out up to this one */
     bool runtime_changed;    /* more than the time of the last request */

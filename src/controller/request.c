@@ -7,6 +7,7 @@
 #include "controller/member_doc.h"
 #include "controller/network_doc.h"
 #include "controller/removed.h"
+#include "controller/request_note.h"
 #include "controller/sso.h"
 
 #include "base/bucket.h"
@@ -16,13 +17,6 @@
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* What a request changed in the record of its member. */
-struct changes {
-    bool record;  /* anything that is stored */
-    bool durable; /* of that, something the member must not learn before the commit */
-    bool network; /* uses of a token were counted */
-};
 
 static void answer_error(struct controller *c, const struct ask *ask, enum error_code code,
                          int64_t now_ms)
@@ -114,7 +108,7 @@ static bool take_versions(struct cmember *m, const struct netconf_meta *meta)
 
 /* The pinned key, or the first one that comes. Returns 0; -EACCES another key. */
 static int check_identity(struct controller *c, struct cmember *m, const struct ask *ask,
-                          struct changes *ch)
+                          struct request_changes *ch)
 {
     const struct identity *id = &ask->identity;
     if (m->bad_identity == NULL && !m->has_pub) {
@@ -133,11 +127,12 @@ static int check_identity(struct controller *c, struct cmember *m, const struct 
     if (clash_note(m, id, &ask->from, controller_wall(c, c->now_ms))) {
         request_save_runtime(c, m, c->now_ms);
     }
+    request_note_mismatch(c, m, &ask->from, c->now_ms);
     return -EACCES;
 }
 
 static void authorize(struct controller *c, struct cmember *m, enum cred_kind kind, char *cred,
-                      struct changes *ch, int64_t now_ms)
+                      struct request_changes *ch, int64_t now_ms)
 {
     if (m->authorized_ms == 0 && member_add_default_caps(m) != 0) {
         controller_log(c, LOG_LEVEL_WARN, "controller: out of memory for default capabilities");
@@ -154,11 +149,12 @@ static void authorize(struct controller *c, struct cmember *m, enum cred_kind ki
     ch->record = true;
     ch->durable = true;
     c->counts.member_auths++;
+    ch->authorized = true;
     controller_event(c, CONTROLLER_MEMBER_AUTHORIZED, m->net->nwid, m->address);
 }
 
 /* Count a use of a token in the document of the network. Returns 0; -ENOMEM. */
-static int use_token(struct cnetwork *net, const char *key, struct changes *ch)
+static int use_token(struct cnetwork *net, const char *key, struct request_changes *ch)
 {
     if (json_object_get(json_object_get(net->doc, "authTokenUses"), key) == NULL) {
         return 0;
@@ -180,7 +176,7 @@ static int use_token(struct cnetwork *net, const char *key, struct changes *ch)
 /* Join authorization: "token:" and the token. None lets a member in again that was shut out: its
  * node goes on sending the one it came with. */
 static bool try_token(struct controller *c, struct cmember *m, const struct netconf_meta *meta,
-                      struct changes *ch, int64_t now_ms)
+                      struct request_changes *ch, int64_t now_ms)
 {
     static const char prefix[] = "token:";
     const char *token = meta->auth + sizeof(prefix) - 1;
@@ -205,7 +201,7 @@ static bool try_token(struct controller *c, struct cmember *m, const struct netc
 }
 
 static bool decide(struct controller *c, struct cmember *m, const struct netconf_meta *meta,
-                   struct changes *ch, int64_t now_ms)
+                   struct request_changes *ch, int64_t now_ms)
 {
     if (m->blocked || member_access_is_over(m, controller_wall(c, now_ms))) {
         return false;
@@ -221,7 +217,7 @@ static bool decide(struct controller *c, struct cmember *m, const struct netconf
 }
 
 static void assign_one(struct controller *c, struct cmember *m, enum inetaddr_family family,
-                       struct changes *ch)
+                       struct request_changes *ch)
 {
     struct inetaddr ip;
     enum assign_result result = assign_pick(m, family, c->env.random, c->env.ctx, &ip);
@@ -234,12 +230,13 @@ static void assign_one(struct controller *c, struct cmember *m, enum inetaddr_fa
                        "%010llx",
                        (unsigned long long)m->net->nwid, (unsigned long long)m->address);
         controller_event(c, CONTROLLER_POOL_EXHAUSTED, m->net->nwid, m->address);
+        request_note_exhausted(c, m, family == INETADDR_V6, c->now_ms);
     }
 }
 
 bool request_assign(struct controller *c, struct cmember *m)
 {
-    struct changes ch = {false, false, false};
+    struct request_changes ch = {0};
     assign_one(c, m, INETADDR_V6, &ch);
     assign_one(c, m, INETADDR_V4, &ch);
     return ch.record;
@@ -275,19 +272,20 @@ static struct ask *ask_copy(struct controller *c, const struct ask *ask)
 /* Store the member (and its network if that changed too). wait: serve the request after the
  * commit. Returns 0; -ENOMEM. */
 static int save(struct controller *c, struct cmember *m, const struct ask *ask,
-                const struct changes *ch, bool wait)
+                const struct request_changes *ch, bool wait)
 {
     if (ch->record) {
         m->revision++;
         c->counts.member_changes++;
     }
     if (c->store == NULL) {
-        return 0;
+        return request_note_changes(c, NULL, m, ch, c->now_ms);
     }
     struct store_tx *tx = store_tx_new();
     struct ask *copy = wait ? ask_copy(c, ask) : NULL;
     bool bad = tx == NULL || (wait && copy == NULL) || controller_put_member(tx, m) != 0;
     bad = bad || (ch->network && controller_put_network(tx, m->net) != 0);
+    bad = bad || request_note_changes(c, tx, m, ch, c->now_ms) != 0;
     if (bad) {
         store_tx_free(tx);
         free(copy);
@@ -300,16 +298,17 @@ static int save(struct controller *c, struct cmember *m, const struct ask *ask,
 }
 
 static void refuse(struct controller *c, struct cmember *m, const struct ask *ask,
-                   const struct changes *ch, bool is_new, int64_t now_ms)
+                   const struct request_changes *ch, int64_t now_ms)
 {
     if (ch->record) {
         m->revision++;
         c->counts.member_changes++;
     }
-    strangers_save(c, m, ch->record, is_new, now_ms);
+    request_note_stranger(c, m, now_ms);
+    strangers_save(c, m, ch->record, ch->is_new, now_ms);
     m->sent_hash = 0;
     member_file_stranger(m);
-    if (is_new) {
+    if (ch->is_new) {
         controller_event(c, CONTROLLER_MEMBER_PENDING, m->net->nwid, m->address);
     }
     if (m->blocked || sso_is_open(c, m, now_ms)) {
@@ -343,7 +342,8 @@ static void serve_config(struct controller *c, struct cmember *m, const struct a
 
 /* The member that asks; a new one if there is room. NULL: nothing can be done. */
 static struct cmember *find_or_make(struct controller *c, struct cnetwork *net,
-                                    const struct ask *ask, struct changes *ch, int64_t now_ms)
+                                    const struct ask *ask, struct request_changes *ch,
+                                    int64_t now_ms)
 {
     struct cmember *m = network_member(net, ask->identity.address);
     if (m != NULL) {
@@ -363,7 +363,7 @@ static struct cmember *find_or_make(struct controller *c, struct cnetwork *net,
 
 void request_serve(struct controller *c, const struct ask *ask, int64_t now_ms)
 {
-    struct changes ch = {false, false, false};
+    struct request_changes ch = {0};
     struct cnetwork *net = model_find(&c->model, ask->nwid);
     if (net == NULL) {
         answer_error(c, ask, ERROR_OBJ_NOT_FOUND, now_ms);
@@ -383,7 +383,9 @@ void request_serve(struct controller *c, const struct ask *ask, int64_t now_ms)
         c->counts.requests_dropped++;
         return;
     }
-    bool is_new = ch.record;
+    ch.is_new = ch.record;
+    ch.ips_before = m->ip_count;
+    memcpy(ch.version_before, m->version, sizeof(ch.version_before));
     struct netconf_meta meta;
     netconf_meta_decode(ask->meta, ask->meta_len, &meta);
     if (check_identity(c, m, ask, &ch) != 0) {
@@ -395,11 +397,12 @@ void request_serve(struct controller *c, const struct ask *ask, int64_t now_ms)
     bool authorized = decide(c, m, &meta, &ch, now_ms);
     sodium_memzero(meta.auth, sizeof(meta.auth));
     if (!authorized || !sso_is_open(c, m, now_ms)) {
-        refuse(c, m, ask, &ch, is_new, now_ms);
+        refuse(c, m, ask, &ch, now_ms);
         return;
     }
     member_file_stranger(m);
-    ch.record |= take_versions(m, &meta);
+    ch.version = take_versions(m, &meta);
+    ch.record |= ch.version;
     assign_one(c, m, INETADDR_V6, &ch);
     assign_one(c, m, INETADDR_V4, &ch);
     bool wait = c->store != NULL && (ch.durable || m->unsaved);
@@ -408,6 +411,7 @@ void request_serve(struct controller *c, const struct ask *ask, int64_t now_ms)
         return;
     }
     if (!wait) {
+        request_note_physical(c, m, now_ms);
         serve_config(c, m, ask, now_ms);
     }
 }

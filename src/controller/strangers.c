@@ -1,6 +1,7 @@
 /* Nodes that ask and are no members: what they may cost. They are bounded in number, in answers and
  * in what is written for them. Source: spec 04 sections 12.1 to 12.3, 12.28, CTL-81. */
 #include "controller/controller_priv.h"
+#include "controller/request_note.h"
 
 #include "base/bucket.h"
 
@@ -102,7 +103,7 @@ static void write_some(struct controller *c, size_t n)
         if (!m->unsaved) {
             continue;
         }
-        if (controller_put_member(tx, m) != 0) {
+        if (controller_put_member(tx, m) != 0 || request_note_first(c, tx, m, c->now_ms) != 0) {
             break; /* it comes again with its next request */
         }
         m->unsaved = false;

@@ -253,6 +253,12 @@ void fake_run(struct fake *f, int64_t ms)
     }
 }
 
+bool fake_is_idle(const struct fake *f)
+{
+    int64_t next = controller_deadline(f->c);
+    return next == -1 || next > f->now_ms + 86400000;
+}
+
 /* The answer of one call. */
 struct answer {
     struct fake *f;

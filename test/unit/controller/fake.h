@@ -82,6 +82,9 @@ void fake_settle(struct fake *f);
 /* Let time pass in steps of 50 ms, running what is due. */
 void fake_run(struct fake *f, int64_t ms);
 
+/* True if nothing is to be done within a day. */
+bool fake_is_idle(const struct fake *f);
+
 /* Call the API and wait for the answer: new reference, NULL for an empty body. Status in f->status.
  */
 json_t *fake_api(struct fake *f, const char *method, const char *path, const char *body);

@@ -571,7 +571,7 @@ static void test_pushes(void **state)
         assert_int_equal(fake_count(f, FAKE_CONFIG, i), 1);
     }
     assert_int_equal(f->sent[0].request_id, 0);
-    assert_int_equal(controller_deadline(f->c), -1);
+    assert_true(fake_is_idle(f));
     fake_clear(f);
     fake_status(f, "POST", NET, "{\"authTokens\":{\"x\":0}}"); /* nothing members would see */
     fake_run(f, 5000);
