@@ -1,5 +1,6 @@
 /* "panlan up": one command from a bare machine to a planet of one's own with a first network.
  * Source: README.md, doc/operations.md. */
+#include "cli/migrate.h"
 #include "cli/own.h"
 #include "cli/spawn.h"
 #include "cli/world_json.h"
@@ -180,6 +181,23 @@ static int make_planet(const struct up *up, struct state *st, const struct ident
     return status;
 }
 
+static int refuse_public(const struct up *up)
+{
+    (void)fprintf(stderr,
+                  "panlan up: the node in %s lives on the public planet already; use another "
+                  "--home\n",
+                  up->cli->home);
+    return CLI_FAILED;
+}
+
+/* True if networks were moved here from a controller on the public planet. */
+static bool has_controller(const char *home)
+{
+    char path[MIGRATE_PATH_LEN];
+    struct file_stamp stamp;
+    return migrate_store_path(home, path) == 0 && file_stat(path, &stamp) == 0;
+}
+
 /* Identity and planet of a home whose service does not run. Returns 0 or an exit status. */
 static int prepare_home(struct up *up)
 {
@@ -203,12 +221,8 @@ static int prepare_home(struct up *up)
         if (err == -ENOENT) {
             up->fresh = true;
             status = make_planet(up, &st, &id);
-        } else if (err == 0 && planet->id == WORLD_ID_EARTH) {
-            (void)fprintf(stderr,
-                          "panlan up: the node in %s lives on the public planet already; "
-                          "use another --home\n",
-                          up->cli->home);
-            status = CLI_FAILED;
+        } else if (err == 0 && planet->id == WORLD_ID_EARTH && !has_controller(up->cli->home)) {
+            status = refuse_public(up);
         } else if (err < 0) {
             status = failed("cannot read the planet file", err);
         }
@@ -400,6 +414,42 @@ static void print_result(const struct up *up, const json_t *status, const json_t
     }
 }
 
+/* A controller that was moved here goes on as it was: nothing is made, nobody joins. */
+static int show_moved(const struct up *up, const json_t *status_json)
+{
+    json_t *list = NULL;
+    int status = cli_get(up->cli, "/controller/network", &list);
+    size_t count = json_array_size(list);
+    json_decref(list);
+    if (status != 0 || count == 0) {
+        return status != 0 ? status : refuse_public(up);
+    }
+    (void)printf("node       %s (version %s)\n",
+                 json_string_value(json_object_get(status_json, "address")),
+                 json_string_value(json_object_get(status_json, "version")));
+    (void)printf("home       %s\n", up->cli->home);
+    uint64_t planet = (uint64_t)json_integer_value(json_object_get(status_json, "planetWorldId"));
+    (void)printf("planet     %016llx%s\n", (unsigned long long)planet,
+                 planet == WORLD_ID_EARTH ? ", the public one" : "");
+    (void)printf("networks   %zu (panlan net list)\n", count);
+    (void)printf("API        http://127.0.0.1:%u (token in %s/authtoken.secret)\n",
+                 up->cli->client.port, up->cli->home);
+    return CLI_OK;
+}
+
+/* True if a network has members and this node is none of them: it was made elsewhere. */
+static bool is_moved(struct up *up, uint64_t nwid, const char *address)
+{
+    char path[96];
+    json_t *members = NULL;
+    (void)snprintf(path, sizeof(path), "/controller/network/%016llx/member",
+                   (unsigned long long)nwid);
+    bool moved = cli_get(up->cli, path, &members) == 0 && json_object_size(members) > 0 &&
+                 json_object_get(members, address) == NULL;
+    json_decref(members);
+    return moved;
+}
+
 /* With the service running: network, membership, invitation. */
 static int bring_up(struct up *up)
 {
@@ -410,18 +460,21 @@ static int bring_up(struct up *up)
     int status = cli_get(up->cli, "/status", &status_json);
     if (status == 0 &&
         json_integer_value(json_object_get(status_json, "planetWorldId")) == WORLD_ID_EARTH) {
-        (void)fprintf(stderr,
-                      "panlan up: the node in %s lives on the public planet already; use "
-                      "another --home\n",
-                      up->cli->home);
-        status = CLI_FAILED;
+        status = show_moved(up, status_json);
+        json_decref(status_json);
+        return status;
     }
     if (status == 0) {
         status = find_network(up, &nwid);
     }
+    const char *address = json_string_value(json_object_get(status_json, "address"));
+    if (status == 0 && !up->fresh && is_moved(up, nwid, address)) {
+        status = show_moved(up, status_json);
+        json_decref(status_json);
+        return status;
+    }
     if (status == 0) {
-        status = join_own(up, nwid, json_string_value(json_object_get(status_json, "address")),
-                          &network);
+        status = join_own(up, nwid, address, &network);
     }
     if (status == 0) {
         status = find_invitation(up, nwid, &invitation);

@@ -12,6 +12,7 @@ import net as netns
 from net import Failed, sh
 
 BIG = 2 ** 64 - 1
+EARTH = "0000000008eac90a"  # ID of the public planet
 
 
 def panlan(home, *args, code=0, ns=None):
@@ -242,6 +243,36 @@ def test_service_on_an_imported_home(net):
     dns = exported["controller.d/network/%s00000b.json" % source.address]["dns"]
     network["dns"] = dns if not dns or dns == {"domain": "", "servers": []} else network["dns"]
     source.check_export(out)
+
+
+def test_up_on_an_imported_home(net):
+    """./start.sh after an import: what was moved runs, no network, planet or member is made. The planet is one of the
+    test's own, also where it has the ID of the public one."""
+    source = Source(os.path.join(net.home, "source"))
+    source.file("local.conf", {"settings": {"portMappingEnabled": False, "noDefaultPlanet": True}})
+    node = net.node(net.host("ctl", "10.9.1.1/16"), home=source.dir)
+    for ident in ("00000000feedc0de", EARTH):
+        net.make_planet([(node, "10.9.1.1/9993")], ident)
+        with open(net.planet, "rb") as handle:
+            planet = handle.read()
+        source.file("planet", planet)
+        home = os.path.join(net.home, ident)
+        report(home, source.dir)
+        for _ in range(2):
+            said = panlan(home, "up", ns="ctl")
+            must_say(said, source.address, "networks   4", "the public one" if ident == EARTH else ident)
+        panlan(home, "down", ns="ctl")
+        panlan(home, "controller", "export", home + ".out")
+        source.check_export(home + ".out")
+        with open(os.path.join(home, "planet"), "rb") as handle:
+            if handle.read() != planet:
+                raise Failed("another planet")
+    os.remove(os.path.join(source.dir, "planet"))
+    home = os.path.join(net.home, "none")
+    report(home, source.dir)  # a node without the file lives on the public planet
+    with open(os.path.join(home, "planet"), "rb") as handle:
+        if handle.read()[1:9].hex() != EARTH:
+            raise Failed("not the public planet")
 
 
 def tar(path, entries, links=()):

@@ -155,7 +155,7 @@ class Net:
         self.nodes.append(node)
         return node
 
-    def make_planet(self, roots):
+    def make_planet(self, roots, ident="00000000feedc0de"):
         """Sign a planet of [(node, "ip/port", ...)]; nodes that start later get it."""
         tool = [PANLAN, "identity"]
         work = os.path.join(self.home, "planet-work")
@@ -164,14 +164,14 @@ class Net:
             tool + ["initmoon", roots[0][0].public_identity()], cwd=work, check=True,
             stdout=subprocess.PIPE, text=True).stdout)
         world["worldType"] = "planet"
-        world["id"] = "00000000feedc0de"
+        world["id"] = ident
         world["roots"] = [{"identity": entry[0].public_identity(),
                            "stableEndpoints": list(entry[1:])} for entry in roots]
         with open(os.path.join(work, "world.json"), "w") as out:
             json.dump(world, out)
         subprocess.run(tool + ["genmoon", "world.json"], cwd=work, check=True,
                        stdout=subprocess.DEVNULL)
-        self.planet = os.path.join(work, "00000000feedc0de.moon")
+        self.planet = os.path.join(work, ident + ".moon")
 
     def close(self, keep=False):
         for node in self.nodes:
