@@ -43,16 +43,17 @@ static bool member_key(const char *nwid, const char *address, char out[KEY_LEN])
     return true;
 }
 
-/* Set a text of an entry. Returns 1 if it is not empty and was set. */
+/* Set a value of an entry. Returns 1 if it is not empty and was set. */
 static size_t put(json_t *names, const char *group, const char *key, const char *field,
-                  const json_t *text)
+                  const json_t *value)
 {
     json_t *entries = json_object_get(names, group);
     if (entries == NULL) {
         entries = json_object();
         (void)json_object_set_new(names, group, entries);
     }
-    if (json_string_length(text) == 0 || json_object_size(entries) >= NAMES_MAX) {
+    bool is_empty = json_string_length(value) == 0 && json_object_size(value) == 0;
+    if (is_empty || json_object_size(entries) >= NAMES_MAX) {
         return 0;
     }
     json_t *entry = json_object_get(entries, key);
@@ -60,7 +61,18 @@ static size_t put(json_t *names, const char *group, const char *key, const char 
         entry = json_object();
         (void)json_object_set_new(entries, key, entry);
     }
-    return json_object_set(entry, field, (json_t *)text) == 0 ? 1 : 0;
+    return json_object_set(entry, field, (json_t *)value) == 0 ? 1 : 0;
+}
+
+/* The same for an object, which a database gives as its text. */
+static size_t put_object(json_t *names, const char *group, const char *key, const char *field,
+                         const json_t *value)
+{
+    const char *text = json_string_value(value);
+    json_t *object = text != NULL ? json_loads(text, 0, NULL) : json_incref((json_t *)value);
+    size_t n = json_is_object(object) ? put(names, group, key, field, object) : 0;
+    json_decref(object);
+    return n;
 }
 
 /* Texts of a network out of an object or a row: name, description, rules. */
@@ -72,7 +84,10 @@ static size_t put_network(json_t *names, const char *nwid, const json_t *o, cons
     }
     return put(names, "networks", key, "name", json_object_get(o, "name")) +
            put(names, "networks", key, "description", json_object_get(o, "description")) +
-           put(names, "networks", key, "rulesSource", json_object_get(o, rules_key));
+           put(names, "networks", key, "rulesSource", json_object_get(o, rules_key)) +
+           put_object(names, "networks", key, "tagsByName", json_object_get(o, "tagsByName")) +
+           put_object(names, "networks", key, "capabilitiesByName",
+                      json_object_get(o, "capabilitiesByName"));
 }
 
 static size_t put_member(json_t *names, const char *nwid, const char *address, const json_t *o)

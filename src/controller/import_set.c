@@ -432,20 +432,25 @@ int import_set_take(struct import_set *set, const struct import_file *files, siz
 
 /* ---- names ---- */
 
-/* Set a text that the document lacks or has empty. Returns true if it did. */
+static bool is_empty(const json_t *v)
+{
+    return json_string_length(v) == 0 && json_object_size(v) == 0 && json_array_size(v) == 0 &&
+           !json_is_number(v) && !json_is_boolean(v);
+}
+
+/* Set a value that the document lacks or has empty. Returns true if it did. */
 static bool fill(json_t *doc, const char *key, const json_t *names)
 {
     json_t *wanted = json_object_get(names, key);
-    const json_t *have = json_object_get(doc, key);
-    bool is_empty = have == NULL || json_is_null(have) ||
-                    (json_is_string(have) && json_string_length(have) == 0);
-    return json_string_length(wanted) > 0 && is_empty && json_object_set(doc, key, wanted) == 0;
+    return !is_empty(wanted) && is_empty(json_object_get(doc, key)) &&
+           json_object_set(doc, key, wanted) == 0;
 }
 
 /* Fill texts of an item. Returns 0; -ENOMEM. */
 static int fill_item(struct import_set *set, struct item *item, const json_t *names)
 {
-    static const char *const keys[] = {"name", "description", "rulesSource"};
+    static const char *const keys[] = {"name", "description", "rulesSource", "tagsByName",
+                                       "capabilitiesByName"};
     json_t *doc = json_loads(item->change.text, 0, NULL);
     bool filled = false;
     for (size_t i = 0; i < COUNT_OF(keys); i++) {

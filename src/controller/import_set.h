@@ -49,8 +49,8 @@ MUST_CHECK int import_set_take(struct import_set *set, const struct import_file 
                                size_t count);
 
 /* Names collected by import_names: {"members":{"[<nwid>/]<address>":{"name","description"}},
- * "networks":{"<nwid>":{"name","description","rulesSource"}}}. They fill what is empty, for
- * members that were in the store too. Returns 0; -ENOMEM. */
+ * "networks":{"<nwid>":{"name","description","rulesSource","tagsByName","capabilitiesByName"}}}.
+ * They fill what is empty, for members that were in the store too. Returns 0; -ENOMEM. */
 MUST_CHECK int import_set_name(struct import_set *set, const json_t *names);
 
 /* Look for addresses that several members have, and give the changes: networks before their

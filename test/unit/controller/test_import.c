@@ -336,8 +336,10 @@ static void test_second_import_changes_nothing(void **state)
 
 static const char dump[] =
     "SET client_encoding = 'UTF8';\n"
-    "COPY public.network (nwid, name, \"nwname\", description, \"flowRule\") FROM stdin;\n"
-    "12a402e62ed49ba9\tOffice\t\\N\tthe \\\"big\\\" one\\tor so\tdrop;\\naccept;\\n\n"
+    "COPY public.network (nwid, name, \"nwname\", description, \"flowRule\", \"tagsByName\") FROM "
+    "stdin;\n"
+    "12a402e62ed49ba9\tOffice\t\\N\tthe \\\"big\\\" one\\tor so\tdrop;\\naccept;\\n\t{\"t\": "
+    "{\"id\": 1}}\n"
     "\\.\n"
     "COPY public.\"User\" (id, name) FROM stdin;\n"
     "aabbccddee\tsomebody\n"
@@ -359,7 +361,7 @@ static const struct {
      "\"rulesSource\":\"accept;\"},\"members\":[{\"id\":\"aabbccddee\",\"additionalConfig\":"
      "{\"name\":\"two\",\"description\":\"x\"}}]}]}",
      4, "12a402e62ed49ba9/aabbccddee", "two"},                    /* zero-ui */
-    {dump, 4, "12a402e62ed49ba9/aabbccddee", "printer \xc3\xa4"}, /* ztnet */
+    {dump, 5, "12a402e62ed49ba9/aabbccddee", "printer \xc3\xa4"}, /* ztnet */
     {"[{\"nwid\":\"12a402e62ed49ba9\",\"id\":\"aabbccddee\",\"name\":\"three\"}]", 1,
      "12a402e62ed49ba9/aabbccddee", "three"},
     {"{\"aabbccddee\":\"four\",\"no\":\"x\",\"12a402e62ed49ba9/aabbccddee\":\"five\"}", 2,
@@ -402,7 +404,7 @@ static void test_names_fill_what_is_empty(void **state)
     import_set_load(set, STORE_NETWORK, FAKE_NWID, 0, "{\"name\":\"mine\",\"rulesSource\":\"\"}");
     import_set_load(set, STORE_MEMBER, FAKE_NWID, UINT64_C(0xaabbccddee), "{}");
     import_set_load(set, STORE_MEMBER, FAKE_NWID, UINT64_C(0xaabbccddef), "{\"name\":\"b\"}");
-    assert_int_equal(import_names(names, dump, strlen(dump)), 4);
+    assert_int_equal(import_names(names, dump, strlen(dump)), 5);
     assert_int_equal(import_names(names, other, strlen(other)), 2);
     assert_int_equal(import_set_name(set, names), 0);
     assert_int_equal(import_set_finish(set, &changes), 0);
@@ -411,6 +413,7 @@ static void test_names_fill_what_is_empty(void **state)
     assert_string_equal(json_string_value(json_object_get(network, "name")), "mine");
     assert_string_equal(json_string_value(json_object_get(network, "rulesSource")),
                         "drop;\naccept;\n");
+    assert_int_equal(json_object_size(json_object_get(network, "tagsByName")), 1);
     assert_string_equal(json_string_value(json_object_get(network, "description")),
                         "the \"big\" one\tor so");
     assert_string_equal(changes->next->text, "{\"name\":\"printer \xc3\xa4\"}");
