@@ -74,6 +74,24 @@ const char *run_format(struct run *run, const char *format, ...)
     return out != NULL ? out : "";
 }
 
+bool run_may_hint(const struct run *run)
+{
+    return run->result->error_count < RDL_ERRORS_MAX;
+}
+
+const char *run_suggest_nearest(struct run *run, const struct word_nearest *nearest)
+{
+    return nearest->found.p != NULL
+               ? run_format(run, "did you mean %.*s?", (int)nearest->found.len, nearest->found.p)
+               : NULL;
+}
+
+const char *run_suggest(struct run *run, struct rdl_text lower, enum word_list list)
+{
+    const char *near = run_may_hint(run) ? word_suggest(lower, list) : NULL;
+    return near != NULL && !text_is(lower, near) ? run_format(run, "did you mean %s?", near) : NULL;
+}
+
 struct rdl_text run_lower(struct run *run, struct rdl_text text)
 {
     char *out = arena_alloc(run->arena, 2 * text.len);
@@ -207,6 +225,20 @@ static void compile_list(struct run *run, const struct scope *scope, const struc
     }
 }
 
+/* The macro that may be meant. */
+static const char *macro_hint(struct run *run, const struct element *ref)
+{
+    struct rdl_text name = ref->lower;
+    const char *open = memchr(name.p, '(', name.len);
+    name.len = open != NULL ? (size_t)(open - name.p) : name.len;
+    struct word_nearest nearest = word_nearest_to(name);
+    for (size_t i = 0; i < run->macro_count && run_may_hint(run); i++) {
+        word_nearest_offer(&nearest, run->macros[i].name);
+    }
+    return nearest.found.p != NULL ? run_suggest_nearest(run, &nearest)
+                                   : "macros are defined by: macro NAME ... ;";
+}
+
 static void expand(struct run *run, const struct scope *outer, const struct element *ref,
                    struct rdl_set *set)
 {
@@ -222,19 +254,20 @@ static void expand(struct run *run, const struct scope *outer, const struct elem
     }
     *include = (struct rdl_include){outer != NULL ? outer->include : NULL, ref->place};
     if (scope.macro == NULL) {
-        run_fail(run, outer, &ref->place, "Macro name not found.",
-                 "macros are defined by: macro NAME ... ;");
+        run_fail(run, outer, &ref->place, "Macro name not found.", macro_hint(run, ref));
         return;
     }
     for (const struct scope *s = outer; s != NULL; s = s->outer) {
         if (s->macro == scope.macro) {
-            run_fail(run, outer, &ref->place, "Recursive macro inclusion.", NULL);
+            run_fail(run, outer, &ref->place, "Recursive macro inclusion.",
+                     "a macro cannot include itself, nor through others");
             run->result->errors[run->result->error_count - 1].is_internal = true;
             return;
         }
     }
     if (scope.depth > RDL_INCLUDE_DEPTH_MAX) {
-        run_fail(run, outer, &ref->place, "Macro inclusions are nested too deeply.", NULL);
+        run_fail(run, outer, &ref->place, "Macro inclusions are nested too deeply.",
+                 "at most 64 macros within each other");
         return;
     }
     if (!read_arguments(run, list, &scope)) {
@@ -357,6 +390,23 @@ static void compile_action(struct run *run, const struct scope *scope, const str
     }
 }
 
+/* What may be meant by a word that is no statement. */
+static const char *statement_hint(struct run *run, const struct element *e)
+{
+    if (word_match(e->lower) != NULL) {
+        return "a match needs an action before it, such as accept or drop";
+    }
+    if (text_is(e->lower, "priority")) {
+        return "there is no such action";
+    }
+    bool is_definition =
+        text_is(e->lower, "tag") || text_is(e->lower, "cap") || text_is(e->lower, "macro");
+    if (is_definition) {
+        return "definitions stand outside of macros and capabilities; is a ';' missing above?";
+    }
+    return run_suggest(run, e->lower, WORDS_ACTIONS);
+}
+
 const struct element *compile_statement(struct run *run, const struct scope *scope,
                                         const struct element *e, struct rdl_set *set)
 {
@@ -376,17 +426,14 @@ const struct element *compile_statement(struct run *run, const struct scope *sco
     }
     if (text_is(e->lower, "include")) {
         if (e->next == NULL || e->next->list != NULL) {
-            run_fail(run, scope, &e->place, "Include directive is missing a macro name.", NULL);
+            run_fail(run, scope, &e->place, "Include directive is missing a macro name.",
+                     "for example: include NAME, or include NAME(A,B)");
             return e;
         }
         expand(run, scope, e->next, set);
         return e->next;
     }
-    const char *near = word_suggest(e->lower, WORDS_ACTIONS);
-    const char *hint =
-        word_match(e->lower) != NULL ? "a match needs an action before it, such as accept or drop"
-        : near != NULL && !text_is(e->lower, near) ? run_format(run, "did you mean %s?", near)
-                                                   : NULL;
+    const char *hint = statement_hint(run, e);
     run_fail(run, scope, &e->place, "Unrecognized action or directive in rule set.", hint);
     /* The rest of a sentence is not worth an error a word: go on at the next action. */
     while (e->next != NULL && (e->next->list != NULL || !(word_is_opener(e->next->lower) ||

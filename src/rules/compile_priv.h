@@ -78,6 +78,14 @@ void run_stop(struct run *run, const struct scope *scope, const struct rdl_place
 /* printf into the arena; an empty text out of memory. */
 const char *run_format(struct run *run, const char *format, ...) PRINTF_LIKE(2, 3);
 
+/* "did you mean ...?", or NULL: nothing is close, or so many errors were reported that no one will
+ * read it. */
+const char *run_suggest(struct run *run, struct rdl_text lower, enum word_list list);
+const char *run_suggest_nearest(struct run *run, const struct word_nearest *nearest);
+
+/* Is a hint for one more error worth the work? */
+bool run_may_hint(const struct run *run);
+
 /* Lower case of a text that is no word of the script. */
 struct rdl_text run_lower(struct run *run, struct rdl_text text);
 

@@ -38,7 +38,8 @@ static const struct element *name_word(struct run *run, const struct element *ke
 {
     const struct list *content = tree_content(keyword);
     if (content == NULL) {
-        fail(run, keyword, kind->no_name, NULL);
+        fail(run, keyword, kind->no_name,
+             "the name follows on the same level: tag NAME id NUMBER ;");
         return NULL;
     }
     return content->first;
@@ -53,11 +54,11 @@ static bool name_is_good(struct run *run, const struct element *word, struct rdl
         return false;
     }
     if (word_is_reserved(name)) {
-        fail(run, word, kind->reserved, NULL);
+        fail(run, word, kind->reserved, "it is a word of the language: choose another");
         return false;
     }
     if (is_known) {
-        fail(run, word, kind->multiple, NULL);
+        fail(run, word, kind->multiple, "names count without regard to case");
         return false;
     }
     return true;
@@ -168,11 +169,11 @@ static const struct element *tag_id(struct run *run, struct rdl_tag *tag, struct
                                     const struct element *e)
 {
     if (items->has_id) {
-        fail(run, e, "Duplicate tag id definition.", NULL);
+        fail(run, e, "Duplicate tag id definition.", "a tag has one id");
         return NULL;
     }
     if (e->next == NULL) {
-        fail(run, e, "Missing numeric value for ID.", NULL);
+        fail(run, e, "Missing numeric value for ID.", "for example: id 1000");
         return NULL;
     }
     int64_t id = number_read(e->next->text);
@@ -189,11 +190,11 @@ static const struct element *tag_default(struct run *run, struct tag_items *item
                                          const struct element *e)
 {
     if (items->preset != NULL) {
-        fail(run, e, "Duplicate tag default directive.", NULL);
+        fail(run, e, "Duplicate tag default directive.", "a tag has one default");
         return NULL;
     }
     if (e->next == NULL) {
-        fail(run, e, "Missing value for default.", NULL);
+        fail(run, e, "Missing value for default.", "a number, or a name of this tag");
         return NULL;
     }
     items->preset = e->next;
@@ -230,14 +231,14 @@ static const struct element *tag_flag(struct run *run, struct rdl_tag *tag, cons
     const struct element *name = list != NULL ? list->next : NULL;
     int64_t value;
     if (name == NULL) {
-        fail(run, e, "Missing tag flag name or bit index.", NULL);
+        fail(run, e, "Missing tag flag name or bit index.", "for example: flag 0 admin");
     } else if (!flag_bits(run, tag, list->lower, &value)) {
         fail(run, list, "Bit index invalid, out of range, or references an undefined flag name.",
              "bit numbers from 0 to 31 and names of flags above, joined by commas");
     } else if (!word_is_name(name->lower)) {
         fail(run, name, "Invalid or reserved flag name.", name_hint);
     } else if (values_find(&tag->flags, name->lower, &(int64_t){0})) {
-        fail(run, name, "Duplicate flag name in tag definition.", NULL);
+        fail(run, name, "Duplicate flag name in tag definition.", "choose another name");
     } else if (values_add(run, &tag->flags, name, value)) {
         return name;
     }
@@ -250,14 +251,14 @@ static const struct element *tag_enum(struct run *run, struct rdl_tag *tag, cons
     const struct element *name = number != NULL ? number->next : NULL;
     int64_t value = number != NULL ? number_read(number->text) : -1;
     if (name == NULL) {
-        fail(run, e, "Missing tag enum name or value.", NULL);
+        fail(run, e, "Missing tag enum name or value.", "for example: enum 100 sales");
     } else if (value < 0 || value > UINT32_MAX) {
         fail(run, number, "Tag enum value invalid or out of range.",
              "the number comes first: enum 100 sales");
     } else if (!word_is_name(name->lower)) {
         fail(run, name, "Invalid or reserved tag enum name.", name_hint);
     } else if (values_find(&tag->enums, name->lower, &(int64_t){0})) {
-        fail(run, name, "Duplicate enum name in tag definition.", NULL);
+        fail(run, name, "Duplicate enum name in tag definition.", "choose another name");
     } else if (values_add(run, &tag->enums, name, value)) {
         return name;
     }
@@ -283,8 +284,14 @@ static const struct element *tag_item(struct run *run, struct rdl_tag *tag, stru
     if (text_is(e->lower, "enum")) {
         return tag_enum(run, tag, e);
     }
+    struct word_nearest nearest = word_nearest_to(e->lower);
+    static const char *const words[] = {"id", "default", "flag", "enum"};
+    for (size_t i = 0; i < COUNT_OF(words); i++) {
+        word_nearest_offer(&nearest, text_of(words[i]));
+    }
     fail(run, e, "Unrecognized keyword in tag definition.",
-         "expected id, default, flag or enum, or a ';' before this word");
+         nearest.found.p != NULL ? run_suggest_nearest(run, &nearest)
+                                 : "expected id, default, flag or enum, or a ';' before this word");
     return NULL;
 }
 
@@ -366,12 +373,12 @@ static const struct element *capability_id(struct run *run, struct rdl_capabilit
 {
     const struct rdl_result *result = run->result;
     if (*has_id) {
-        fail(run, e, "Duplicate id directive in capability definition.", NULL);
+        fail(run, e, "Duplicate id directive in capability definition.", "a capability has one id");
         return e->next != NULL ? e->next : e;
     }
     *has_id = true;
     if (e->next == NULL) {
-        fail(run, e, "Missing value for ID.", NULL);
+        fail(run, e, "Missing value for ID.", "for example: id 1000");
         return e;
     }
     int64_t id = number_read(e->next->text);
@@ -381,7 +388,9 @@ static const struct element *capability_id(struct run *run, struct rdl_capabilit
     }
     for (size_t i = 0; i < result->capability_count; i++) {
         if (result->capabilities[i].id == (uint32_t)id) {
-            fail(run, e, "Duplicate capability ID.", NULL);
+            fail(run, e, "Duplicate capability ID.",
+                 run_format(run, "%.*s has it", (int)result->capabilities[i].name.len,
+                            result->capabilities[i].name.p));
             return e->next;
         }
     }

@@ -122,19 +122,14 @@ static struct fault ip_value(const struct argument *a, struct rdl_entry *entry)
     if (has_ipv6(address)) {
         entry->type = entry->type == RULE_IPV4_SOURCE ? RULE_IPV6_SOURCE : RULE_IPV6_DEST;
     } else if (!has_ipv4(address)) {
-        return (struct fault){"Invalid IP address (not valid IPv4 or IPv6).", NULL, 0};
+        return (struct fault){"Invalid IP address (not valid IPv4 or IPv6).",
+                              "for example 10.0.0.0/8 or fd00::/8; hosts have no names", 0};
     }
     entry->text = a->text;
     return (struct fault){NULL, NULL, 0};
 }
 
 /* ---- numbers and names ---- */
-
-static const char *did_you_mean(struct run *run, struct rdl_text lower, enum word_list list)
-{
-    const char *near = word_suggest(lower, list);
-    return near != NULL ? run_format(run, "did you mean %s?", near) : NULL;
-}
 
 static struct fault number_value(struct run *run, const struct match_word *m,
                                  const struct argument *a, struct rdl_entry *entry)
@@ -149,7 +144,7 @@ static struct fault number_value(struct run *run, const struct match_word *m,
     value = value >= 0 ? value : number_read(a->text);
     if (value < 0 || value > UINT32_MAX) {
         enum word_list list = m->kind == MATCH_ETHERTYPE ? WORDS_ETHERTYPES : WORDS_PROTOCOLS;
-        const char *hint = lookup != NULL ? did_you_mean(run, lower_of(run, a), list) : NULL;
+        const char *hint = lookup != NULL ? run_suggest(run, lower_of(run, a), list) : NULL;
         return (struct fault){"Invalid numeric value.", hint, 0};
     }
     entry->a = value;
@@ -197,7 +192,7 @@ static struct fault bits_value(struct run *run, const struct argument *a, struct
         bit = bit >= 0 ? bit : number_read(piece);
         if (bit < 0 || bit > 63) {
             return (struct fault){"Invalid bit index (range 0-63) or unrecognized name.",
-                                  did_you_mean(run, run_lower(run, piece), WORDS_BITS), 0};
+                                  run_suggest(run, run_lower(run, piece), WORDS_BITS), 0};
         }
         mask |= UINT64_C(1) << bit;
     }
@@ -264,6 +259,33 @@ static bool tag_value_find(struct run *run, const struct rdl_tag *tag, const str
     return values_find(&tag->flags, lower, ret) || values_find(&tag->enums, lower, ret);
 }
 
+/* The tag that may be meant. */
+static const char *tag_hint(struct run *run, struct rdl_text lower)
+{
+    const struct rdl_result *result = run->result;
+    struct word_nearest nearest = word_nearest_to(lower);
+    for (size_t i = 0; i < result->tag_count && run_may_hint(run); i++) {
+        word_nearest_offer(&nearest, result->tags[i].name);
+    }
+    return nearest.found.p != NULL
+               ? run_suggest_nearest(run, &nearest)
+               : "no tag has this name; tags are defined by: tag NAME id NUMBER ;";
+}
+
+/* The flag or enum that may be meant. */
+static const char *tag_value_hint(struct run *run, const struct rdl_tag *tag, struct rdl_text lower)
+{
+    struct word_nearest nearest = word_nearest_to(lower);
+    for (size_t i = 0; tag != NULL && i < tag->flags.count && run_may_hint(run); i++) {
+        word_nearest_offer(&nearest, tag->flags.items[i].name);
+    }
+    for (size_t i = 0; tag != NULL && i < tag->enums.count && run_may_hint(run); i++) {
+        word_nearest_offer(&nearest, tag->enums.items[i].name);
+    }
+    return nearest.found.p != NULL ? run_suggest_nearest(run, &nearest)
+                                   : "a number, or a name from the tag's definition";
+}
+
 static struct fault tag_value(struct run *run, const struct argument *a, struct rdl_entry *entry)
 {
     const struct rdl_tag *tag = tag_find(run, a[0].text);
@@ -276,14 +298,14 @@ static struct fault tag_value(struct run *run, const struct argument *a, struct 
     entry->a = tag != NULL ? tag->id : number_read(a[0].text);
     if (entry->a < 0 || entry->a > UINT32_MAX) {
         return (struct fault){"Undefined tag name and invalid tag value.",
-                              "no tag has this name; tags are defined by: tag NAME id NUMBER ;", 0};
+                              tag_hint(run, lower_of(run, &a[0])), 0};
     }
     if (tag == NULL || !tag_value_find(run, tag, &a[1], &entry->b)) {
         entry->b = number_read(a[1].text);
     }
     if (entry->b < 0 || entry->b > UINT32_MAX) {
         return (struct fault){"Invalid tag value or unrecognized flag/enum name.",
-                              "a number, or a name from the tag's definition", 1};
+                              tag_value_hint(run, tag, lower_of(run, &a[1])), 1};
     }
     return (struct fault){NULL, NULL, 0};
 }
@@ -337,6 +359,20 @@ static bool is_free_word(const struct run *run, const struct match_word *m, cons
            (!run->is_strict && m->kind == MATCH_PROTOCOL && word_protocol(e->text) >= 0);
 }
 
+/* What a match wants where word (NULL: nothing) stands. */
+static const char *argument_hint(struct run *run, const struct match_word *m,
+                                 const struct element *word)
+{
+    if (word != NULL && word->list == NULL && run_may_hint(run)) {
+        return run_format(run, "%s takes %u argument%s; %.*s is a word of the language", m->word,
+                          m->arguments, m->arguments == 1 ? "" : "s", (int)word->text.len,
+                          word->text.p);
+    }
+    return run_may_hint(run) ? run_format(run, "%s takes %u argument%s", m->word, m->arguments,
+                                          m->arguments == 1 ? "" : "s")
+                             : NULL;
+}
+
 /* Take the arguments of the match at e. Returns the last word; NULL after an error. */
 static const struct element *take_arguments(struct run *run, const struct scope *scope,
                                             const struct match_word *m, const struct element *e,
@@ -345,7 +381,8 @@ static const struct element *take_arguments(struct run *run, const struct scope 
     for (unsigned i = 0; i < m->arguments; i++) {
         const struct element *word = e->next;
         if (word == NULL || word->list != NULL || !is_free_word(run, m, word)) {
-            run_fail(run, scope, &e->place, word == NULL ? no_argument : bad_argument, NULL);
+            run_fail(run, scope, &e->place, word == NULL ? no_argument : bad_argument,
+                     argument_hint(run, m, word));
             return NULL;
         }
         args[i] = (struct argument){word, word->text, false};
@@ -426,7 +463,7 @@ static void unknown_match(struct run *run, const struct scope *scope, const stru
     } else if (is_digits(e->text) || text_is(e->text, "-")) {
         hint = "a range is one word, 80-90; several ports are joined by: dport 80 or dport 90";
     } else {
-        hint = did_you_mean(run, e->lower, WORDS_MATCHES);
+        hint = run_suggest(run, e->lower, WORDS_MATCHES);
     }
     run_fail(run, scope, &e->place, message, hint);
 }

@@ -174,7 +174,7 @@ const char *word_characteristic_name(unsigned bit)
 
 /* ---- suggestions ---- */
 
-enum { WORD_LEN_MAX = 16, DISTANCE_MAX = 2 };
+enum { WORD_LEN_MAX = 32, DISTANCE_MAX = 2 };
 
 static unsigned least(unsigned a, unsigned b)
 {
@@ -202,29 +202,32 @@ static unsigned distance(struct rdl_text a, struct rdl_text b)
     return cost[a.len][b.len];
 }
 
-struct nearest {
-    struct rdl_text wanted;
-    const char *word;
-    unsigned distance;
-};
-
-static void consider(struct nearest *n, const char *word)
+struct word_nearest word_nearest_to(struct rdl_text lower)
 {
-    struct rdl_text text = text_of(word);
+    return (struct word_nearest){.wanted = lower, .distance = DISTANCE_MAX + 1};
+}
+
+void word_nearest_offer(struct word_nearest *n, struct rdl_text word)
+{
     unsigned limit = n->wanted.len > 3 ? DISTANCE_MAX : 1;
-    if (n->wanted.len == 0 || n->wanted.len > WORD_LEN_MAX || text.len > WORD_LEN_MAX) {
+    if (n->wanted.len == 0 || n->wanted.len > WORD_LEN_MAX || word.len > WORD_LEN_MAX) {
         return;
     }
-    unsigned d = distance(n->wanted, text);
+    unsigned d = distance(n->wanted, word);
     if (d <= limit && d < n->distance) {
-        n->word = word;
+        n->found = word;
         n->distance = d;
     }
 }
 
+static void consider(struct word_nearest *n, const char *word)
+{
+    word_nearest_offer(n, text_of(word));
+}
+
 const char *word_suggest(struct rdl_text lower, enum word_list list)
 {
-    struct nearest n = {.wanted = lower, .distance = DISTANCE_MAX + 1};
+    struct word_nearest n = word_nearest_to(lower);
     bool is_protocol = list == WORDS_PROTOCOLS || list == WORDS_PACKETS;
     const struct symbol *table = list == WORDS_ETHERTYPES ? ethertypes
                                  : is_protocol            ? protocols
@@ -248,17 +251,17 @@ const char *word_suggest(struct rdl_text lower, enum word_list list)
         for (size_t i = 0; i < COUNT_OF(matches); i++) {
             consider(&n, matches[i].word);
         }
-        return n.word;
+        return n.found.p;
     }
     if (list == WORDS_ACTIONS) {
         for (size_t i = 0; i + 1 < COUNT_OF(openers); i++) { /* all but priority */
             consider(&n, openers[i]);
         }
         consider(&n, "include");
-        return n.word;
+        return n.found.p;
     }
     for (size_t i = 0; i < count; i++) {
         consider(&n, table[i].name);
     }
-    return n.word;
+    return n.found.p;
 }

@@ -66,3 +66,14 @@ enum word_list {
     WORDS_PACKETS, /* descriptions of packets */
 };
 const char *word_suggest(struct rdl_text lower, enum word_list list);
+
+/* The nearest to a lower-case word of those offered one by one; found.p is NULL until one is close.
+ */
+struct word_nearest {
+    struct rdl_text wanted;
+    struct rdl_text found;
+    unsigned distance; /* of found */
+};
+
+struct word_nearest word_nearest_to(struct rdl_text lower);
+void word_nearest_offer(struct word_nearest *n, struct rdl_text word);
