@@ -20,7 +20,8 @@ static int usage(void)
 {
     (void)fputs("Usage: panlan rules COMMAND [--strict] FILE    (- is standard input)\n"
                 "  check     errors with their places, or how much there is and what is odd\n"
-                "  compile   the rules as JSON, as a controller takes them\n"
+                "  compile   the rules as JSON, as a controller takes them; with --map also the\n"
+                "            line and column of each\n"
                 "  format    the script laid out anew, on standard output\n"
                 "  decompile a script for the JSON of a network, or of compile\n"
                 "  explain FILE PACKET...      what becomes of a packet, and by which rules:\n"
@@ -123,7 +124,7 @@ static int check(const struct cli *cli, const struct script *script, struct rdl_
 }
 
 /* panlan rules compile: what a network's object takes, with the text beside it. */
-static int compile(const struct script *script, const struct rdl_result *result)
+static int compile(const struct script *script, const struct rdl_result *result, bool with_map)
 {
     if (!result->is_ok) {
         print_errors(result, script);
@@ -135,6 +136,10 @@ static int compile(const struct script *script, const struct rdl_result *result)
         json_object_del(all, "config");
         json_object_update(config, all);
         json_object_set_new(config, "rulesSource", json_stringn(script->text, script->len));
+        if (with_map) {
+            json_object_set_new(config, "sourceMap",
+                                rdl_source_map_json(result, script->text, script->len));
+        }
     }
     json_decref(all);
     return print_json(config, CLI_OK);
@@ -288,6 +293,7 @@ static enum command command_of(const struct cli *cli)
 
 int rules_run(struct cli *cli)
 {
+    bool with_map = own_flag(cli, "--map");
     enum rdl_mode mode = own_flag(cli, "--strict") ? RDL_STRICT : RDL_NORMAL;
     struct script script = {.text = NULL};
     struct rdl_result *result = NULL;
@@ -309,7 +315,7 @@ int rules_run(struct cli *cli)
     } else if (command == FORMAT) {
         status = format(&script, result);
     } else if (command == COMPILE) {
-        status = compile(&script, result);
+        status = compile(&script, result, with_map);
     } else {
         status = evaluate(cli, &script, result);
     }

@@ -57,7 +57,24 @@ static int put_result(json_t *body, const struct rdl_result *result, const char 
     return bad == 0 ? 0 : -ENOMEM;
 }
 
-int rules_source_apply(json_t *body, const char *source, json_t **ret_error)
+static void note_findings(struct edit *e, const struct rdl_result *result, const char *source,
+                          size_t len)
+{
+    for (size_t i = 0; i < result->finding_count; i++) {
+        const struct rdl_finding *f = &result->findings[i];
+        uint32_t line;
+        uint32_t column;
+        if (rdl_severity(f->code) == RDL_INFORMATION) {
+            continue;
+        }
+        rdl_line_column(source, len, f->place.at, &line, &column);
+        edit_note(e, "rulesSource: line %u column %u: W%u: %s", line, column, f->code,
+                  rdl_finding_text(f->code));
+    }
+}
+
+/* rules_source_apply, with what lint finds suspicious as notes (e may be NULL). */
+static int apply(json_t *body, const char *source, struct edit *e, json_t **ret_error)
 {
     struct rdl_result *result = NULL;
     size_t len = strlen(source);
@@ -78,8 +95,16 @@ int rules_source_apply(json_t *body, const char *source, json_t **ret_error)
     } else if (error == 0) {
         error = result->is_ok ? put_result(body, result, source) : -ENOMEM;
     }
+    if (error == 0 && e != NULL) {
+        note_findings(e, result, source, len);
+    }
     rdl_free(result);
     return error;
+}
+
+int rules_source_apply(json_t *body, const char *source, json_t **ret_error)
+{
+    return apply(body, source, NULL, ret_error);
 }
 
 /* A text without a word says nothing: it does not take the rules away. */
@@ -95,7 +120,7 @@ json_t *rules_source_expand(struct edit *e, json_t *body)
         return json_incref(body);
     }
     json_t *whole = json_copy(body);
-    int error = whole != NULL ? rules_source_apply(whole, source, &e->source_error) : -ENOMEM;
+    int error = whole != NULL ? apply(whole, source, e, &e->source_error) : -ENOMEM;
     if (error == -EINVAL) {
         const json_t *message = json_object_get(e->source_error, "message");
         edit_warn(e, "rulesSource: kept as text only, line %d column %d: %.100s",

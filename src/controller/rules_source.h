@@ -15,6 +15,7 @@
 MUST_CHECK int rules_source_apply(json_t *body, const char *source, json_t **ret_error);
 
 /* A posted body with what its rulesSource says, where it has a script and no rules of its own. A
- * script that does not compile is a warning and e->source_error, and changes nothing but the text.
+ * script that does not compile is a warning and e->source_error, and changes nothing but the text;
+ * what may not be meant is a note.
  * Returns a new reference; NULL out of memory. */
 json_t *rules_source_expand(struct edit *e, json_t *body);

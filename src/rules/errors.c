@@ -1,5 +1,5 @@
-/* Errors for people and programs. Places are true ones here, not the reference's. Source: spec 06
- * sections 2.4 and 16.3. */
+/* Errors, findings and the source map for people and programs. Places are true ones here, not the
+ * reference's. Source: spec 06 sections 2.4 and 16.3. */
 #include "rules/rdl.h"
 
 #include <stdio.h>
@@ -222,4 +222,25 @@ json_t *rdl_errors_json(const struct rdl_result *result, const char *source, siz
         json_array_append_new(array, error_json(&result->errors[i], source, len));
     }
     return array;
+}
+
+static json_t *set_map(const struct rdl_set *set, const char *source, size_t len)
+{
+    json_t *array = json_array();
+    for (size_t i = 0; i < set->count; i++) {
+        const struct rdl_entry *e = &set->entries[i];
+        json_array_append_new(array, context_json(&e->place, e->via, source, len));
+    }
+    return array;
+}
+
+json_t *rdl_source_map_json(const struct rdl_result *result, const char *source, size_t len)
+{
+    json_t *caps = json_object();
+    for (size_t i = 0; i < result->capability_count; i++) {
+        const struct rdl_capability *c = &result->capabilities[i];
+        json_object_setn_new(caps, c->name.p, c->name.len, set_map(&c->rules, source, len));
+    }
+    return json_pack("{s:o,s:o}", "rules", set_map(&result->base, source, len), "capabilities",
+                     caps);
 }

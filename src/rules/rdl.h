@@ -173,6 +173,11 @@ json_t *rdl_set_json(const struct rdl_set *set);
 /* The whole result (is_ok) as the object of spec 06 section 13.4; NULL out of memory. */
 json_t *rdl_result_json(const struct rdl_result *result);
 
+/* Where each rule comes from: {rules: [...], capabilities: {name: [...]}} with an object {line,
+ * column, endLine, endColumn, includedAt} for each entry of a set, in order; NULL out of memory.
+ * Source: spec 06 section 16.7. */
+json_t *rdl_source_map_json(const struct rdl_result *result, const char *source, size_t len);
+
 /* True place of a byte offset: one-based line and column in characters, CRLF one line. */
 void rdl_line_column(const char *source, size_t len, uint32_t at, uint32_t *ret_line,
                      uint32_t *ret_column);

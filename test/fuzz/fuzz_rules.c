@@ -34,6 +34,27 @@ static void check(const struct rdl_result *result, const char *source, size_t le
                      json_array_size(rules) == result->base.count,
                  "all rules");
     json_decref(json);
+    json = rdl_source_map_json(result, source, len);
+    fuzz_require(json_array_size(json_object_get(json, "rules")) == result->base.count,
+                 "a source map of all rules");
+    json_decref(json);
+}
+
+static void check_lint(struct rdl_result *result, const char *source, size_t len)
+{
+    if (!result->is_ok) {
+        return;
+    }
+    fuzz_require(rdl_lint(result, source, len) == 0, "memory");
+    for (size_t i = 0; i < result->finding_count; i++) {
+        const struct rdl_place *place = &result->findings[i].place;
+        fuzz_require(place->at <= len && place->len <= len - place->at, "a place inside");
+    }
+    char *text = rdl_findings_text(result, source, len, "fuzz");
+    json_t *json = rdl_findings_json(result, source, len);
+    fuzz_require(text != NULL && json_array_size(json) == result->finding_count, "printable");
+    free(text);
+    json_decref(json);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
@@ -45,6 +66,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     fuzz_require(rdl_compile(source, len, RDL_NORMAL, &normal) == 0, "memory");
     check(strict, source, len);
     check(normal, source, len);
+    check_lint(normal, source, len);
     char *once = NULL;
     if (len <= 4096 && rdl_format(source, len, &once) == 0) {
         fuzz_require(normal->is_ok, "what is laid out compiles");

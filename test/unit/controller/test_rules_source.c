@@ -75,7 +75,7 @@ static void test_a_posted_script_is_compiled(void **state)
     assert_json(obj, "tagsByName",
                 "{\"group\":{\"id\":7,\"default\":0,\"enums\":{\"admins\":3},\"flags\":{}}}");
     assert_string_equal(js(obj, "rulesSource"), script);
-    assert_null(json_object_get(obj, "warnings"));
+    assert_int_equal(json_array_size(json_object_get(obj, "warnings")), 1); /* W210 */
     json_decref(obj);
     obj = fake_api(f, "GET", NET, NULL);
     assert_string_equal(js(obj, "rulesSource"), script);
@@ -100,6 +100,18 @@ static void test_posted_rules_win_over_the_script(void **state)
     assert_json(obj, "capabilitiesByName", "{\"x\":1}");
     assert_null(json_object_get(obj, "tagsByName"));
     assert_string_equal(js(obj, "rulesSource"), "accept;");
+    json_decref(obj);
+}
+
+/* RL-40: what compiles and may not be meant is said, and done. */
+static void test_what_lint_finds_is_a_warning(void **state)
+{
+    struct fake *f = *state;
+    fake_network(f, "{}");
+    json_t *obj = post_source(f, NET "?strict=1", "accept dport 80,443 or chr tcp_ack;");
+    assert_int_equal(f->status, 200);
+    assert_json(obj, "warnings",
+                "[\"rulesSource: line 1 column 14: W101: Text after the number is ignored.\"]");
     json_decref(obj);
 }
 
@@ -205,6 +217,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_posted_script_is_compiled, fake_setup,
                                         fake_teardown),
         cmocka_unit_test_setup_teardown(test_posted_rules_win_over_the_script, fake_setup,
+                                        fake_teardown),
+        cmocka_unit_test_setup_teardown(test_what_lint_finds_is_a_warning, fake_setup,
                                         fake_teardown),
         cmocka_unit_test_setup_teardown(test_a_blank_script_leaves_the_rules, fake_setup,
                                         fake_teardown),

@@ -169,6 +169,44 @@ static void test_all_errors_are_found(void **state)
     rdl_free(result);
 }
 
+/* What the script itself names is suggested too. */
+static void test_names_of_the_script_are_suggested(void **state)
+{
+    static const struct {
+        const char *source;
+        const char *hint;
+    } cases[] = {
+        {"macro web accept dport 1; ; include wbe", "did you mean web?"},
+        {"tag dept id 1 enum 1 staff; accept teq detp 1;", "did you mean dept?"},
+        {"tag dept id 1 enum 1 staff; accept teq dept stff;", "did you mean staff?"},
+        {"tag dept id 1 enun 1 staff;", "did you mean enum?"},
+        {"accept dport drop;", "dport takes 1 argument; drop is a word of the language"},
+        {"accept iptos 1", "iptos takes 2 arguments"},
+        {"cap a id 1 drop dport 1; ; cap b id 1 drop dport 1; ;", "a has it"},
+        {"priority 1;", "there is no such action"},
+        {"accept dport 80 drop dport 81;",
+         "a ';' is missing before this word, or the action above has no matches: put that one "
+         "last, or into a macro"},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct rdl_result *result = compile(cases[i].source);
+        bool found = false;
+        for (size_t k = 0; k < result->error_count; k++) {
+            const struct rdl_text *hint = &result->errors[k].hint;
+            found = found || (hint->len == strlen(cases[i].hint) &&
+                              memcmp(hint->p, cases[i].hint, hint->len) == 0);
+        }
+        if (!found) {
+            char *text = rdl_errors_text(result, cases[i].source, strlen(cases[i].source), "s");
+            print_error("%s", text);
+            free(text);
+            fail();
+        }
+        rdl_free(result);
+    }
+}
+
 static void test_an_error_shows_its_line(void **state)
 {
     const char *source = "# first\r\n\taccept dport \xc3\xa4hm;\r\n"
@@ -231,6 +269,28 @@ static void test_every_rule_knows_its_word(void **state)
     e = result->capabilities[0].rules.entries;
     assert_memory_equal(source + e[0].place.at, "sport", e[0].place.len);
     assert_null(e[0].via);
+    rdl_free(result);
+}
+
+/* RL-45: the same as JSON, an entry for each rule. */
+static void test_the_source_map_has_all_rules(void **state)
+{
+    const char *source =
+        "macro m($p) accept\r\n dport $p; ;\ncap c id 1 drop sport 2; ;\ninclude m(5)\n";
+    struct rdl_result *result = compile(source);
+    json_t *got = rdl_source_map_json(result, source, strlen(source));
+    json_t *wanted = json_loads(
+        "{\"rules\":[{\"line\":2,\"column\":2,\"endLine\":2,\"endColumn\":7,\"includedAt\":"
+        "[{\"line\":4,\"column\":9}]},{\"line\":1,\"column\":13,\"endLine\":1,\"endColumn\":19,"
+        "\"includedAt\":[{\"line\":4,\"column\":9}]}],\"capabilities\":{\"c\":[{\"line\":3,"
+        "\"column\":17,\"endLine\":3,\"endColumn\":22,\"includedAt\":[]},{\"line\":3,\"column\":12,"
+        "\"endLine\":3,\"endColumn\":16,\"includedAt\":[]}]}}",
+        0, NULL);
+    (void)state;
+    assert_non_null(wanted);
+    assert_true(json_equal(got, wanted));
+    json_decref(got);
+    json_decref(wanted);
     rdl_free(result);
 }
 
@@ -339,9 +399,11 @@ int main(void)
         cmocka_unit_test(test_an_include_bomb_fails_fast),
         cmocka_unit_test(test_inclusions_have_a_depth),
         cmocka_unit_test(test_all_errors_are_found),
+        cmocka_unit_test(test_names_of_the_script_are_suggested),
         cmocka_unit_test(test_an_error_shows_its_line),
         cmocka_unit_test(test_a_range_may_be_two_numbers),
         cmocka_unit_test(test_every_rule_knows_its_word),
+        cmocka_unit_test(test_the_source_map_has_all_rules),
         cmocka_unit_test(test_numbers_are_read_leniently),
         cmocka_unit_test(test_names_may_be_of_any_letters),
         cmocka_unit_test(test_random_words_never_crash),
