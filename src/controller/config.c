@@ -3,7 +3,7 @@
 #include "controller/assign.h"
 #include "controller/coerce.h"
 #include "controller/controller_priv.h"
-#include "controller/sso.h"
+#include "controller/sso_priv.h"
 
 #include <errno.h>
 #include <sodium.h>

@@ -7,7 +7,7 @@
 #include "controller/member_doc.h"
 #include "controller/network_doc.h"
 #include "controller/removed.h"
-#include "controller/sso.h"
+#include "controller/sso_priv.h"
 
 #include <errno.h>
 #include <sodium.h>

@@ -3,7 +3,7 @@
 
 #include "controller/clash.h"
 #include "controller/removed.h"
-#include "controller/sso.h"
+#include "controller/sso_priv.h"
 
 #include <errno.h>
 #include <sodium.h>

@@ -6,7 +6,7 @@
 #include "controller/model.h"
 #include "controller/rules_json.h"
 #include "controller/rules_source.h"
-#include "controller/sso.h"
+#include "controller/sso_priv.h"
 
 #include <errno.h>
 #include <sodium.h>

@@ -2,7 +2,7 @@
  * for a moment, pushes are paced, members for whom nothing changed are left out. Source: spec 04
  * sections 4.11, 12.25. */
 #include "controller/controller_priv.h"
-#include "controller/sso.h"
+#include "controller/sso_priv.h"
 
 enum {
     PUSH_BURST = 50,       /* pushes at once after a pause */

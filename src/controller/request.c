@@ -8,7 +8,7 @@
 #include "controller/network_doc.h"
 #include "controller/removed.h"
 #include "controller/request_note.h"
-#include "controller/sso.h"
+#include "controller/sso_priv.h"
 
 #include "base/bucket.h"
 #include "base/dict.h"

@@ -10,7 +10,7 @@
  * Source: spec 04 section 4.9; CTL-85 to CTL-89. The controller's thread. */
 #pragma once
 
-#include "controller/controller_priv.h"
+#include "controller/controller.h"
 #include "controller/jwt.h"
 
 enum {
@@ -23,35 +23,9 @@ enum {
     SSO_URL_MAX = 2048,
 };
 
-struct edit;
-
-/* The stored form of a posted `ssoConfig` (a JSON object); what was dropped is noted in e. New
- * reference, NULL out of memory. */
-json_t *sso_doc_edit(struct edit *e, const json_t *posted);
-
 /* Where members and browsers reach the token endpoint from outside ("" or NULL: not set, then no
  * member can log in). Copied, cut at SSO_URL_MAX. */
 void controller_set_sso_url(struct controller *c, const char *url);
-
-/* True if the member may have a configuration now: the network wants no login, the member needs
- * none, or it has a valid one. */
-bool sso_is_open(struct controller *c, struct cmember *m, int64_t now_ms);
-
-/* Tell a member where to log in. Returns 0; -ENOMEM; -EINVAL (not set up: told without data). */
-int sso_refuse(struct controller *c, struct cmember *m, uint64_t request_id, int64_t now_ms);
-
-/* The part of a configuration about single sign-on; NULL where the network wants none. Texts live
- * until the next call or change of the network. */
-struct netconf_sso *sso_config(struct controller *c, struct cmember *m, int64_t now_ms);
-
-/* After loading: remember the logins that are stored with members. */
-void sso_restore(struct controller *c, int64_t now_ms);
-
-/* Forget the login of a member that is being removed. */
-void sso_forget(struct model *model, struct cmember *m);
-
-/* Release what controller and model hold. */
-void sso_done(struct controller *c);
 
 /* A posted form on its way: id_token, state, extra_nonce. */
 struct sso_login;

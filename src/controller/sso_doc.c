@@ -1,7 +1,7 @@
 /* The field `ssoConfig` of a network, as posted and as stored. Source: spec 04 sections 4.9, 6.4.
  */
 #include "controller/coerce.h"
-#include "controller/sso.h"
+#include "controller/sso_priv.h"
 
 #include <string.h>
 

@@ -252,6 +252,9 @@ static int let_in(struct controller *c, struct sso_session *s, const json_t *cla
     s->used = true;
     s->ended = false;
     m->auth_expiry_ms = jwt_expiry_ms(claims);
+    if (m->authorized && m->has_meta && member_is_online(m, now_ms)) {
+        (void)request_assign(c, m); /* it waits: the push shall bring its addresses */
+    }
     m->revision++;
     sso_store(m);
     c->counts.member_changes++;

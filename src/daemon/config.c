@@ -321,8 +321,7 @@ static uint32_t parse_number(struct config *c, const json_t *settings, const cha
 static void warn_unused(struct config *c, const json_t *settings)
 {
     static const char *const keys[] = {
-        "defaultBondingPolicy", "policies",        "peerSpecificBonds",
-        "ssoRedirectURL",       "redis",           "vault",
+        "defaultBondingPolicy", "policies",        "peerSpecificBonds", "redis", "vault",
         "controllerDb",         "multicoreEnabled"};
     for (size_t i = 0; i < COUNT_OF(keys); i++) {
         if (json_object_get(settings, keys[i]) != NULL) {
@@ -365,6 +364,8 @@ static void parse_settings(struct config *c, const json_t *settings)
                             sizeof(c->update_channel));
     (void)config_loose_text(json_object_get(settings, "controllerDbPath"), c->controller_db,
                             sizeof(c->controller_db));
+    (void)config_loose_text(json_object_get(settings, "ssoRedirectURL"), c->sso_url,
+                            sizeof(c->sso_url));
     (void)config_loose_text(json_object_get(settings, "logLevel"), c->log_level,
                             sizeof(c->log_level));
     warn_unused(c, settings);

@@ -75,6 +75,7 @@ struct config {
     bool web_server;
     char update_channel[CONFIG_TEXT_LEN];
     char controller_db[CONFIG_TEXT_LEN]; /* controllerDbPath, empty = default */
+    char sso_url[CONFIG_TEXT_LEN];       /* ssoRedirectURL, empty = none */
     char log_level[CONFIG_NAME_LEN];     /* logLevel, empty = default */
 
     char warnings[CONFIG_WARNINGS_MAX][CONFIG_WARNING_LEN]; /* what was ignored and why */

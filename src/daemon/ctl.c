@@ -2,6 +2,7 @@
 #include "daemon/ctl.h"
 
 #include "controller/controller.h"
+#include "controller/sso.h"
 #include "controller/store_sqlite.h"
 #include "daemon/ctl_import.h"
 #include "daemon/log.h"
@@ -206,6 +207,7 @@ int ctl_start(struct ctl *ctl)
     if (ctl->controller == NULL) {
         return -ENOMEM;
     }
+    controller_set_sso_url(ctl->controller, svc->config->sso_url);
     struct node_controller handler = {.ctx = ctl, .request = on_request, .trace = on_trace};
     node_set_controller(svc->node, &handler);
     if (controller_wait(ctl->controller, LOAD_WAIT_MS)) {

@@ -253,8 +253,6 @@ static void write_value(FILE *out, const char *name, const char *type, const cha
 static void write_never(FILE *out)
 {
     static const char *const names[] = {
-        "controller_sso_expiration_checks",
-        "controller_sso_timeouts",
         "controller_db_get_network",
         "controller_db_get_network_and_member",
         "controller_db_get_networK_and_member_summary",
@@ -284,6 +282,9 @@ static void write_controller(FILE *out, const struct service *svc)
                 c.member_auths);
     write_value(out, "controller_member_deauth_count", "counter", "members deauthorized",
                 c.member_deauths);
+    write_value(out, "controller_sso_expiration_checks", "counter",
+                "looks for logins that have ended", c.sso_checks);
+    write_value(out, "controller_sso_timeouts", "counter", "logins that ended", c.sso_timeouts);
     write_value(out, "controller_network_config_request_queue", "gauge",
                 "requests waiting: none, they are answered as they come", 0);
     write_value(out, "controller_network_config_request_threads", "gauge",

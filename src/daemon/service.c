@@ -393,6 +393,8 @@ static int start_loop(struct service *svc)
         return err;
     }
     relay_init(&svc->relay, svc);
+    fetch_init(&svc->fetch, &svc->loop);
+    logins_init(&svc->logins, svc);
     captures_init(&svc->captures, svc);
     svc->relay_server = (struct relay_server){.svc = svc};
     portmap_init(&svc->portmap, svc);
@@ -589,6 +591,8 @@ static void stop_parts(struct service *svc)
     char path[STATE_PATH_MAX];
     notify_manager("STOPPING=1");
     (void)uv_prepare_stop(&svc->settle);
+    fetch_stop(&svc->fetch);
+    logins_stop(&svc->logins);
     ctl_stop(&svc->ctl); /* answers what the API still waits for */
     http_stop(svc->http);
     svc->http = NULL;

@@ -5,8 +5,10 @@
 #include "daemon/clockwatch.h"
 #include "daemon/config.h"
 #include "daemon/ctl.h"
+#include "daemon/fetch.h"
 #include "daemon/http.h"
 #include "daemon/jobs.h"
+#include "daemon/login.h"
 #include "daemon/portmap.h"
 #include "daemon/ports.h"
 #include "daemon/relay.h"
@@ -64,6 +66,8 @@ struct service {
     struct jobs jobs;
     struct clockwatch clockwatch;
     struct ctl ctl;
+    struct fetch fetch;
+    struct logins logins;
     struct http *http;
     uint16_t primary_port;
     uint16_t secondary_port; /* 0 = none */

@@ -1,6 +1,7 @@
 /* local.conf in the running daemon. Source: spec 05 sections 5.7, 13 item 7; SV-35, SV-60. */
 #include "daemon/settings.h"
 
+#include "controller/sso.h"
 #include "daemon/log.h"
 #include "daemon/service_priv.h"
 #include "os/file.h"
@@ -101,6 +102,9 @@ int service_reload(struct service *svc)
     svc->config = fresh;
     settings_announce(fresh);
     settings_apply_policy(svc);
+    if (svc->ctl.controller != NULL) {
+        controller_set_sso_url(svc->ctl.controller, fresh->sso_url);
+    }
     if (svc->http != NULL) {
         (void)http_set_open(svc->http, fresh->management.count > 0);
     }

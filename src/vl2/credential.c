@@ -412,6 +412,9 @@ enum add_result credential_add_revocation(struct network *net, const struct revo
         revocation_threshold(net, rev->target, rev->type, rev->credential_id) >= rev->threshold) {
         spread(net, rev, source, now_ms);
     }
+    if (rev->type == CREDENTIAL_COM && rev->target == net->vl2->self) {
+        network_ask_anew(net, now_ms); /* others have shut us out: learn why */
+    }
     return ADD_NEW;
 }
 

@@ -201,6 +201,13 @@ void network_request(struct network *net, int64_t now_ms)
     sodium_memzero(meta, sizeof(meta));
 }
 
+void network_ask_anew(struct network *net, int64_t now_ms)
+{
+    net->conf_confirmed_ms = NEVER;
+    net->attempts = 0;
+    network_schedule_request(net, now_ms);
+}
+
 static void request_due(struct timer *timer, int64_t now_ms)
 {
     struct network *net = CONTAINER_OF(timer, struct network, request_timer);

@@ -395,6 +395,9 @@ void network_set_failure(struct network *net, enum network_status failure, int64
 void network_show_status(struct network *net);
 void network_request(struct network *net, int64_t now_ms);
 
+/* What the controller said last holds no longer: ask it again soon. */
+void network_ask_anew(struct network *net, int64_t now_ms);
+
 /* Arm the next request after an answer, a refusal or a loss. */
 void network_schedule_request(struct network *net, int64_t now_ms);
 

@@ -179,6 +179,13 @@ static void test_pages_of_other_origins_are_refused(void **state)
         assert_int_equal(allowed(&r), table[i].ok);
         assert_int_equal(auth_is_own_page(table[i].origin, table[i].host), table[i].ok);
     }
+    struct auth_request sso = {.path = "/sso",
+                               .from = ip("127.0.0.1/1"),
+                               .host = "controller.example",
+                               .origin = "https://login.example"};
+    assert_true(allowed(&sso)); /* its proof is in the form */
+    sso.path = "/sso/";
+    assert_false(allowed(&sso));
 }
 
 int main(void)
