@@ -37,8 +37,8 @@ struct controller_api_request {
     struct actor actor; /* all zero: someone with the control token */
 };
 
-/* Handle a request. done is called exactly once: at once for everything that changes nothing, after
- * the commit for changes, with status 503 if they could not be made durable (then they are in force
- * and tried again), or from controller_free. */
+/* Handle a request. done is called exactly once: at once for what changes nothing, but for long
+ * lists from controller_tick; after the commit for changes, with status 503 if they could not be
+ * made durable (then they are in force and tried again), or from controller_free. */
 void controller_api(struct controller *c, const struct controller_api_request *request,
                     int64_t now_ms, controller_api_done done, void *ctx);

@@ -7,9 +7,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
-
-enum { LIST_LIMIT_MAX = 1000 };
 
 void api_member_list(struct call *call, const struct cnetwork *net)
 {
@@ -215,81 +212,6 @@ void api_member_traces(struct call *call, const struct cnetwork *net, uint64_t a
     }
 }
 
-/* ---- the full list ---- */
-
-/* What a list is asked for. */
-struct list_query {
-    char q[64];      /* part of address, name or IP; "" all */
-    char filter[16]; /* "" all */
-    uint64_t cursor; /* only addresses above; UINT64_MAX: from the start */
-    size_t limit;
-};
-
-static void read_query(const struct call *call, struct list_query *ret)
-{
-    char text[32];
-    memset(ret, 0, sizeof(*ret));
-    ret->cursor = UINT64_MAX;
-    ret->limit = SIZE_MAX;
-    if (api_query(call, "cursor", text, sizeof(text)) &&
-        hex_to_u64(text, strlen(text), 10, &ret->cursor) != 0) {
-        ret->cursor = UINT64_MAX;
-    }
-    if (api_query(call, "limit", text, sizeof(text))) {
-        size_t limit = strtoul(text, NULL, 10);
-        ret->limit = limit < 1 ? 1 : (limit > LIST_LIMIT_MAX ? LIST_LIMIT_MAX : limit);
-    }
-    if (!api_query(call, "q", ret->q, sizeof(ret->q))) {
-        ret->q[0] = '\0';
-    }
-    if (!api_query(call, "filter", ret->filter, sizeof(ret->filter))) {
-        ret->filter[0] = '\0';
-    }
-}
-
-static bool matches_filter(const struct cmember *m, const char *filter, int64_t now_ms)
-{
-    if (strcmp(filter, "authorized") == 0) {
-        return m->authorized;
-    }
-    if (strcmp(filter, "pending") == 0) {
-        return !m->authorized && !m->blocked && !m->hidden;
-    }
-    if (strcmp(filter, "hidden") == 0) {
-        return m->hidden;
-    }
-    if (strcmp(filter, "blocked") == 0) {
-        return m->blocked;
-    }
-    if (strcmp(filter, "online") == 0) {
-        return member_is_online(m, now_ms);
-    }
-    if (strcmp(filter, "bridge") == 0) {
-        return m->bridge;
-    }
-    return true;
-}
-
-static bool matches_text(const struct cmember *m, const char *q)
-{
-    char text[INETADDR_TEXT_LEN];
-    hex_from_u64(m->address, 10, text);
-    bool found = q[0] == '\0' || strcasestr(text, q) != NULL ||
-                 (m->name != NULL && strcasestr(m->name, q) != NULL);
-    for (size_t i = 0; !found && i < m->ip_count; i++) {
-        inetaddr_print_ip(&m->ips[i].ip, text);
-        found = strstr(text, q) != NULL;
-    }
-    return found;
-}
-
-static int compare_members(const void *a, const void *b)
-{
-    uint64_t x = (*(const struct cmember *const *)a)->address;
-    uint64_t y = (*(const struct cmember *const *)b)->address;
-    return x < y ? -1 : x > y;
-}
-
 /* What the controller knows of a member besides its record. */
 static json_t *live_json(const struct cmember *m, int64_t now_ms)
 {
@@ -301,7 +223,7 @@ static json_t *live_json(const struct cmember *m, int64_t now_ms)
                      direct ? ip : NULL, "os", m->os);
 }
 
-static json_t *full_json(const struct cmember *m, int64_t now_ms)
+json_t *api_member_json(const struct cmember *m, int64_t now_ms)
 {
     json_t *obj = shown_json(m);
     if (obj != NULL) {
@@ -316,44 +238,6 @@ void api_member_full(struct call *call, const struct cnetwork *net, uint64_t add
     if (m == NULL) {
         api_empty(call, 404);
     } else {
-        api_answer(call, 200, full_json(m, call->now_ms));
+        api_answer(call, 200, api_member_json(m, call->now_ms));
     }
-}
-
-void api_member_list_full(struct call *call, const struct cnetwork *net)
-{
-    struct list_query query;
-    read_query(call, &query);
-    const struct cmember **list = calloc(net->members.count + 1, sizeof(const struct cmember *));
-    json_t *data = json_array();
-    json_t *next = NULL;
-    size_t n = 0;
-    struct hmap_node *it = NULL;
-    while (list != NULL && (it = hmap_each(&net->members, it)) != NULL) {
-        const struct cmember *m = CONTAINER_OF(it, struct cmember, node);
-        if ((query.cursor == UINT64_MAX || m->address > query.cursor) &&
-            matches_filter(m, query.filter, call->now_ms) && matches_text(m, query.q)) {
-            list[n++] = m;
-        }
-    }
-    if (n > 0) {
-        qsort(list, n, sizeof(const struct cmember *), compare_members);
-    }
-    for (size_t i = 0; i < n; i++) {
-        if (i == query.limit) {
-            char address[11];
-            hex_from_u64(list[i - 1]->address, 10, address);
-            next = json_string(address);
-            break;
-        }
-        json_t *obj = full_json(list[i], call->now_ms);
-        if (obj != NULL) {
-            json_array_append_new(data, obj);
-        }
-    }
-    free(list);
-    api_answer(call, 200,
-               json_pack("{sos{sIsIso*}}", "data", data, "meta", "totalCount",
-                         (json_int_t)net->members.count, "authorizedCount",
-                         (json_int_t)net->authorized, "nextCursor", next));
 }

@@ -129,10 +129,17 @@ void api_hook_test(struct call *call, uint64_t id);
 void api_hook_deliveries(struct call *call, uint64_t id);
 void api_hook_delivery(struct call *call, uint64_t id, uint64_t delivery, bool again);
 
+/* ---- api_list.c ---- */
+
+/* A long list is answered later. */
+void api_member_list_full(struct call *call, const struct cnetwork *net);
+
 /* ---- api_member.c ---- */
 
 void api_member_list(struct call *call, const struct cnetwork *net);
 void api_member(struct call *call, struct cnetwork *net, uint64_t address);
-void api_member_list_full(struct call *call, const struct cnetwork *net);
+
+/* Its document and what is known of it besides; a new reference, NULL out of memory. */
+json_t *api_member_json(const struct cmember *m, int64_t now_ms);
 void api_member_full(struct call *call, const struct cnetwork *net, uint64_t address);
 void api_member_traces(struct call *call, const struct cnetwork *net, uint64_t address);

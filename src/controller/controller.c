@@ -517,6 +517,7 @@ struct controller *controller_new(const struct controller_env *env, const struct
     list_init(&c->changed);
     list_init(&c->push_queue);
     list_init(&c->farewells);
+    list_init(&c->listings);
     list_init(&c->repeats);
     strangers_init(c);
     c->state = CONTROLLER_RUNNING;
@@ -588,6 +589,7 @@ void controller_free(struct controller *c, int64_t now_ms)
     c->state = CONTROLLER_FAILED;
     serve_waiting(c, now_ms);
     loader_free(c->loader);
+    api_list_done(c);
     revoke_done(c);
     reuse_done(c);
     sso_done(c);

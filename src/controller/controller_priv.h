@@ -91,6 +91,7 @@ struct controller {
     int64_t expiry_next_ms; /* wall clock: no access ends before, INT64_MAX none */
     struct hmap outboxes;   /* struct outbox by destination */
     struct list farewells;  /* struct farewell, running */
+    struct list listings;   /* struct listing: answers being put together */
     struct list repeats;    /* struct repeat */
     struct limit_slot limits[CONTROLLER_LIMIT_SLOTS];
     int64_t node_limits[CONTROLLER_LIMIT_SLOTS]; /* buckets of nodes that are no members */
@@ -156,6 +157,11 @@ int64_t expiry_deadline(const struct controller *c);
  * is a push, which is left out when nothing but time stamps would differ from what it got last.
  * Returns 1 sent, 0 left out; negative errno. */
 int config_send(struct controller *c, struct cmember *m, uint64_t request_id, int64_t now_ms);
+
+/* ---- api_list.c ---- */
+
+/* Answer what is still asked for: there will be no more. */
+void api_list_done(struct controller *c);
 
 /* ---- strangers.c ---- */
 

@@ -330,19 +330,32 @@ static int identity_from_json(struct cmember *m, const json_t *v)
     return set_text(&m->bad_identity, NULL);
 }
 
+/* Has this key a place elsewhere? */
+static bool is_known(const struct cmember *m, const char *key)
+{
+    for (size_t i = 0; known_keys[i] != NULL; i++) {
+        if (known_keys[i][0] == key[0] && strcmp(known_keys[i], key) == 0) {
+            return true;
+        }
+    }
+    return m->cred_kind != CRED_OTHER && strcmp(key, "lastAuthorizedCredentialType") == 0;
+}
+
 static int extra_from_json(struct cmember *m, const json_t *doc)
 {
-    json_t *extra = json_copy((json_t *)doc);
-    if (extra == NULL) {
-        return -ENOMEM;
-    }
-    doc_remove(extra, known_keys);
-    if (m->cred_kind != CRED_OTHER) {
-        json_object_del(extra, "lastAuthorizedCredentialType");
-    }
-    if (json_object_size(extra) == 0) {
-        json_decref(extra);
-        extra = NULL;
+    json_t *extra = NULL;
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)(uintptr_t)doc, key, value)
+    {
+        if (is_known(m, key)) {
+            continue;
+        }
+        extra = extra != NULL ? extra : json_object();
+        if (extra == NULL || json_object_set(extra, key, value) != 0) {
+            json_decref(extra);
+            return -ENOMEM;
+        }
     }
     json_decref(m->extra);
     m->extra = extra;

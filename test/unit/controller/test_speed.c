@@ -13,6 +13,7 @@
 #include "controller/store.h"
 
 #include <malloc.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -365,6 +366,85 @@ static void test_pushes_without_effect_take_turns(void **state)
     assert_int_equal(f->sent_count, 0);
 }
 
+/* What the API answered. */
+struct answer {
+    unsigned status;
+    json_t *obj;
+};
+
+static void on_answer(void *ctx, unsigned status, const char *body, size_t len)
+{
+    struct answer *a = ctx;
+    a->status = status;
+    a->obj = len > 0 ? json_loadb(body, len, 0, NULL) : NULL;
+}
+
+static void get(struct fake *f, const char *path, const char *query, struct answer *ret)
+{
+    const struct controller_api_request request = {.method = "GET", .path = path, .query = query};
+    *ret = (struct answer){0};
+    controller_api(f->c, &request, f->now_ms, on_answer, ret);
+}
+
+/* A list of all members is put together in turns; who is removed meanwhile is left out (12.32). */
+static void test_long_lists_take_turns(void **state)
+{
+    enum { MEMBERS = 1000 };
+    static const char path[] = "/unstable" NET "/member";
+    struct fake *f = *state;
+    struct answer a;
+    fake_network(f, "{\"private\":false}");
+    for (uint64_t i = 1; i <= MEMBERS; i++) {
+        (void)ask(f, i);
+        f->now_ms -= 1001;
+    }
+    get(f, path, "limit=100", &a); /* a page comes at once */
+    assert_int_equal(a.status, 200);
+    assert_int_equal(json_array_size(json_object_get(a.obj, "data")), 100);
+    assert_string_equal(js(json_object_get(a.obj, "meta"), "nextCursor"), "0000000064");
+    json_decref(a.obj);
+    get(f, path, NULL, &a);
+    assert_int_equal(a.status, 0);
+    assert_int_equal(fake_status(f, "DELETE", NET "/member/00000003e8", NULL), 200);
+    unsigned turns = 0;
+    for (; a.status == 0; turns++) {
+        f->now_ms++;
+        assert_in_range(controller_deadline(f->c), 0, f->now_ms);
+        controller_tick(f->c, f->now_ms);
+    }
+    assert_in_range(turns, 5, 20);
+    assert_int_equal(a.status, 200);
+    const json_t *data = json_object_get(a.obj, "data");
+    assert_int_equal(json_array_size(data), MEMBERS - 1);
+    for (size_t i = 0; i < MEMBERS - 1; i++) {
+        char address[11];
+        snprintf(address, sizeof(address), "%010zx", i + 1);
+        assert_string_equal(js(json_array_get(data, i), "id"), address);
+        assert_non_null(json_object_get(json_array_get(data, i), "live"));
+    }
+    const json_t *meta = json_object_get(a.obj, "meta");
+    assert_int_equal(ji(meta, "totalCount"), MEMBERS);
+    assert_int_equal(ji(meta, "authorizedCount"), MEMBERS);
+    assert_null(json_object_get(meta, "nextCursor"));
+    json_decref(a.obj);
+}
+
+/* A controller that ends answers what it was asked. */
+static void test_long_list_at_the_end(void **state)
+{
+    struct fake *f = *state;
+    struct answer a;
+    fake_network(f, "{\"private\":false}");
+    for (uint64_t i = 1; i <= 500; i++) {
+        (void)ask(f, i);
+        f->now_ms -= 1001;
+    }
+    get(f, "/unstable" NET "/member", NULL, &a);
+    assert_int_equal(a.status, 0);
+    fake_restart(f);
+    assert_int_equal(a.status, 503);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -381,6 +461,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_refusals_are_limited, fake_setup, fake_teardown),
         cmocka_unit_test_setup_teardown(test_pushes_without_effect_take_turns, fake_setup,
                                         fake_teardown),
+        cmocka_unit_test_setup_teardown(test_long_lists_take_turns, fake_setup, fake_teardown),
+        cmocka_unit_test_setup_teardown(test_long_list_at_the_end, fake_setup, fake_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
