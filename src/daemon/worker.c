@@ -64,13 +64,28 @@ static bool put(struct worker *w, unsigned ring, const struct ring_record *recor
     return is_in;
 }
 
+static const unsigned rings[] = {[DP_GIFT_DATAGRAM] = WORKER_RING_OTHERS,
+                                 [DP_GIFT_SEALED] = WORKER_RING_OTHERS,
+                                 [DP_GIFT_OPENED] = WORKER_RING_OPENED,
+                                 [DP_GIFT_FRAME] = WORKER_RING_FRAMES,
+                                 [DP_GIFT_PAIR] = WORKER_RING_OTHERS};
+
+static uint64_t on_given(void *ctx, enum dp_gift_kind kind)
+{
+    const struct worker *w = ctx;
+
+    return atomic_load_explicit(&w->rings[rings[kind]].head, memory_order_relaxed);
+}
+
+static uint64_t on_taken(void *ctx, enum dp_gift_kind kind)
+{
+    const struct worker *w = ctx;
+
+    return atomic_load_explicit(&w->taken[rings[kind]], memory_order_acquire);
+}
+
 static void on_give(void *ctx, const struct dp_gift *gift)
 {
-    static const unsigned rings[] = {[DP_GIFT_DATAGRAM] = WORKER_RING_OTHERS,
-                                     [DP_GIFT_SEALED] = WORKER_RING_OTHERS,
-                                     [DP_GIFT_OPENED] = WORKER_RING_OPENED,
-                                     [DP_GIFT_FRAME] = WORKER_RING_FRAMES,
-                                     [DP_GIFT_PAIR] = WORKER_RING_OTHERS};
     const struct ring_record record = {.kind = gift->kind,
                                        .socket = gift->socket,
                                        .len = (uint32_t)gift->len,
@@ -445,6 +460,8 @@ struct worker *worker_new(struct published *pub, unsigned index, unsigned lanes,
                                                  RING_OTHERS_LEN};
     struct worker *w = aligned_alloc(64, (sizeof(*w) + 63) / 64 * 64);
     const struct dp_env env = {.give = on_give,
+                               .given = on_given,
+                               .taken = on_taken,
                                .send = on_send,
                                .write = on_write,
                                .kinds = on_kinds,

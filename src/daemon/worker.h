@@ -63,7 +63,8 @@ struct worker {
     struct table sources; /* by number */
     struct table devices; /* by network */
     struct ring rings[WORKER_RINGS];
-    void (*notify)(void *ctx); /* control has something to do; any thread */
+    _Atomic uint64_t taken[WORKER_RINGS]; /* bytes of them that control is done with */
+    void (*notify)(void *ctx);            /* control has something to do; any thread */
     void *notify_ctx;
     int epoll;
     int stop_fd;

@@ -65,11 +65,13 @@ static void try_reclaim(struct workers *workers)
     }
 }
 
+static void mark_withdrawn(struct workers *workers);
+
 static void on_reclaim(uv_timer_t *timer)
 {
     struct workers *workers = timer->data;
 
-    workers_settle(workers);
+    mark_withdrawn(workers);
     if (workers->is_marked && !workers->is_reported &&
         service_now() - workers->marked_ms > STUCK_MS) {
         workers->is_reported = true;
@@ -77,13 +79,10 @@ static void on_reclaim(uv_timer_t *timer)
     }
 }
 
-void workers_settle(struct workers *workers)
+static void mark_withdrawn(struct workers *workers)
 {
     uint64_t node;
 
-    if (workers == NULL) {
-        return;
-    }
     try_reclaim(workers);
     node = node_retired(workers->svc->node);
     if (!workers->is_marked &&
@@ -97,6 +96,28 @@ void workers_settle(struct workers *workers)
     }
     if (workers->is_marked && !uv_is_active((uv_handle_t *)workers->reclaim)) {
         (void)uv_timer_start(workers->reclaim, on_reclaim, RECLAIM_MS, 0);
+    }
+}
+
+/* What came of the gifts that were taken has left. */
+static void tell_taken(struct workers *workers)
+{
+    for (unsigned i = 0; i < workers->count; i++) {
+        struct worker *w = workers->list[i];
+
+        for (size_t r = 0; r < WORKER_RINGS; r++) {
+            atomic_store_explicit(&w->taken[r],
+                                  atomic_load_explicit(&w->rings[r].tail, memory_order_relaxed),
+                                  memory_order_release);
+        }
+    }
+}
+
+void workers_settle(struct workers *workers)
+{
+    if (workers != NULL) {
+        tell_taken(workers);
+        mark_withdrawn(workers);
     }
 }
 

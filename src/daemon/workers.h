@@ -65,7 +65,8 @@ void workers_remove_socket(struct workers *workers, uint32_t id, struct retired 
 void workers_remove_device(struct workers *workers, uint64_t nwid, struct retired *closing,
                            void (*release)(struct retired *r));
 
-/* Before each wait of the loop: release what no worker holds any longer. */
+/* Before each wait of the loop, when all that it sends and writes has left: tell workers how far it
+ * has come with their gifts, release what no worker holds any longer. */
 void workers_settle(struct workers *workers);
 
 /* Bring what the engine shows up to date with what the workers saw. */

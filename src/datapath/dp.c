@@ -1,6 +1,7 @@
 /* Context of a worker and the end of its turn. Source: data path contract section 3. */
 #include "datapath/dp_priv.h"
 
+#include "base/hmap.h"
 #include "crypto/cpu.h"
 
 #include <stdlib.h>
@@ -41,9 +42,10 @@ struct dp *dp_new(struct published *pub, unsigned index, const struct dp_env *en
     dp->part_message = malloc(DP_PARTS_MAX * sizeof(*dp->part_message));
     dp->pairs = calloc(DP_PAIRS, sizeof(*dp->pairs));
     dp->buckets = calloc(DP_BUCKETS, sizeof(*dp->buckets));
+    dp->holds = calloc(DP_HOLDS, sizeof(*dp->holds));
     dp->relayed = malloc(DP_RELAY_MAX * sizeof(*dp->relayed));
     if (dp->slab_memory == NULL || dp->parts == NULL || dp->part_message == NULL ||
-        dp->pairs == NULL || dp->buckets == NULL || dp->relayed == NULL ||
+        dp->pairs == NULL || dp->buckets == NULL || dp->relayed == NULL || dp->holds == NULL ||
         fair_init(&dp->fair) < 0) {
         dp_free(dp);
         return NULL;
@@ -64,6 +66,7 @@ void dp_free(struct dp *dp)
     free(dp->pairs);
     free(dp->buckets);
     free(dp->relayed);
+    free(dp->holds);
     fair_done(&dp->fair);
     free(dp);
 }
@@ -76,6 +79,44 @@ void dp_give(struct dp *dp, enum dp_gift_kind kind, const struct dp_arrival *at,
 
     dp_count(dp, DP_GIVEN, 1);
     dp->env.give(dp->env.ctx, &gift);
+}
+
+static struct dp_hold *hold_of(const struct dp *dp, enum dp_gift_kind kind, uint64_t nwid,
+                               uint64_t who, uint64_t *ret_key)
+{
+    *ret_key = hash_mix(nwid + kind, who);
+    return &dp->holds[*ret_key % DP_HOLDS];
+}
+
+void dp_hold(struct dp *dp, enum dp_gift_kind kind, uint64_t nwid, uint64_t who)
+{
+    uint64_t key;
+    struct dp_hold *hold = hold_of(dp, kind, nwid, who, &key);
+
+    if (dp->env.given != NULL) {
+        hold->held_ms = hold->key == key ? hold->held_ms : -DP_HOLD_PAUSE_MS;
+        hold->key = key;
+        hold->given = dp->env.given(dp->env.ctx, kind);
+    }
+}
+
+bool dp_is_held(struct dp *dp, enum dp_gift_kind kind, uint64_t nwid, uint64_t who, int64_t now_ms)
+{
+    uint64_t key;
+    struct dp_hold *hold = hold_of(dp, kind, nwid, who, &key);
+
+    if (hold->key != key || hold->given == 0) {
+        return false;
+    }
+    if (dp->env.taken(dp->env.ctx, kind) >= hold->given) {
+        hold->given = 0;
+        hold->held_ms = now_ms - DP_HOLD_PAUSE_MS; /* it keeps up: they may follow again at once */
+        return false;
+    }
+    if (now_ms - hold->held_ms >= DP_HOLD_PAUSE_MS) {
+        hold->held_ms = now_ms;
+    }
+    return now_ms - hold->held_ms < DP_HOLD_MS;
 }
 
 void dp_send_slab(struct dp *dp)

@@ -54,6 +54,12 @@ struct dp_env {
     /* Hand a gift to the engine (copied), or lose it. */
     void (*give)(void *ctx, const struct dp_gift *gift);
 
+    /* How many gifts (or bytes of them, as the host counts) of this kind were handed over, and for
+     * how many all that the engine did about them has left. Frames of one flow do not overtake
+     * those of it that were given before. Both NULL: gifts are handled before the next call. */
+    uint64_t (*given)(void *ctx, enum dp_gift_kind kind);
+    uint64_t (*taken)(void *ctx, enum dp_gift_kind kind);
+
     /* Send. The memory is used again after the call. */
     void (*send)(void *ctx, const struct dp_run *runs, size_t count);
 

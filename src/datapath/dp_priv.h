@@ -17,6 +17,9 @@ enum {
     DP_BUCKETS = 4096,                   /* of addresses */
     DP_PAIRS = 4096,                     /* pairs that were introduced lately */
     DP_PAIR_MS = 10000,                  /* of the 30 s that the engine counts */
+    DP_HOLDS = 256,                      /* flows of whose frames some were given lately */
+    DP_HOLD_MS = 100,                    /* for so long at most others follow them to the engine, */
+    DP_HOLD_PAUSE_MS = 1000,             /* and not again before this has passed */
 };
 
 /* Where the datagrams being worked on came from. */
@@ -46,6 +49,13 @@ struct dp_memo {
 struct dp_pair {
     uint64_t key;
     int64_t at_ms;
+};
+
+/* Frames between two members in one direction, some of which were given to the engine. */
+struct dp_hold {
+    uint64_t key;
+    uint64_t given;  /* env.given after the last of them */
+    int64_t held_ms; /* others began to follow them */
 };
 
 /* What addresses with the same hash may still have done for others; 0: all. */
@@ -95,6 +105,7 @@ struct dp {
     int64_t pairs_ns;           /* of pairs that are told of */
     struct fair fair;           /* shares of pairs in what is forwarded */
     struct dp_relayed *relayed; /* DP_RELAY_MAX */
+    struct dp_hold *holds;      /* DP_HOLDS; of either kind */
     uint32_t relay_count;
     uint32_t relay_group_count;
     uint8_t relay_slots[DP_RELAY_SLOTS]; /* numbers of groups, right or not */
@@ -126,6 +137,15 @@ uint32_t dp_draw(void *ctx);
 /* Hand a packet or datagram to the engine. */
 void dp_give(struct dp *dp, enum dp_gift_kind kind, const struct dp_arrival *at, uint8_t *data,
              size_t len);
+
+/* Frames of a network to a MAC (DP_GIFT_FRAME) or from a member (DP_GIFT_OPENED) were just given.
+ */
+void dp_hold(struct dp *dp, enum dp_gift_kind kind, uint64_t nwid, uint64_t who);
+
+/* Are frames that were given still on their way through the engine? Then the next one must follow
+ * them, or it would overtake. Not for long: a flow must not be kept away from the fast path by its
+ * own speed. */
+bool dp_is_held(struct dp *dp, enum dp_gift_kind kind, uint64_t nwid, uint64_t who, int64_t now_ms);
 
 /* dp_relay.c: hand a sealed packet for us to the engine, as a known peer's if it comes from where
  * that is, and not too often. */

@@ -238,6 +238,22 @@ static bool is_openable(const uint8_t *pkt)
     return suite == SUITE_SALSA_POLY1305 || suite == SUITE_AES_GMAC_SIV;
 }
 
+/* FRAME or EXT_FRAME: taken here, unless some of the same were given and are not handled yet. */
+static void take_or_give(struct dp *dp, struct dp_session *session, const struct dp_arrival *at,
+                         uint8_t *pkt, size_t len)
+{
+    bool has_nwid = len >= PACKET_AT_PAYLOAD + sizeof(uint64_t);
+    uint64_t nwid = has_nwid ? be64_get(pkt + PACKET_AT_PAYLOAD) : 0;
+    uint64_t source = packet_source(pkt);
+
+    if (dp_is_held(dp, DP_GIFT_OPENED, nwid, source, at->now_ms) ||
+        !take_frame(dp, session, at, pkt, len)) {
+        merger_flush(&dp->merger); /* what was there before is written before */
+        dp_give(dp, DP_GIFT_OPENED, at, pkt, len);
+        dp_hold(dp, DP_GIFT_OPENED, nwid, source);
+    }
+}
+
 /* A packet that was opened. */
 static void take_packet(struct dp *dp, struct dp_session *session, const struct dp_arrival *at,
                         uint8_t *pkt, size_t len)
@@ -249,7 +265,9 @@ static void take_packet(struct dp *dp, struct dp_session *session, const struct 
     dp_count(dp, DP_RX_PACKETS, 1);
     if (verb != VERB_HELLO && verb != VERB_ECHO && replay_seen(session->replay, pkt, at->now_ms)) {
         dp_count(dp, DP_DROP_DUPLICATE, 1);
-    } else if (!is_frame || !take_frame(dp, session, at, pkt, len)) {
+    } else if (is_frame) {
+        take_or_give(dp, session, at, pkt, len);
+    } else {
         dp_give(dp, DP_GIFT_OPENED, at, pkt, len);
     }
 }

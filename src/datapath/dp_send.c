@@ -219,7 +219,9 @@ void dp_send(struct dp *dp, uint64_t nwid, const struct vnet_header *vnet, uint8
     struct offload_split split;
     struct offload_frame one;
     struct outbound out;
-    bool is_known = find_way(dp, nwid, frame, len, &out);
+    uint64_t dest = len >= MAC_LEN ? mac_get(frame) : 0; /* takers may change the frame */
+    bool is_known =
+        find_way(dp, nwid, frame, len, &out) && !dp_is_held(dp, DP_GIFT_FRAME, nwid, dest, now_ms);
     int count;
 
     if (is_known && out.port->mss_mtu != 0) {
@@ -235,7 +237,11 @@ void dp_send(struct dp *dp, uint64_t nwid, const struct vnet_header *vnet, uint8
         send_all(dp, &out, &split, (unsigned)count, now_ms);
         return;
     }
+    dp_send_slab(dp); /* what was there before leaves before */
     while (offload_split_next(&split, &one)) {
         give_frame(dp, nwid, &one);
+    }
+    if (!mac_is_multicast(dest)) {
+        dp_hold(dp, DP_GIFT_FRAME, nwid, dest);
     }
 }

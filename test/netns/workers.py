@@ -9,7 +9,7 @@ import struct
 import threading
 import time
 
-from flow import POOL, UDP_SEGMENT, Load, tcp_check, udp_socket
+from flow import POOL, UDP_SEGMENT, Load, background, tcp_check, udp_socket
 from net import LIBC, Failed, Skipped, ping, sh, wait_for, wait_ping
 from offload import traffic
 
@@ -329,6 +329,33 @@ def test_configuration_changes_under_load(net):
     for node in (a, b):
         node.wait_network(second)
         node.stop()
+
+
+def test_order_is_kept_while_the_configuration_changes(net):
+    """At each change frames go by the engine for a moment, and those after them do not overtake them."""
+    root, a, b, (nwid,) = members(net)
+    wait_ping("a", b.ip(nwid))
+    a.wait_direct(b)
+    ended = []
+
+    def change():
+        for n in range(1000):
+            if ended:
+                break
+            root.post("/controller/network/" + nwid, {"rules": [
+                {"type": "MATCH_IP_PROTOCOL", "ipProtocol": 100 + n % 50}, {"type": "ACTION_DROP"},
+                {"type": "ACTION_ACCEPT"}]})
+            time.sleep(0.02)
+    changing = background(change)
+    try:
+        for _ in range(3):
+            got = numbered("a", "b", b.ip(nwid))
+            behind = [n for before, n in zip(got, got[1:]) if n < before]
+            if behind:
+                raise Failed("%d of %d datagrams came late: %r" % (len(behind), len(got), behind[:10]))
+    finally:
+        ended.append(True)
+        changing()
 
 
 # ---- a worker that does not move ----

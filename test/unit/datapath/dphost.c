@@ -33,6 +33,23 @@ static void on_give(void *ctx, const struct dp_gift *gift)
         .block = block_copy(gift->data, gift->len),
     };
     memset(gift->data, 0xdb, gift->len); /* the taker may change it */
+    h->given++;
+}
+
+static uint64_t on_given(void *ctx, enum dp_gift_kind kind)
+{
+    const struct host *h = ctx;
+
+    (void)kind;
+    return h->given;
+}
+
+static uint64_t on_taken(void *ctx, enum dp_gift_kind kind)
+{
+    const struct host *h = ctx;
+
+    (void)kind;
+    return h->is_late ? h->taken : h->given;
 }
 
 /* D-22 */
@@ -106,6 +123,8 @@ void host_init(struct host *h, unsigned workers)
 {
     const struct dp_env env = {
         .give = on_give,
+        .given = on_given,
+        .taken = on_taken,
         .send = on_send,
         .write = on_write,
         .kinds = on_kinds,

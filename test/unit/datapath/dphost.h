@@ -50,6 +50,9 @@ struct host {
     int64_t now_ms;
     struct host_gift gifts[HOST_LIST];
     size_t gift_count;
+    bool is_late;   /* the engine handles gifts later: so many of those given */
+    uint64_t taken; /* so far */
+    uint64_t given;
     struct host_datagram sent[HOST_LIST];
     size_t sent_count;
     size_t run_count;
