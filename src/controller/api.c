@@ -27,6 +27,16 @@ void api_empty(const struct call *call, unsigned status)
 void api_answer(const struct call *call, unsigned status, json_t *obj)
 {
     static const char no_memory[] = "{\"description\":\"out of memory\",\"error\":500}";
+    if (status == 200 && !call->read && call->c->store != NULL &&
+        store_backlog(call->c->store) > 0) {
+        /* It changes nothing, but may find what a change made that is not stored yet. */
+        struct after nothing = {0};
+        struct store_tx *barrier = store_tx_new();
+        if (barrier != NULL) {
+            api_commit(call, barrier, obj, &nothing);
+            return;
+        }
+    }
     char *text = obj != NULL ? doc_text(obj) : NULL;
     json_decref(obj);
     if (text == NULL) {
