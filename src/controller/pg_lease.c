@@ -147,7 +147,8 @@ int pg_lease_take(struct pg_store *s)
     if (error == -ENOENT) {
         error = pq_exec(&s->pq,
                         "INSERT INTO lease(id, owner, host, epoch, until)"
-                        " VALUES(1, '', '', 0, clock_timestamp()) ON CONFLICT(id) DO NOTHING",
+                        " VALUES(1, '', '', 0, clock_timestamp() - interval '1 second') ON "
+                        "CONFLICT(id) DO NOTHING",
                         0, NULL, PG_QUERY_MS, NULL);
         error = error == 0 ? lease_read(s, &lease) : error;
     }

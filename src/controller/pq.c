@@ -75,6 +75,13 @@ static bool wait_socket(struct pq *pq, short events, int64_t until_ms)
     return n > 0 || (n < 0 && errno == EINTR);
 }
 
+/* What the server remarks goes to stderr otherwise. */
+static void ignore_notice(void *ctx, const char *text)
+{
+    (void)ctx;
+    (void)text;
+}
+
 int pq_connect(struct pq *pq, const char *info, const char *name, int timeout_ms)
 {
     /* What stands before the connection string can be changed by it, what follows cannot. */
@@ -105,6 +112,7 @@ int pq_connect(struct pq *pq, const char *info, const char *name, int timeout_ms
         }
         status = pq->lib.connectPoll(pq->conn);
     }
+    (void)pq->lib.setNoticeProcessor(pq->conn, ignore_notice, NULL);
     if (pq->lib.setnonblocking(pq->conn, 1) != 0) {
         return lost(pq, NULL);
     }

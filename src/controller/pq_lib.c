@@ -17,6 +17,7 @@ static const struct {
     {"PQstatus", offsetof(struct pq_lib, status)},
     {"PQsocket", offsetof(struct pq_lib, socket)},
     {"PQerrorMessage", offsetof(struct pq_lib, errorMessage)},
+    {"PQsetNoticeProcessor", offsetof(struct pq_lib, setNoticeProcessor)},
     {"PQsetnonblocking", offsetof(struct pq_lib, setnonblocking)},
     {"PQsendQueryParams", offsetof(struct pq_lib, sendQueryParams)},
     {"PQenterPipelineMode", offsetof(struct pq_lib, enterPipelineMode)},

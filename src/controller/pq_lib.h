@@ -15,6 +15,7 @@ struct pq_lib {
     __typeof__(&PQstatus) status;
     __typeof__(&PQsocket) socket;
     __typeof__(&PQerrorMessage) errorMessage;
+    __typeof__(&PQsetNoticeProcessor) setNoticeProcessor;
     __typeof__(&PQsetnonblocking) setnonblocking;
     __typeof__(&PQsendQueryParams) sendQueryParams;
     __typeof__(&PQenterPipelineMode) enterPipelineMode;

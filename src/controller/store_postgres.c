@@ -103,7 +103,6 @@ static int make_base(struct pg_store *s)
 static int set_up_session(struct pg_store *s)
 {
     static const char *const settings[] = {
-        "SET client_min_messages = 'error'",
         "SET lock_timeout = 2000",
         "SET statement_timeout = 60000",
         "SET idle_in_transaction_session_timeout = 4000",

@@ -100,6 +100,8 @@ void pg_server_restart(void)
                                 "-c",
                                 "max_connections=30",
                                 "-c",
+                                "fsync=off",
+                                "-c",
                                 "shared_buffers=16MB",
                                 NULL};
     server = start("postgres", args);
@@ -119,9 +121,7 @@ bool pg_server_start(void)
     }
     snprintf(dir, sizeof(dir), "%s/panlan-pg-XXXXXX", tmp != NULL ? tmp : "/tmp");
     assert_non_null(mkdtemp(dir));
-    snprintf(path, sizeof(path),
-             "postgres:host=%s user=panlan dbname=postgres options='-c client_min_messages=error'",
-             dir);
+    snprintf(path, sizeof(path), "postgres:host=%s user=panlan dbname=postgres", dir);
     if (geteuid() == 0) {
         assert_int_equal(chown(dir, NOBODY, NOBODY), 0);
     }
@@ -150,8 +150,18 @@ const char *pg_server_info(void)
 
 void pg_server_kill(void)
 {
-    /* The main process first, so that it does not tidy up; the others see it gone and end. */
-    assert_int_equal(kill(server, SIGKILL), 0);
+    char name[64];
+    char children[1024] = "";
+    snprintf(name, sizeof(name), "/proc/%d/task/%d/children", (int)server, (int)server);
+    FILE *file = fopen(name, "r");
+    assert_non_null(file);
+    (void)!fgets(children, sizeof(children), file);
+    fclose(file);
+    assert_int_equal(kill(server, SIGKILL), 0); /* first, so that it does not tidy up */
+    char *end = children;
+    for (long pid; (pid = strtol(end, &end, 10)) > 0;) {
+        (void)kill((pid_t)pid, SIGKILL);
+    }
     assert_int_equal(waitpid(server, NULL, 0), server);
     server = 0;
 }
