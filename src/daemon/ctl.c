@@ -3,6 +3,7 @@
 
 #include "controller/controller.h"
 #include "controller/sso.h"
+#include "controller/store_postgres.h"
 #include "controller/store_sqlite.h"
 #include "daemon/ctl_import.h"
 #include "daemon/log.h"
@@ -18,6 +19,7 @@
 enum {
     PATH_LEN = STATE_PATH_MAX + CONFIG_TEXT_LEN,
     LOAD_WAIT_MS = 2000, /* how long the first API request waits for a store being opened */
+    WATCH_MS = 250,      /* looks at the lease of a shared store */
 };
 
 #define STORE_NAME "controller.sqlite"
@@ -86,11 +88,33 @@ static void wake_loop(void *ctx)
     (void)uv_async_send(&ctl->wake);
 }
 
+/* The identity is bound to the network while this instance holds it: two nodes of one address would
+ * confuse everybody. */
+static void follow_lease(struct ctl *ctl)
+{
+    struct service *svc = ctl->svc;
+    if (!controller_is_shared(ctl->controller) ||
+        svc->silent != controller_serves(ctl->controller)) {
+        return;
+    }
+    svc->silent = !svc->silent;
+    log_write(LOG_LEVEL_WARN, "controller", "%s",
+              svc->silent ? "silent: another instance may act for this identity"
+                          : "this instance acts for its identity");
+    service_rebind(svc);
+    relay_review(&svc->relay);
+    portmap_review(&svc->portmap);
+    if (!svc->silent) {
+        node_network_changed(svc->node, service_now());
+    }
+}
+
 static void on_wake(uv_async_t *async)
 {
     struct ctl *ctl = async->data;
     if (ctl->controller != NULL) {
         controller_poll(ctl->controller, service_now());
+        follow_lease(ctl);
     }
 }
 
@@ -114,7 +138,8 @@ static void on_trace(void *ctx, uint64_t source, const void *dict, size_t len, i
 static void store_dir(const struct ctl *ctl, char out[STATE_PATH_MAX])
 {
     const char *path = ctl->svc->config->controller_db;
-    if (path[0] != '\0' && strncmp(path, "postgres:", strlen("postgres:")) != 0) {
+    const char *info = NULL;
+    if (path[0] != '\0' && !store_postgres_owns(path, &info)) {
         (void)snprintf(out, STATE_PATH_MAX, "%s", path);
         return;
     }
@@ -167,14 +192,11 @@ static int import_once(const char *dir, const char *path)
     return 0;
 }
 
-int ctl_start(struct ctl *ctl)
+/* The store in a file of ours. Returns 0; negative errno. */
+static int open_file(struct ctl *ctl, struct store_backend **ret)
 {
     char dir[STATE_PATH_MAX];
     char path[PATH_LEN];
-    struct service *svc = ctl->svc;
-    if (ctl->controller != NULL) {
-        return 0;
-    }
     store_dir(ctl, dir);
     int err = file_make_dirs(dir, 0700);
     if (err < 0) {
@@ -187,6 +209,14 @@ int ctl_start(struct ctl *ctl)
     if (err < 0) {
         return err;
     }
+    *ret = store_sqlite_new(path);
+    return *ret != NULL ? 0 : -ENOMEM;
+}
+
+/* Start on a store, which is taken. Returns 0; -ENOMEM. */
+static int start_on(struct ctl *ctl, struct store_backend *backend)
+{
+    struct service *svc = ctl->svc;
     struct controller_env env = {
         .send_config = send_config,
         .send_error = send_error,
@@ -198,10 +228,6 @@ int ctl_start(struct ctl *ctl)
         .ctx = ctl,
         .log_level = log_get_level(),
     };
-    struct store_backend *backend = store_sqlite_new(path);
-    if (backend == NULL) {
-        return -ENOMEM;
-    }
     ctl->controller =
         controller_new(&env, &svc->identity, backend, svc->wall_offset_ms, service_now());
     if (ctl->controller == NULL) {
@@ -210,15 +236,65 @@ int ctl_start(struct ctl *ctl)
     controller_set_sso_url(ctl->controller, svc->config->sso_url);
     struct node_controller handler = {.ctx = ctl, .request = on_request, .trace = on_trace};
     node_set_controller(svc->node, &handler);
-    if (controller_wait(ctl->controller, LOAD_WAIT_MS)) {
+    return 0;
+}
+
+int ctl_start(struct ctl *ctl)
+{
+    const char *info = NULL;
+    struct store_backend *backend = NULL;
+    if (ctl->controller != NULL) {
+        return 0;
+    }
+    if (store_postgres_owns(ctl->svc->config->controller_db, &info)) {
+        backend = store_postgres_new(info, ctl->svc->identity.address);
+        return backend != NULL ? start_on(ctl, backend) : -ENOMEM;
+    }
+    int err = open_file(ctl, &backend);
+    err = err == 0 ? start_on(ctl, backend) : err;
+    if (err == 0 && controller_wait(ctl->controller, LOAD_WAIT_MS)) {
         controller_poll(ctl->controller, service_now());
     }
-    return 0;
+    return err;
+}
+
+static void end_controller(struct ctl *ctl)
+{
+    if (ctl->controller != NULL) {
+        node_set_controller(ctl->svc->node, NULL);
+        controller_free(ctl->controller, service_now());
+        ctl->controller = NULL;
+    }
+}
+
+/* A lease ends without anybody telling us. Who lost it begins anew, standing by. */
+static void on_watch(uv_timer_t *timer)
+{
+    struct ctl *ctl = timer->data;
+    if (ctl->controller != NULL && controller_get_state(ctl->controller, NULL) == CONTROLLER_LOST) {
+        end_controller(ctl);
+    }
+    if (ctl_start(ctl) == 0) {
+        controller_poll(ctl->controller, service_now());
+        follow_lease(ctl);
+    }
+}
+
+/* With a shared store the controller runs from the start, and the node is silent at first. */
+static int start_shared(struct ctl *ctl)
+{
+    ctl->svc->silent = true;
+    (void)uv_timer_init(&ctl->svc->loop, &ctl->watch);
+    ctl->watch.data = ctl;
+    ctl->watch_open = true;
+    (void)uv_timer_start(&ctl->watch, on_watch, WATCH_MS, WATCH_MS);
+    return ctl_start(ctl);
 }
 
 int ctl_init(struct ctl *ctl, struct service *svc)
 {
     char dir[STATE_PATH_MAX];
+    const char *info = NULL;
     *ctl = (struct ctl){.svc = svc};
     int err = uv_async_init(&svc->loop, &ctl->wake, on_wake);
     if (err < 0) {
@@ -226,16 +302,20 @@ int ctl_init(struct ctl *ctl, struct service *svc)
     }
     ctl->wake.data = ctl;
     ctl->wake_open = true;
+    ctl->svc->silent = false;
+    if (store_postgres_owns(svc->config->controller_db, &info)) {
+        return start_shared(ctl);
+    }
     store_dir(ctl, dir);
     return exists(dir, STORE_NAME) || exists(dir, "network") ? ctl_start(ctl) : 0;
 }
 
 void ctl_stop(struct ctl *ctl)
 {
-    if (ctl->controller != NULL) {
-        node_set_controller(ctl->svc->node, NULL);
-        controller_free(ctl->controller, service_now());
-        ctl->controller = NULL;
+    end_controller(ctl);
+    if (ctl->watch_open) {
+        uv_close((uv_handle_t *)&ctl->watch, NULL);
+        ctl->watch_open = false;
     }
     if (ctl->wake_open) {
         uv_close((uv_handle_t *)&ctl->wake, NULL);

@@ -16,6 +16,8 @@ struct ctl {
     struct controller *controller; /* NULL = not started */
     uv_async_t wake;               /* the store has something for us */
     bool wake_open;                /* wake is initialised */
+    uv_timer_t watch;              /* of the lease, if the store is shared */
+    bool watch_open;               /* watch is initialised */
 };
 
 /* Prepare; starts the controller if its store exists. Returns 0; negative errno. */

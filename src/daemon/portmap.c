@@ -74,7 +74,7 @@ static void find_gateway(const struct portmap *map, struct inetaddr *gateway,
 static bool is_enabled(const struct portmap *map)
 {
     const struct config *c = map->svc->config;
-    return c->port_mapping && !c->force_tcp_relay;
+    return c->port_mapping && !c->force_tcp_relay && !map->svc->silent;
 }
 
 const char *portmap_protocol_name(enum portmap_protocol protocol)

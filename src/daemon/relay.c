@@ -48,7 +48,8 @@ static bool is_allowed(const struct service *svc)
 {
     struct node_status status;
     node_get_status(svc->node, service_now(), &status);
-    return svc->config->force_tcp_relay || (svc->config->allow_tcp_relay && !status.root);
+    return !svc->silent &&
+           (svc->config->force_tcp_relay || (svc->config->allow_tcp_relay && !status.root));
 }
 
 const struct relay_way *relay_in_use(const struct relay *relay)

@@ -296,7 +296,9 @@ static void on_job_done(void *ctx, struct engine_job *job)
 void service_rebind(struct service *svc)
 {
     uint16_t ports[2] = {svc->primary_port, svc->secondary_port};
-    size_t count = svc->config->force_tcp_relay ? 0 : svc->secondary_port == 0 ? 1 : 2;
+    size_t count = svc->silent || svc->config->force_tcp_relay ? 0
+                   : svc->secondary_port == 0                  ? 1
+                                                               : 2;
     int err = sockets_rebind(&svc->sockets, ports, count);
     if (err < 0) {
         log_write(LOG_LEVEL_ERROR, "udp", "cannot bind error=\"%s\"", strerror(-err));

@@ -48,6 +48,7 @@ struct service {
     atomic_bool no_sweep;     /* the thread that sweeps the peer cache is to end */
     bool collided;            /* stop because our address belongs to another identity */
     bool online;              /* as the engine said last */
+    bool silent;              /* another instance may act for our identity: no socket is open */
     struct state state;
     struct identity identity;
     struct config *config;
