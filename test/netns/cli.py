@@ -369,6 +369,38 @@ def test_idtool(net):
     call(netns.PANLAN, "panlan", ["identity", "getpublic", secret]).must(0, public, "")
 
 
+def test_rules(net):
+    """Exit statuses for a CI, the tour of doc/rules.md, and a script given to a network."""
+    with open(os.path.join(os.path.dirname(__file__), "../../doc/rules.md")) as handle:
+        tour = re.search(r"```\n(.*?)```", handle.read(), re.S).group(1)
+    node = alone(net)
+    wrong = tour + "# expect drop arp\n"
+    for name, text in (("tour", tour), ("wrong", wrong), ("bad", "accept dprot 1;"),
+                       ("own", "# none\nexpect accept arp\n")):
+        with open(os.path.join(net.home, name), "w") as out:
+            out.write(text)
+
+    def rules(*args):
+        return call(netns.PANLAN, "panlan", ["rules"] + list(args), cwd=net.home)
+    rules("check", "tour").must(0, "tour: base rules [^\n]*\n", "")
+    rules("test", "tour").must(0, "tour: 3 assertions, 0 failed\n", "")
+    rules("test", "tour", "own").must(0, "own: 1 assertions, 0 failed\n", "")
+    rules("test", "wrong").must(1, r"wrong:\d+:1: got accept, expected drop arp\n    sender: .*"
+                                   "wrong: 4 assertions, 1 failed\n", "")
+    rules("test", "own").must(1, "", ".*expect.*")
+    rules("check", "bad").must(1, "", "bad:1:8: .*did you mean dport.*")
+    rules("explain", "tour", "tcp", "port", "80").must(0, "drop\n.*", "")
+    rules("explain", "tour", "tpc").must(2, "", ".*did you mean tcp.*")
+    rules("explain", "tour").must(2, "", "Usage: .*")
+    compiled = json.loads(rules("compile", "--map", "tour").must(0, None, "").out)
+    if len(compiled["sourceMap"]["rules"]) != len(compiled["rules"]):
+        raise Failed(str(compiled))
+    posted = node.post("/controller/network/" + node.address + "______", {"rulesSource": tour})
+    for key in ("rules", "tags", "capabilitiesByName", "tagsByName"):
+        if posted[key] != compiled[key]:
+            raise Failed("%s: %s" % (key, posted[key]))
+
+
 def test_idtool_worlds(net):
     """SV-54."""
     work = os.path.join(net.home, "world")

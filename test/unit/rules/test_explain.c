@@ -1,4 +1,4 @@
-/* Explanations of packets and assertions about them (RL-44, RL-45, CTL-98 in part): the evaluator
+/* Explanations of packets and assertions about them (RL-44, RL-45): the evaluator
  * of nodes decides, the script's lines say where. */
 #include "controller/rules_json.h"
 #include "filter_case.h"

@@ -1,5 +1,10 @@
-/* The golden scripts of the rule language: strict results and errors, normal results (RL-1..37,
- * RL-46, RL-48). */
+/* The golden scripts of the rule language: strict results and errors (RL-1, RL-2), normal results
+ * (RL-3). By groups of scripts: lexical RL-4, RL-5, RL-6; positions RL-7; blocks RL-8, RL-9, RL-10,
+ * RL-11, RL-37; realistic RL-12; macros RL-13, RL-28, RL-29; ranges RL-15; matches RL-16, RL-17,
+ * RL-18, RL-20, RL-35; ip RL-19; characteristics RL-21, RL-22; tags RL-23, RL-24, RL-25, RL-26,
+ * RL-32, RL-36; capabilities RL-27; operators RL-30, RL-31; actions RL-33, RL-34; seed documents
+ * RL-48 and CTL-107. RL-46 follows from the first three: where a vector has no "better", both modes
+ * are held against the same. */
 #include "rules/rdl.h"
 #include "vectors.h"
 
