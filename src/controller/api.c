@@ -402,6 +402,8 @@ static void route_unstable(struct call *call, const struct segment *s, size_t co
         api_empty(call, 404);
     } else if (segment_is(&s[2], "member") && call->read) {
         route_unstable_member(call, net, s + 3, count - 3);
+    } else if (segment_is(&s[2], "warnings") && call->read && count == 3) {
+        api_warnings(call, net);
     } else if (segment_is(&s[2], "removed")) {
         route_removed(call, net, s + 3, count - 3);
     } else {

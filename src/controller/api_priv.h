@@ -134,6 +134,10 @@ void api_hook_delivery(struct call *call, uint64_t id, uint64_t delivery, bool a
 /* A long list is answered later. */
 void api_member_list_full(struct call *call, const struct cnetwork *net);
 
+/* ---- api_warnings.c ---- */
+
+void api_warnings(struct call *call, const struct cnetwork *net);
+
 /* ---- api_member.c ---- */
 
 void api_member_list(struct call *call, const struct cnetwork *net);

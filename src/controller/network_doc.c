@@ -7,6 +7,7 @@
 #include "controller/rules_json.h"
 #include "controller/rules_source.h"
 #include "controller/sso_priv.h"
+#include "controller/warn.h"
 
 #include <errno.h>
 #include <sodium.h>
@@ -153,9 +154,6 @@ static json_t *edit_route(struct edit *e, const json_t *elem)
     if (clear_host_bits(&target)) {
         edit_warn(e, "routes: host bits of target %.60s cleared", text);
     }
-    if (target.port == 0) {
-        edit_note(e, "routes: %.60s is a default route", text);
-    }
     const json_t *via_json = json_object_get(elem, "via");
     struct inetaddr via;
     bool has_via = bare_ip(via_json, &via);
@@ -182,9 +180,6 @@ static json_t *edit_pool(struct edit *e, const json_t *elem)
     if (start.family != end.family) {
         edit_warn(e, "ipAssignmentPools: element dropped, its ends are of different families");
         return NULL;
-    }
-    if (memcmp(start.ip, end.ip, sizeof(start.ip)) > 0) {
-        edit_note(e, "ipAssignmentPools: a range ends before it starts and never gives an address");
     }
     return json_pack("{soso}", "ipRangeStart", ip_json(&start), "ipRangeEnd", ip_json(&end));
 }
@@ -545,6 +540,13 @@ static void edit_scalars(struct edit *e, json_t *doc, const json_t *body)
     }
 }
 
+static void note_warning(void *ctx, const char *kind, uint64_t member, const char *text)
+{
+    (void)kind;
+    (void)member;
+    edit_note(ctx, "%s", text);
+}
+
 /* Notes on pools and routes that do not fit together (CTL-122). */
 static void check_pools(struct edit *e, const json_t *doc)
 {
@@ -553,20 +555,7 @@ static void check_pools(struct edit *e, const json_t *doc)
         edit_fail(e, 500, "out of memory");
         return;
     }
-    for (size_t i = 0; i < plan.pool_count; i++) {
-        if (plan_route(&plan, &plan.pools[i].start, false) == NULL ||
-            plan_route(&plan, &plan.pools[i].end, false) == NULL) {
-            edit_note(e, "ipAssignmentPools: a range is not inside a route, its addresses outside "
-                         "are not given out");
-        }
-    }
-    for (size_t i = 0; i < plan.route_count; i++) {
-        for (size_t k = i + 1; k < plan.route_count; k++) {
-            if (inetaddr_equal(&plan.routes[i].target, &plan.routes[k].target)) {
-                edit_note(e, "routes: a target occurs twice");
-            }
-        }
-    }
+    warn_plan(&plan, note_warning, e);
     plan_free(&plan);
 }
 

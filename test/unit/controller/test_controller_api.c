@@ -379,6 +379,62 @@ static void test_pools(void **state)
     json_decref(obj);
 }
 
+/* True if the list of warnings of the network has one of a kind (and member). */
+static bool warned(struct fake *f, const char *kind, const char *member)
+{
+    json_t *obj = fake_api(f, "GET", "/unstable" NET "/warnings", NULL);
+    const json_t *data = json_object_get(obj, "data");
+    bool found = false;
+    for (size_t i = 0; i < json_array_size(data); i++) {
+        const json_t *w = json_array_get(data, i);
+        found = found || (strcmp(js(w, "kind"), kind) == 0 && strcmp(js(w, "member"), member) == 0);
+    }
+    json_decref(obj);
+    return found;
+}
+
+/* CTL-122: at the change that causes it and as long as it lasts. */
+static void test_mistakes_are_visible(void **state)
+{
+    struct fake *f = *state;
+    static const struct {
+        const char *path;
+        const char *body;
+        const char *kind;
+        const char *member;
+    } cases[] = {
+        {NET,
+         "{\"ipAssignmentPools\":[{\"ipRangeStart\":\"10.8.0.1\",\"ipRangeEnd\":\"10.8.0.9\"}]}",
+         "pool-outside-routes", "?"},
+        {NET,
+         "{\"ipAssignmentPools\":[{\"ipRangeStart\":\"10.9.0.9\",\"ipRangeEnd\":\"10.9.0.1\"}]}",
+         "empty-pool", "?"},
+        {NET, "{\"routes\":[{\"target\":\"10.9.0.0/24\"},{\"target\":\"10.9.0.128/25\"}]}",
+         "overlapping-routes", "?"},
+        {NET, "{\"routes\":[{\"target\":\"10.9.0.0/24\"},{\"target\":\"0.0.0.0/0\"}]}",
+         "default-route", "?"},
+        {MEMBER, "{\"ipAssignments\":[\"10.9.0.1\"]}", "duplicate-address", "aabbccddee"},
+        {NET, "{\"routes\":[{\"target\":\"10.7.0.0/24\"}]}", "address-outside-routes",
+         "aabbccddee"},
+    };
+    fake_network(f, "{\"v4AssignMode\":\"zt\",\"private\":false,\"routes\":[{\"target\":"
+                    "\"10.9.0.0/24\"}],\"ipAssignmentPools\":[{\"ipRangeStart\":\"10.9.0.1\","
+                    "\"ipRangeEnd\":\"10.9.0.1\"}]}");
+    fake_request(f, FAKE_NWID, 0x11, NULL);
+    assert_false(warned(f, "exhausted-pool", "?"));
+    fake_request(f, FAKE_NWID, 0x12, NULL);
+    assert_true(warned(f, "exhausted-pool", "?"));
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        assert_false(warned(f, cases[i].kind, cases[i].member));
+        json_t *obj = fake_api(f, "POST", cases[i].path, cases[i].body);
+        if (!warned(f, cases[i].kind, cases[i].member) ||
+            json_object_get(obj, "warnings") == NULL) {
+            fail_msg("case %zu: %s", i, cases[i].kind);
+        }
+        json_decref(obj);
+    }
+}
+
 /* CTL-26, CTL-27 */
 static void test_rules_of_a_network(void **state)
 {
@@ -577,6 +633,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_assign_modes, fake_setup, fake_teardown),
         cmocka_unit_test_setup_teardown(test_routes, fake_setup, fake_teardown),
         cmocka_unit_test_setup_teardown(test_pools, fake_setup, fake_teardown),
+        cmocka_unit_test_setup_teardown(test_mistakes_are_visible, fake_setup, fake_teardown),
         cmocka_unit_test_setup_teardown(test_rules_of_a_network, fake_setup, fake_teardown),
         cmocka_unit_test_setup_teardown(test_capabilities_and_tags, fake_setup, fake_teardown),
         cmocka_unit_test_setup_teardown(test_member_fields, fake_setup, fake_teardown),
