@@ -47,23 +47,15 @@ json_t *central_user_json(const struct central_call *call, uint64_t id)
     char text[CENTRAL_ID_LEN];
     char org[CENTRAL_ID_LEN];
     const struct person *p = accounts_person(&call->c->model.accounts, id);
+    const char *email = p != NULL ? p->email : "";
     central_user_id(id, text);
     central_org_id(call, org);
-    return json_pack("{sssssssssssss{snsnsn}so}", "id", text, "orgId", org, "type", "User",
-                     "displayName", p != NULL ? p->name : "administrator", "email",
-                     p != NULL ? p->email : "", "smsNumber", p != NULL ? p->sms : "", "auth",
-                     "local", "google", "oidc", "tokens", token_names(call, id));
-}
-
-/* The same with what it may do. */
-static json_t *full_user_json(const struct central_call *call, uint64_t id)
-{
-    json_t *obj = central_user_json(call, id);
-    const struct person *p = accounts_person(&call->c->model.accounts, id);
-    if (obj != NULL) {
-        json_object_set_new(obj, "globalPermissions", access_json(global_access(p, id)));
-    }
-    return obj;
+    json_t *auth =
+        json_pack("{ss?snsn}", "local", email[0] != '\0' ? email : NULL, "google", "oidc");
+    return json_pack("{sssssssssssssososo}", "id", text, "orgId", org, "type", "User",
+                     "displayName", p != NULL ? p->name : "administrator", "email", email,
+                     "smsNumber", p != NULL ? p->sms : "", "auth", auth, "tokens",
+                     token_names(call, id), "globalPermissions", access_json(global_access(p, id)));
 }
 
 static json_t *token_json(const struct api_token *t)
@@ -153,7 +145,7 @@ static void create_user(struct central_call *call)
     json_t *doc = json_pack("{sssssssbsssIsI}", "displayName", name != NULL ? name : email, "email",
                             email != NULL ? email : "", "smsNumber", "", "admin", (int)admin,
                             "state", "active", "created", wall, "updated", wall);
-    central_put_person(call, central_new_id(call), doc, full_user_json);
+    central_put_person(call, central_new_id(call), doc, central_user_json);
 }
 
 void central_users(struct central_call *call)
@@ -165,10 +157,10 @@ void central_users(struct central_call *call)
         create_user(call);
     } else if (call->read) {
         json_t *array = json_array();
-        json_array_append_new(array, full_user_json(call, ACCOUNTS_ADMIN));
+        json_array_append_new(array, central_user_json(call, ACCOUNTS_ADMIN));
         for (size_t i = 0; i < a->person_count; i++) {
             if (a->persons[i]->state == PERSON_ACTIVE) {
-                json_array_append_new(array, full_user_json(call, a->persons[i]->id));
+                json_array_append_new(array, central_user_json(call, a->persons[i]->id));
             }
         }
         central_answer(call, array);
@@ -191,7 +183,7 @@ static void edit_user(struct central_call *call, const struct person *p)
         }
     }
     json_object_set_new(doc, "updated", json_integer((json_int_t)central_wall(call)));
-    central_put_person(call, p->id, doc, full_user_json);
+    central_put_person(call, p->id, doc, central_user_json);
 }
 
 /* Everything of a person goes; networks fall to the administrator. Returns 0; -ENOMEM. */
@@ -236,7 +228,7 @@ void central_user(struct central_call *call, uint64_t id)
         (id != ACCOUNTS_ADMIN && (p == NULL || p->state != PERSON_ACTIVE))) {
         central_error(call, 404, "no such user");
     } else if (call->read) {
-        central_answer(call, full_user_json(call, id));
+        central_answer(call, central_user_json(call, id));
     } else if (!access_changes_person(call->c, &call->caller, id)) {
         central_error(call, 403, "this token may not change users");
     } else if (p == NULL) {

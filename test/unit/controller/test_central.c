@@ -728,7 +728,7 @@ static void test_users(void **state)
     check(obj, "email", "\"ann@x.test\"");
     check(obj, "smsNumber", "\"\"");
     check(obj, "tokens", "[]");
-    check(obj, "auth", "{\"google\":null,\"local\":null,\"oidc\":null}");
+    check(obj, "auth", "{\"google\":null,\"local\":\"ann@x.test\",\"oidc\":null}");
     check(obj, "orgId", "\"00000012a402e62e\"");
     check(obj, "globalPermissions", "{\"a\":false,\"d\":false,\"m\":false,\"r\":false}");
     obj = good(w, "POST", path, "{\"displayName\":\"Ann\",\"smsNumber\":\"+1\"}");
