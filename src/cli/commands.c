@@ -71,8 +71,9 @@ static void complain_plainly(const struct cli *cli, const char *path, const stru
     const char *node = strstr(path, member);
     json_t *body = json_loadb(answer->body, answer->len, 0, NULL);
     const char *why = json_string_value(json_object_get(body, "description"));
-    if (why == NULL) {
-        why = json_string_value(json_object_get(body, "reason"));
+    static const char *const others[] = {"reason", "message"};
+    for (size_t i = 0; i < COUNT_OF(others) && why == NULL; i++) {
+        why = json_string_value(json_object_get(body, others[i]));
     }
     if (answer->status == 401) {
         (void)fprintf(stderr, "panlan: the service refuses the token of %s\n", cli->home);

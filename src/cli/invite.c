@@ -161,9 +161,7 @@ int invite_make(struct cli *cli, uint64_t nwid, int uses, int64_t expires_ms, ch
     return status;
 }
 
-/* "90m", "12h", "7d", a number of seconds, or "never" as wall clock time. Returns -1 if senseless.
- */
-static int64_t parse_expiry(const char *text)
+int64_t own_expiry(const char *text)
 {
     static const struct {
         const char *unit;
@@ -193,7 +191,7 @@ int invite_run(struct cli *cli)
     uint64_t nwid;
     long uses = uses_text == NULL ? 0 : strtol(uses_text, &end, 10);
     int64_t expires_ms = expires_text == NULL ? clock_wall_ms() + (int64_t)EXPIRES_DEFAULT_S * 1000
-                                              : parse_expiry(expires_text);
+                                              : own_expiry(expires_text);
     if (cli->arg_count != 1 || uses < 0 || uses > 1000000 || (end != NULL && *end != '\0') ||
         (uses_text != NULL && uses == 0) || expires_ms < 0) {
         (void)fprintf(stderr, "Usage: panlan invite NETWORK [--uses N] "

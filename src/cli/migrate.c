@@ -2,6 +2,7 @@
  * member has to do anything. Source: spec 04 sections 3.1, 3.2; CTL-38 to CTL-46. */
 #include "cli/migrate_priv.h"
 
+#include "cli/accounts.h"
 #include "cli/format.h"
 #include "cli/own.h"
 #include "controller/import_names.h"
@@ -405,7 +406,16 @@ static int help(FILE *out)
         "    --foreign              networks of other controllers too\n"
         "    --replace-identity     although this home is another node; the old identity is kept\n"
         "  export DIR               write everything in the layout of the reference\n"
-        "    --network ID           only this network\n\n"
+        "    --network ID           only this network\n"
+        "  token create NAME        a token for the API, for scripts and other machines\n"
+        "    --scope WORDS          of read,authorize,modify,delete; default all\n"
+        "    --network ID,...       only for these networks\n"
+        "    --expires 12h|30d      default never\n"
+        "    --user ID              of somebody else than the administrator\n"
+        "  token list | revoke NAME\n"
+        "  user add NAME            a person, with [--email ADDRESS] [--admin]; prints the ID\n"
+        "  user list | delete ID\n"
+        "  user grant ID NETWORK WORDS|none   what the person may do with a network\n\n"
         "The service of this home must not run during an import, and the other controller never\n"
         "again after it. See \"Moving from a ZeroTier controller\" in doc/operations.md.\n",
         out);
@@ -422,6 +432,12 @@ int controller_run(struct cli *cli)
     memmove(&cli->args[0], &cli->args[1], (size_t)cli->arg_count * sizeof(cli->args[0]));
     if (strcmp(command, "import") == 0) {
         return import_run(cli);
+    }
+    if (strcmp(command, "token") == 0) {
+        return token_run(cli);
+    }
+    if (strcmp(command, "user") == 0) {
+        return user_run(cli);
     }
     return strcmp(command, "export") == 0 ? export_run(cli) : help(stderr);
 }

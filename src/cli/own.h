@@ -65,5 +65,9 @@ const char *own_option(struct cli *cli, const char *name);
  * was there. */
 bool own_flag(struct cli *cli, const char *name);
 
+/* "90m", "12h", "7d", a number of seconds, or "never" (0) as wall clock time in ms. Returns -1 if
+ * senseless. */
+int64_t own_expiry(const char *text);
+
 /* A network ID given as word index of the command; complains. Returns 0 or an exit status. */
 int own_nwid(const struct cli *cli, int index, uint64_t *ret);

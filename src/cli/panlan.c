@@ -42,6 +42,7 @@ static int help(FILE *out)
         "  member list|show|authorize|deauthorize|delete|set NETWORK [NODE]\n"
         "  controller import SOURCE          move a ZeroTier controller to this machine\n"
         "  controller export DIR             and back (panlan controller --help)\n"
+        "  controller token|user ...         tokens and people of the controller's APIs\n"
         "  root show|id|add|endpoints|retire|rotate-key|export|install|moon\n"
         "                                    roots of planet and moons (panlan root --help)\n"
         "  orbit MOON SEED | FILE            add a moon, by one of its roots or its file\n"

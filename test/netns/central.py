@@ -7,6 +7,7 @@ import re
 import socket
 
 from basic import trio
+from machine import Machine
 from net import Failed, Skipped, in_ns, wait_for
 
 MEMBER = "aabbccddee"
@@ -295,3 +296,37 @@ def test_too_many_requests(net):
     if b"HTTP/1.1 429 " not in seen or b"Retry-After: 1" not in seen:
         raise Skipped("this machine answers fewer requests in a second than are allowed")
     wait_for("service again", lambda: Client(node, token).call("GET", "/status")[0] == 200)
+
+
+def test_command_line(net):
+    """Tokens and people by the command line."""
+    m = Machine(net, "m", "10.9.0.2/24")
+    m.ok("up", "--root", "10.9.0.2/9993", "--name", "lan")
+    nwid = m.get("/controller/network")[0]
+    token = m.ok("controller", "token", "create", "ci job", "--scope", "read,authorize", "--network",
+                 nwid, "--expires", "1h").strip()
+    if not re.fullmatch(r"[A-Za-z0-9]{32}", token):
+        raise Failed(token)
+    client = Client(m, token)
+    client.good("POST", "/network/%s/member/%s" % (nwid, MEMBER), {"config": {"authorized": True}})
+    client.refused(403, "DELETE", "/network/" + nwid)
+    if not re.fullmatch(r"<name> .*\nci job read,authorize %s 20\S+Z 20\S+Z\n" % nwid,
+                        m.ok("controller", "token", "list")):
+        raise Failed(m.ok("controller", "token", "list"))
+    m.refuses("controller", "token", "create", "ci job", says="already")
+    m.refuses("controller", "token", "create", "x", "--scope", "all", says="scope")
+    same("revoked", m.ok("controller", "token", "revoke", "ci job"), "revoked ci job\n")
+    client.refused(401, "GET", "/status")
+    m.refuses("controller", "token", "revoke", "ci job", says="no such token")
+    user = m.ok("controller", "user", "add", "Ann", "--email", "ann@x.test").strip()
+    ann = Client(m, m.ok("controller", "token", "create", "t", "--user", user).strip())
+    same("networks", ann.good("GET", "/network"), [])
+    m.ok("controller", "user", "grant", user, nwid, "read,modify")
+    ann.good("POST", "/network/" + nwid, {"description": "by Ann"})
+    m.ok("controller", "user", "grant", user, nwid, "none")
+    ann.refused(404, "GET", "/network/" + nwid)
+    if user + " user ann@x.test Ann\n" not in m.ok("controller", "user", "list"):
+        raise Failed(m.ok("controller", "user", "list"))
+    m.ok("controller", "user", "delete", user)
+    ann.refused(401, "GET", "/status")
+    m.refuses("controller", "user", "delete", user, says="no such user")
