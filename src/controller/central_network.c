@@ -37,10 +37,12 @@ static const struct central_field v6_fields[] = {
     {"zt", CENTRAL_BOOL}, {"rfc4193", CENTRAL_BOOL}, {"6plane", CENTRAL_BOOL}};
 static const struct central_field dns_fields[] = {{"domain", CENTRAL_TEXT},
                                                   {"servers", CENTRAL_ARRAY}};
-static const struct central_field sso_fields[] = {{"enabled", CENTRAL_BOOL},
-                                                  {"mode", CENTRAL_TEXT},
-                                                  {"clientId", CENTRAL_TEXT},
-                                                  {"allowList", CENTRAL_ARRAY}};
+/* Where tokens come from is the organization's at the hosted service, the network's here. */
+static const struct central_field sso_fields[] = {
+    {"mode", CENTRAL_TEXT},    {"clientId", CENTRAL_TEXT}, {"allowList", CENTRAL_ARRAY},
+    {"issuer", CENTRAL_TEXT},  {"provider", CENTRAL_TEXT}, {"authorizationEndpoint", CENTRAL_TEXT},
+    {"enabled", CENTRAL_BOOL},
+};
 
 /* Objects that are merged key by key. */
 static const struct {
@@ -100,9 +102,17 @@ static json_t *dns_json(const json_t *doc)
     return json_pack("{ssso}", "domain", text_of(v, "domain"), "servers", servers);
 }
 
-static json_t *sso_json(void)
+static json_t *sso_json(const json_t *doc)
 {
-    return json_pack("{sbsssss[]}", "enabled", 0, "mode", "default", "clientId", "", "allowList");
+    const json_t *sso = json_object_get(doc, "ssoConfig");
+    json_t *list = json_object_get(sso, "allowList");
+    list = json_is_array(list) ? json_incref(list) : json_array();
+    const char *mode = text_of(sso, "mode");
+    return json_pack(
+        "{sbssssssssssso}", "enabled", (int)json_is_true(json_object_get(doc, "ssoEnabled")),
+        "mode", mode[0] != '\0' ? mode : "default", "clientId", text_of(sso, "clientId"), "issuer",
+        text_of(sso, "issuer"), "provider", text_of(sso, "provider"), "authorizationEndpoint",
+        text_of(sso, "authorizationEndpoint"), "allowList", list);
 }
 
 static json_t *config_json(const struct cnetwork *net)
@@ -120,7 +130,7 @@ static json_t *config_json(const struct cnetwork *net)
     json_object_set_new(out, "v4AssignMode", json_pack("{sb}", "zt", (int)net->plan.v4_zt));
     json_object_set_new(out, "v6AssignMode", v6_json(doc));
     json_object_set_new(out, "dns", dns_json(doc));
-    json_object_set_new(out, "ssoConfig", sso_json());
+    json_object_set_new(out, "ssoConfig", sso_json(doc));
     return out;
 }
 
@@ -434,22 +444,37 @@ static bool take_merged(struct central_call *call, json_t *flat, const json_t *d
     return good;
 }
 
-/* A single sign-on that nobody would ask for must not look as if it were there. */
-static bool check_sso(struct central_call *call)
+/* Single sign-on: merged, but for the switch, which the controller has elsewhere. Returns false
+ * after having answered. */
+static bool take_sso(struct central_call *call, json_t *flat, const json_t *doc)
 {
-    const json_t *sso = central_get(json_object_get(call->body, "config"), "ssoConfig");
-    if (sso == NULL) {
-        return true;
-    }
+    const json_t *config = json_object_get(call->body, "config");
     const struct central_field self = {"ssoConfig", CENTRAL_OBJECT};
-    if (!central_check(call, json_object_get(call->body, "config"), "config.", &self, 1) ||
-        !central_check(call, sso, "config.ssoConfig.", sso_fields, COUNT_OF(sso_fields))) {
+    const json_t *posted = central_get(config, "ssoConfig");
+    if (!central_check(call, config, "config.", &self, 1) ||
+        !central_check(call, posted, "config.ssoConfig.", sso_fields, COUNT_OF(sso_fields))) {
         return false;
     }
-    if (json_is_true(json_object_get(sso, "enabled"))) {
-        central_error(call, 400, "config.ssoConfig: this controller has no single sign-on");
-        return false;
+    json_t *shown = sso_json(doc);
+    json_t *next = object_or_empty(doc, "ssoConfig");
+    json_t *merge = json_copy(next);
+    for (size_t i = 0; i < COUNT_OF(sso_fields) - 1; i++) {
+        const char *key = sso_fields[i].key;
+        json_t *value = central_get(posted, key);
+        if (value != NULL && !json_equal(value, json_object_get(shown, key))) {
+            json_object_set(merge, key, value);
+        }
     }
+    if (!json_equal(merge, next)) {
+        json_object_set(flat, "ssoConfig", merge);
+    }
+    json_t *enabled = central_get(posted, "enabled");
+    if (enabled != NULL && !json_equal(enabled, json_object_get(shown, "enabled"))) {
+        json_object_set(flat, "ssoEnabled", enabled);
+    }
+    json_decref(shown);
+    json_decref(next);
+    json_decref(merge);
     return true;
 }
 
@@ -477,8 +502,7 @@ static json_t *flat_body(struct central_call *call, const json_t *doc)
 {
     json_t *config = json_object_get(call->body, "config");
     if (!central_check(call, call->body, "", root_fields, COUNT_OF(root_fields)) ||
-        !central_check(call, config, "config.", config_fields, COUNT_OF(config_fields)) ||
-        !check_sso(call)) {
+        !central_check(call, config, "config.", config_fields, COUNT_OF(config_fields))) {
         return NULL;
     }
     json_t *flat = json_object();
@@ -493,6 +517,10 @@ static json_t *flat_body(struct central_call *call, const json_t *doc)
             json_decref(flat);
             return NULL;
         }
+    }
+    if (!take_sso(call, flat, doc)) {
+        json_decref(flat);
+        return NULL;
     }
     take_rules(call, flat, doc);
     return flat;

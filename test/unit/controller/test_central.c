@@ -310,6 +310,13 @@ static void test_partial_merge_of_a_network(void **state)
          "config.ipAssignmentPools",
          "[{\"ipRangeEnd\":\"10.1.9.9\",\"ipRangeStart\":\"10.1.9.1\"},{\"ipRangeEnd\":"
          "\"10.1.1.9\",\"ipRangeStart\":\"10.1.1.1\"}]"},
+        {"{\"config\":{\"ssoConfig\":{\"enabled\":true,\"issuer\":\"https://id.test\"}}}",
+         "config.ssoConfig.enabled", "true"},
+        {"{\"config\":{\"ssoConfig\":{\"mode\":\"email\",\"allowList\":[\"a@b\"]}}}",
+         "config.ssoConfig.issuer", "\"https://id.test\""},
+        {"{\"config\":{\"ssoConfig\":{\"enabled\":false,\"mode\":\"email\",\"allowList\":"
+         "[\"a@b\"],\"clientId\":\"\"}}}",
+         "config.ssoConfig.allowList", "[\"a@b\"]"},
         {"{\"config\":{\"private\":false,\"multicastLimit\":64,\"mtu\":1500,"
          "\"enableBroadcast\":false}}",
          "config.mtu", "1500"},
@@ -489,6 +496,9 @@ static void test_bad_elements_are_refused(void **state)
         "{\"config\":{\"mtu\":100}}",
         "{\"config\":{\"multicastLimit\":-1}}",
         "{\"config\":{\"ssoConfig\":{\"enabled\":5}}}",
+        "{\"config\":{\"ssoConfig\":{\"issuer\":5}}}",
+        "{\"config\":{\"ssoConfig\":{\"issuer\":\"ftp://x\"}}}",
+        "{\"config\":{\"ssoConfig\":{\"allowList\":[5]}}}",
         "{\"permissions\":{\"me\":{\"r\":true}}}",
         "{\"permissions\":{\"00000000000000ff\":{\"r\":true}}}",
         "{\"ownerId\":\"00000000000000ff\"}",
