@@ -184,8 +184,14 @@ static void api(struct bench *w, const char *method, const char *path, const cha
 
 static void make_controller(struct bench *w, const char *path)
 {
-    const struct controller_env env = {on_config, on_error, on_revocations, on_random, on_log, NULL,
-                                       on_wake,   w,        LOG_LEVEL_WARN};
+    const struct controller_env env = {.send_config = on_config,
+                                       .send_error = on_error,
+                                       .send_revocations = on_revocations,
+                                       .random = on_random,
+                                       .log = on_log,
+                                       .wake = on_wake,
+                                       .ctx = w,
+                                       .log_level = LOG_LEVEL_WARN};
     struct store_backend *backend = path != NULL ? store_sqlite_new(path) : NULL;
     w->c = controller_new(&env, &w->crowd.self, backend, INT64_C(1700000000000), w->crowd.now_ms);
     require(w->c != NULL, "no controller");

@@ -21,7 +21,7 @@ enum {
     CONTROLLER_FAREWELL_COPIES = 90, /* destinations told of each member of a deleted network */
     CONTROLLER_META_MAX = NETCONF_META_MAX,
     CONTROLLER_REUSE_MS = 60000,       /* a configuration may be given again for so long */
-    CONTROLLER_REUSE_SLOTS = 8192,     /* of them kept */
+    CONTROLLER_REUSE_SLOTS = 32768,    /* of them kept */
     CONTROLLER_REUSE_BYTES = 16 << 20, /* of text in all of them */
 };
 

@@ -168,6 +168,16 @@ static void counting_destroy(struct store_backend *b)
     (void)b;
 }
 
+/* All changes but those of the highest time stamp. */
+static unsigned changes_of(const struct counting *counting)
+{
+    unsigned sum = 0;
+    for (int kind = 0; kind < STORE_KINDS; kind++) {
+        sum += kind != STORE_CONTROLLER ? counting->changes[kind] : 0;
+    }
+    return sum;
+}
+
 static void counting_init(struct counting *counting, struct fake *f)
 {
     *counting = (struct counting){
@@ -191,6 +201,7 @@ static void test_unchanged_requests_write_nothing(void **state)
     }
     assert_int_equal(counting.changes[STORE_MEMBER], MEMBERS);
     assert_int_equal(counting.changes[STORE_RUNTIME], MEMBERS);
+    unsigned changes = changes_of(&counting);
     counting.changes[STORE_CONTROLLER] = 0;
     for (unsigned poll = 0; poll < POLLS; poll++) {
         f.now_ms += 60000;
@@ -200,9 +211,7 @@ static void test_unchanged_requests_write_nothing(void **state)
         }
     }
     assert_int_equal(counts_of(&f).configs_sent, MEMBERS * (POLLS + 1));
-    assert_int_equal(counting.changes[STORE_NETWORK], 1);
-    assert_int_equal(counting.changes[STORE_MEMBER], MEMBERS);
-    assert_int_equal(counting.changes[STORE_RUNTIME], MEMBERS);
+    assert_int_equal(changes_of(&counting), changes);
     assert_in_range(counting.changes[STORE_CONTROLLER], 1, POLLS);
     fake_done(&f);
 }
