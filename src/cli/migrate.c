@@ -6,6 +6,7 @@
 #include "cli/format.h"
 #include "cli/own.h"
 #include "controller/import_names.h"
+#include "controller/store_postgres.h"
 #include "controller/store_sqlite.h"
 #include "daemon/config.h"
 #include "os/file.h"
@@ -46,8 +47,9 @@ int migrate_store_path(const char *home, char out[MIGRATE_PATH_LEN])
     if (err == 0 && file_read(path, CONFIG_FILE_MAX, &text, &len) == 0) {
         err = config_parse(text, len, &config, &error) < 0 ? -EBADMSG : 0;
     }
+    const char *info = NULL;
     const char *dir = config != NULL ? config->controller_db : "";
-    if (err == 0 && strncmp(dir, "postgres:", strlen("postgres:")) == 0) {
+    if (err == 0 && store_postgres_owns(dir, &info)) {
         err = -EOPNOTSUPP;
     }
     if (err == 0) {
@@ -407,6 +409,9 @@ static int help(FILE *out)
         "    --replace-identity     although this home is another node; the old identity is kept\n"
         "  export DIR               write everything in the layout of the reference\n"
         "    --network ID           only this network\n"
+        "  backup FILE              write identity, settings and database to a tar file, while "
+        "the\n"
+        "                           service runs; to restore: tar -xpf FILE -C HOME\n"
         "  token create NAME        a token for the API, for scripts and other machines\n"
         "    --scope WORDS          of read,authorize,modify,delete; default all\n"
         "    --network ID,...       only for these networks\n"
@@ -438,6 +443,9 @@ int controller_run(struct cli *cli)
     }
     if (strcmp(command, "user") == 0) {
         return user_run(cli);
+    }
+    if (strcmp(command, "backup") == 0) {
+        return backup_run(cli);
     }
     return strcmp(command, "export") == 0 ? export_run(cli) : help(stderr);
 }

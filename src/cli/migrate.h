@@ -15,6 +15,9 @@ enum {
 int import_run(struct cli *cli);
 int export_run(struct cli *cli);
 
+/* panlan controller backup FILE; exit status. */
+int backup_run(struct cli *cli);
+
 /* panlan controller ... */
 int controller_run(struct cli *cli);
 

@@ -85,7 +85,7 @@ bool access_authenticate(struct controller *c, const char *token, size_t len, in
                          struct caller *ret)
 {
     uint8_t hash[ACCOUNTS_HASH_LEN];
-    if (len < ACCOUNTS_SECRET_MIN || len > ACCOUNTS_SECRET_MAX || c->state != CONTROLLER_RUNNING) {
+    if (len < ACCOUNTS_SECRET_MIN || len > ACCOUNTS_SECRET_MAX || !controller_serves(c)) {
         return false;
     }
     accounts_hash(token, len, hash);

@@ -247,7 +247,7 @@ void access_controller_api(struct controller *c, const struct caller *caller,
     }
     *p = (struct passed){.c = c, .caller = *caller, .done = done, .ctx = ctx};
     read_path(request->path, &target);
-    unsigned status = c->state == CONTROLLER_RUNNING ? decide(p, &target, request) : 0;
+    unsigned status = controller_serves(c) ? decide(p, &target, request) : 0;
     if (status != 0) {
         free(p);
         refuse(done, ctx, status, status == 404 ? "no such network" : "not permitted");

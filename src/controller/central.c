@@ -438,7 +438,7 @@ void central_api(struct controller *c, const struct central_request *request, in
         .remove = strcmp(method, "DELETE") == 0,
     };
     c->now_ms = now_ms;
-    if (c->state != CONTROLLER_RUNNING) {
+    if (!controller_serves(c)) {
         central_error(call, 503, "the controller is not ready");
     } else if (request->body_len > CONTROLLER_API_BODY_MAX) {
         central_error(call, 413, "the body is too long");

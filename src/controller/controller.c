@@ -655,6 +655,18 @@ int64_t controller_deadline(const struct controller *c)
     return share < 0 ? -1 : earlier(share, own);
 }
 
+void controller_backup(struct controller *c, const char *path, void (*done)(void *ctx, int error),
+                       void *ctx)
+{
+    if (c->store == NULL || controller_is_shared(c)) {
+        done(ctx, -EOPNOTSUPP);
+    } else if (c->state != CONTROLLER_RUNNING) {
+        done(ctx, -EAGAIN);
+    } else {
+        store_backup(c->store, path, done, ctx);
+    }
+}
+
 void controller_get_counts(const struct controller *c, struct controller_counts *ret)
 {
     *ret = c->counts;

@@ -126,6 +126,12 @@ bool controller_is_shared(const struct controller *c);
  * lease. While it does not, nothing is sent, and its node must be silent in the network too. */
 bool controller_serves(struct controller *c);
 
+/* Write a copy of all that is stored to a new file. done: 0; -EOPNOTSUPP the store cannot (a
+ * database server has its own means); negative errno; from controller_poll, controller_free, or at
+ * once. */
+void controller_backup(struct controller *c, const char *path, void (*done)(void *ctx, int error),
+                       void *ctx);
+
 /* A member asks (struct node_controller, request). from: physical source, nil if not direct.
  * request_id: all ones when this node asks itself. identity: of the authenticated asker. */
 void controller_request(struct controller *c, uint64_t nwid, const struct inetaddr *from,

@@ -24,6 +24,9 @@ static const struct {
     {"sqlite3_errmsg", offsetof(struct sqlite_lib, errmsg)},
     {"sqlite3_extended_errcode", offsetof(struct sqlite_lib, extended_errcode)},
     {"sqlite3_busy_timeout", offsetof(struct sqlite_lib, busy_timeout)},
+    {"sqlite3_backup_init", offsetof(struct sqlite_lib, backup_init)},
+    {"sqlite3_backup_step", offsetof(struct sqlite_lib, backup_step)},
+    {"sqlite3_backup_finish", offsetof(struct sqlite_lib, backup_finish)},
 };
 
 int sqlite_lib_load(struct sqlite_lib *ret, char *why, size_t cap)

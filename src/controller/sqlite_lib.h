@@ -21,6 +21,9 @@ struct sqlite_lib {
     __typeof__(&sqlite3_errmsg) errmsg;
     __typeof__(&sqlite3_extended_errcode) extended_errcode;
     __typeof__(&sqlite3_busy_timeout) busy_timeout;
+    __typeof__(&sqlite3_backup_init) backup_init;
+    __typeof__(&sqlite3_backup_step) backup_step;
+    __typeof__(&sqlite3_backup_finish) backup_finish;
 };
 
 /* Load the library. Returns 0 with *ret filled; -ENOENT with a text in why (cap bytes). */

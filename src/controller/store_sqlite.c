@@ -351,6 +351,39 @@ static int sqlite_store_apply(struct store_backend *b, const struct store_change
     return error;
 }
 
+/* Copy all pages to an open database and make it a single file. */
+static int copy_to(struct sqlite_store *s, sqlite3 *to)
+{
+    sqlite3_backup *backup = s->lib.backup_init(to, "main", s->db, "main");
+    int code = backup != NULL ? s->lib.backup_step(backup, -1) : SQLITE_NOMEM;
+    int end = backup != NULL ? s->lib.backup_finish(backup) : SQLITE_NOMEM;
+    if (code == SQLITE_DONE && end == SQLITE_OK) {
+        code = s->lib.exec(to, "PRAGMA journal_mode=DELETE", NULL, NULL, NULL);
+    }
+    return code == SQLITE_OK ? 0 : error_of(code) != 0 ? error_of(code) : -EIO;
+}
+
+static int sqlite_store_backup(struct store_backend *b, const char *path, char *why, size_t cap)
+{
+    struct sqlite_store *s = CONTAINER_OF(b, struct sqlite_store, backend);
+    sqlite3 *to = NULL;
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        int error = -errno;
+        (void)snprintf(why, cap, "%s: cannot be made: %s", path, strerror(-error));
+        return error;
+    }
+    close(fd);
+    int code = s->lib.open_v2(path, &to, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
+    int error = code == SQLITE_OK ? copy_to(s, to) : -EIO;
+    s->lib.close_v2(to);
+    if (error != 0) {
+        (void)snprintf(why, cap, "%s: cannot be written: %s", path, strerror(-error));
+        (void)unlink(path);
+    }
+    return error;
+}
+
 static void sqlite_store_destroy(struct store_backend *b)
 {
     struct sqlite_store *s = CONTAINER_OF(b, struct sqlite_store, backend);
@@ -377,6 +410,7 @@ struct store_backend *store_sqlite_new(const char *path)
     s->backend.open = sqlite_store_open;
     s->backend.apply = sqlite_store_apply;
     s->backend.destroy = sqlite_store_destroy;
+    s->backend.backup = sqlite_store_backup;
     return &s->backend;
 }
 

@@ -306,11 +306,12 @@ void api_handle(void *ctx, struct http_request *request)
         return;
     }
     bool known = call.read || call.write || call.erase;
-    if (!known || !(handle_simple(&call, path) || handle_peer(&call, path) ||
-                    handle_config(&call, path) || handle_bond(&call, path) ||
-                    api_network_handle(&call, path) || api_moon_handle(&call, path) ||
-                    api_world_handle(&call, path) || api_app_handle(&call, path) ||
-                    api_login_handle(&call, path) || api_controller_handle(&call, path))) {
+    if (!known ||
+        !(handle_simple(&call, path) || handle_peer(&call, path) || handle_config(&call, path) ||
+          handle_bond(&call, path) || api_network_handle(&call, path) ||
+          api_moon_handle(&call, path) || api_world_handle(&call, path) ||
+          api_app_handle(&call, path) || api_login_handle(&call, path) ||
+          api_backup_handle(&call, path) || api_controller_handle(&call, path))) {
         api_reply_empty(&call, 404);
     }
 }

@@ -38,6 +38,7 @@ bool api_moon_handle(struct api_call *call, const char *path);
 bool api_world_handle(struct api_call *call, const char *path);
 bool api_app_handle(struct api_call *call, const char *path);
 bool api_controller_handle(struct api_call *call, const char *path);
+bool api_backup_handle(struct api_call *call, const char *path);
 bool api_central_handle(struct api_call *call, const char *path);
 
 /* ---- of the controller's APIs ---- */

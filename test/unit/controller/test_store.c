@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "base/hmap.h"
+#include "controller/sqlite_lib.h"
 #include "controller/store.h"
 
 #include <errno.h>
@@ -372,6 +373,115 @@ static void test_foreign_files_are_refused(void **state)
     expect_refusal("another program");
 }
 
+/* A file as the first version of the program made them: five tables. */
+static void make_version_1(void)
+{
+    static const char *const tables[] = {"controller", "network", "member", "member_runtime",
+                                         "revocation"};
+    struct sqlite_lib lib;
+    sqlite3 *db = NULL;
+    char why[200];
+    char sql[300];
+    assert_int_equal(sqlite_lib_load(&lib, why, sizeof(why)), 0);
+    assert_int_equal(lib.open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL),
+                     SQLITE_OK);
+    for (size_t i = 0; i < COUNT_OF(tables); i++) {
+        snprintf(sql, sizeof(sql),
+                 "CREATE TABLE %s(nwid TEXT NOT NULL, node TEXT NOT NULL, doc TEXT NOT NULL,"
+                 " PRIMARY KEY(nwid, node)) WITHOUT ROWID",
+                 tables[i]);
+        assert_int_equal(lib.exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    }
+    static const char rows[] =
+        "INSERT INTO controller VALUES('0000000000000000','12a402e62e','{\"lastTs\":9}');"
+        "INSERT INTO network VALUES('12a402e62ed49ba9','0000000000','{\"name\":\"old\"}');"
+        "INSERT INTO member VALUES('12a402e62ed49ba9','0000000001','{\"name\":\"m\"}');"
+        "PRAGMA application_id=1346457164; PRAGMA user_version=1; PRAGMA journal_mode=WAL";
+    assert_int_equal(lib.exec(db, rows, NULL, NULL, NULL), SQLITE_OK);
+    lib.close_v2(db);
+    sqlite_lib_unload(&lib);
+    assert_int_equal(chmod(path, 0600), 0);
+}
+
+static void test_file_of_version_1_is_migrated(void **state)
+{
+    (void)state;
+    struct fake f;
+    make_version_1();
+    for (int i = 0; i < 2; i++) { /* the second time there is nothing to do */
+        fake_init(&f, path);
+        assert_int_equal(controller_get_state(f.c, NULL), CONTROLLER_RUNNING);
+        json_t *obj = fake_api(&f, "GET", NET, NULL);
+        assert_string_equal(js(obj, "name"), "old");
+        json_decref(obj);
+        obj = fake_api(&f, "GET", NET "/member/0000000001", NULL);
+        assert_string_equal(js(obj, "name"), "m");
+        json_decref(obj);
+        assert_int_equal(fake_status(&f, "POST", NET "/member/0000000002", "{}"), 200);
+        fake_done(&f);
+    }
+}
+
+/* ---- backup ---- */
+
+static void on_backup(void *ctx, int error)
+{
+    *(int *)ctx = error;
+}
+
+static int backup_to(struct fake *f, const char *to)
+{
+    int result = 1;
+    controller_backup(f->c, to, on_backup, &result);
+    while (result == 1) {
+        controller_wait(f->c, 1000);
+        controller_poll(f->c, f->now_ms);
+    }
+    return result;
+}
+
+/* CTL-121: a copy taken while changes are on their way has all that was acknowledged before. */
+static void test_backup_is_a_store(void **state)
+{
+    (void)state;
+    char to[160];
+    struct fake f;
+    snprintf(to, sizeof(to), "%s.backup", path);
+    fake_db_remove(to);
+    fake_init(&f, path);
+    fake_network(&f, "{\"private\":false}");
+    for (uint64_t i = 1; i < 50; i++) {
+        fake_request(&f, FAKE_NWID, i, NULL);
+    }
+    json_t *before = dump(&f);
+    if (on_postgres) { /* a server has its own means */
+        assert_int_equal(backup_to(&f, to), -EOPNOTSUPP);
+        json_decref(before);
+        fake_done(&f);
+        return;
+    }
+    struct inetaddr from = {.family = INETADDR_NIL};
+    struct identity id = fake_member(77);
+    controller_request(f.c, FAKE_NWID, &from, 1, &id, NULL, 0, f.now_ms);
+    assert_int_equal(backup_to(&f, to), 0);
+    assert_int_equal(backup_to(&f, to), -EEXIST); /* never over another one */
+    fake_done(&f);
+    struct stat st;
+    assert_int_equal(stat(to, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0600);
+    struct fake g;
+    fake_init(&g, to);
+    assert_int_equal(controller_get_state(g.c, NULL), CONTROLLER_RUNNING);
+    assert_int_equal(fake_status(&g, "GET", NET "/member/000000004d", NULL), 200);
+    assert_int_equal(fake_status(&g, "DELETE", NET "/member/000000004d", NULL), 200);
+    json_t *after = dump(&g);
+    assert_true(json_equal(before, after));
+    json_decref(before);
+    json_decref(after);
+    fake_done(&g);
+    fake_db_remove(to);
+}
+
 /* ---- kill ---- */
 
 /* What a child tells its parent. */
@@ -697,11 +807,13 @@ int main(void)
         BOTH(test_first_answer_waits_for_the_commit),
         BOTH(test_unknown_keys_survive_updates),
         BOTH(test_kill_loses_nothing_told),
+        BOTH(test_backup_is_a_store),
     };
 #undef BOTH
     const struct CMUnitTest sqlite[] = {
         cmocka_unit_test_setup_teardown(test_damaged_file_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_foreign_files_are_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_file_of_version_1_is_migrated, setup, teardown),
     };
     const struct CMUnitTest none[] = {
         cmocka_unit_test(test_failed_commits_are_told_and_tried_again),
