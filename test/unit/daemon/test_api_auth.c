@@ -29,6 +29,7 @@ static bool allowed(const struct auth_request *request)
     return auth_allowed(&rules, request);
 }
 
+/* CTL-5 */
 static void test_one_credential_counts(void **state)
 {
     (void)state;
@@ -65,6 +66,7 @@ static void test_one_credential_counts(void **state)
     }
 }
 
+/* CTL-7 */
 static void test_source_comes_before_token(void **state)
 {
     (void)state;

@@ -108,7 +108,7 @@ static void test_requests_go_to_the_controller(void **state)
     assert_int_equal(a.from.family, INETADDR_NIL);
 }
 
-/* The dictionaries of the vectors come out whole, in chunks that every path carries. */
+/* CTL-56: the dictionaries of the vectors come out whole, in chunks that every path carries. */
 static void test_configurations_are_cut_and_signed(void **state)
 {
     struct bench *b = *state;
@@ -147,6 +147,7 @@ static void test_configurations_are_cut_and_signed(void **state)
             assert_int_equal(chunk.network_id, own_nwid(b));
             assert_int_equal(chunk.total, len);
             assert_int_equal(chunk.index, at);
+            assert_true(chunk.data_len <= 9541);
             assert_int_equal(chunk.flags, 0);
             assert_true(k == 0 || chunk.update_id == update);
             update = chunk.update_id;
@@ -208,6 +209,7 @@ static enum network_status status_of(const struct bench *b)
     return info.status;
 }
 
+/* CTL-82 */
 static void test_a_controller_is_member_of_its_own_network(void **state)
 {
     struct bench *b = *state;

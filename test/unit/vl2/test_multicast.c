@@ -252,6 +252,41 @@ static void test_who_may_announce(void **state)
     assert_int_equal(records(b), 4);
 }
 
+/* True if a gather of that node in that network is answered. */
+static bool gather_answered(struct bench *b, char from, uint64_t nwid)
+{
+    uint8_t ask[23] = {0};
+
+    be64_put(ask, nwid);
+    mac_put(ask + 9, MAC_BROADCAST);
+    be32_put(ask + 19, 100);
+    bench_clear(b);
+    (void)bench_in(b, bench_id(b, from), VERB_MULTICAST_GATHER, ask, sizeof(ask));
+    return bench_count(b, address(b, from), VERB_OK) == 1;
+}
+
+/* CTL-80: a controller helps the members of its networks to find each other without being one, as
+ * long as it has given them a configuration lately. */
+static void test_controller_answers_gathers_of_its_members(void **state)
+{
+    struct bench *b = *state;
+    uint64_t own = network_id_make(b->vl2->self, 7);
+    const struct node_controller ctl = {0};
+
+    vl2_set_controller(b->vl2, &ctl);
+    assert_false(gather_answered(b, 'D', own));
+    assert_int_equal(vl2_config_send(b->vl2, own, address(b, 'B'), 5, "v=7\n", 4, b->now), 0);
+    assert_int_equal(vl2_config_send(b->vl2, own, address(b, 'D'), 6, "v=7\n", 4, b->now), 0);
+    like_in(b, 'B', own, 0);
+    assert_true(gather_answered(b, 'D', own));
+    assert_false(gather_answered(b, 'E', own));
+    assert_false(gather_answered(b, 'D', own + 1));
+    b->now += 179999;
+    assert_true(gather_answered(b, 'D', own));
+    b->now++;
+    assert_false(gather_answered(b, 'D', own));
+}
+
 /* MC-11. */
 static void test_memberships_expire(void **state)
 {
@@ -624,6 +659,7 @@ int main(void)
         WITH_BENCH(test_low_bandwidth_does_not_announce),
         WITH_BENCH(test_groups_behind_a_bridge_lapse),
         WITH_BENCH(test_who_may_announce),
+        WITH_BENCH(test_controller_answers_gathers_of_its_members),
         WITH_BENCH(test_memberships_expire),
         WITH_BENCH(test_the_table_is_bounded),
         WITH_BENCH(test_table_against_a_naive_model),
