@@ -92,7 +92,6 @@ void controller_commit(struct controller *c, struct store_tx *tx, store_done_fn 
 {
     if (c->store == NULL) {
         store_tx_free(tx);
-        hooks_submitted(c);
         if (done != NULL) {
             done(ctx, 0);
         }

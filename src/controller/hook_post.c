@@ -85,6 +85,7 @@ void hooks_submitted(struct controller *c)
     if (c->store == NULL) {
         hooks->covered = hooks->order;
         hooks->committed = hooks->order;
+        hooks_run(c, c->now_ms);
         return;
     }
     struct barrier *b = malloc(sizeof(*b));

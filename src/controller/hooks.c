@@ -424,7 +424,7 @@ int hook_queue(struct controller *c, struct store_tx *tx, struct hook *hook, enu
     d->next_ms = wall_ms;
     d->order = ++c->hooks->order;
     file(d);
-    if (hook->pending_count < HOOK_QUEUE_MAX / 2) {
+    if (hook->pending_count < HOOK_QUEUE_MAX / 2 && hook->pending_anyone < HOOK_QUEUE_ANYONE / 2) {
         hook->overflow = false;
     }
     if (ret != NULL) {

@@ -353,7 +353,12 @@ int note_add(struct controller *c, struct store_tx *tx, const struct note *note,
     if (eventlog_repeats(c->eventlog, note, controller_wall(c, now_ms))) {
         return 0;
     }
-    if (tx != NULL || c->store == NULL) {
+    if (c->store == NULL) {
+        int result = add(c, NULL, note, now_ms);
+        hooks_submitted(c);
+        return result;
+    }
+    if (tx != NULL) {
         return add(c, tx, note, now_ms);
     }
     tx = store_tx_new();

@@ -6,6 +6,7 @@
 #include "controller/store_postgres.h"
 #include "controller/store_sqlite.h"
 #include "daemon/ctl_import.h"
+#include "daemon/ctl_post.h"
 #include "daemon/log.h"
 #include "daemon/service_priv.h"
 #include "os/file.h"
@@ -224,6 +225,7 @@ static int start_on(struct ctl *ctl, struct store_backend *backend)
         .random = fill_random,
         .log = write_log,
         .event = note_event,
+        .post = ctl_post,
         .wake = wake_loop,
         .ctx = ctl,
         .log_level = log_get_level(),
@@ -312,6 +314,7 @@ int ctl_init(struct ctl *ctl, struct service *svc)
 
 void ctl_stop(struct ctl *ctl)
 {
+    poster_stop(&ctl->poster);
     end_controller(ctl);
     if (ctl->watch_open) {
         uv_close((uv_handle_t *)&ctl->watch, NULL);

@@ -98,6 +98,34 @@ static void on_event(void *ctx, enum controller_event event, uint64_t nwid, uint
     ((struct fake *)ctx)->events[event]++;
 }
 
+static int on_post(void *ctx, const struct controller_post *post)
+{
+    struct fake *f = ctx;
+    f->posts = realloc(f->posts, (f->post_count + 1) * sizeof(*f->posts));
+    assert_non_null(f->posts);
+    assert_int_equal(strlen(post->body), post->len);
+    f->posts[f->post_count++] = (struct fake_post){
+        .delivery = post->delivery,
+        .url = strdup(post->url),
+        .signature = strdup(post->signature),
+        .body = strdup(post->body),
+    };
+    return 0;
+}
+
+void fake_clear_posts(struct fake *f)
+{
+    for (size_t i = 0; i < f->post_count; i++) {
+        free(f->posts[i].url);
+        free(f->posts[i].signature);
+        free(f->posts[i].body);
+    }
+    free(f->posts);
+    f->posts = NULL;
+    f->post_count = 0;
+    f->posts_done = 0;
+}
+
 static void on_wake(void *ctx)
 {
     (void)ctx;
@@ -124,6 +152,7 @@ void fake_start(struct fake *f)
         .random = on_random,
         .log = on_log,
         .event = on_event,
+        .post = on_post,
         .wake = on_wake,
         .ctx = f,
         .log_level = LOG_LEVEL_DEBUG,
@@ -209,6 +238,7 @@ void fake_done(struct fake *f)
 {
     controller_free(f->c, f->now_ms);
     fake_clear(f);
+    fake_clear_posts(f);
     free(f->sent);
 }
 

@@ -26,6 +26,14 @@ struct fake_sent {
     size_t rev_count;
 };
 
+/* What a webhook is told. */
+struct fake_post {
+    uint64_t delivery;
+    char *url;
+    char *signature;
+    char *body;
+};
+
 struct fake {
     struct controller *c;
     struct identity identity;
@@ -39,6 +47,9 @@ struct fake {
     struct fake_sent *sent;
     size_t sent_count;
     size_t sent_cap;
+    struct fake_post *posts;
+    size_t post_count;
+    size_t posts_done;   /* answered by the test */
     unsigned events[16]; /* by enum controller_event */
     unsigned errors;     /* lines logged at error level */
     unsigned status;     /* of the last answer */
@@ -106,6 +117,9 @@ uint64_t fake_request_meta(struct fake *f, uint64_t nwid, const struct identity 
 const struct fake_sent *fake_last(const struct fake *f, enum fake_kind kind, uint64_t dest);
 size_t fake_count(const struct fake *f, enum fake_kind kind, uint64_t dest);
 void fake_clear(struct fake *f);
+
+/* Forget what was posted. */
+void fake_clear_posts(struct fake *f);
 
 /* Decode the configuration sent last; the test fails if there is none or it does not decode. */
 void fake_config(const struct fake *f, uint64_t dest, struct netconf *ret);
