@@ -3,6 +3,7 @@
 #include "cli/migrate_priv.h"
 
 #include "cli/accounts.h"
+#include "cli/ctl_log.h"
 #include "cli/format.h"
 #include "cli/own.h"
 #include "controller/import_names.h"
@@ -446,6 +447,15 @@ int controller_run(struct cli *cli)
     }
     if (strcmp(command, "backup") == 0) {
         return backup_run(cli);
+    }
+    if (strcmp(command, "log") == 0) {
+        return log_run(cli);
+    }
+    if (strcmp(command, "history") == 0) {
+        return history_run(cli);
+    }
+    if (strcmp(command, "hook") == 0) {
+        return hook_run(cli);
     }
     return strcmp(command, "export") == 0 ? export_run(cli) : help(stderr);
 }
