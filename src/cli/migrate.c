@@ -421,7 +421,11 @@ static int help(FILE *out)
         "  token list | revoke NAME\n"
         "  user add NAME            a person, with [--email ADDRESS] [--admin]; prints the ID\n"
         "  user list | delete ID\n"
-        "  user grant ID NETWORK WORDS|none   what the person may do with a network\n\n"
+        "  user grant ID NETWORK WORDS|none   what the person may do with a network\n"
+        "  log [--network ID] [--member NODE] [--actor TEXT] [--type TYPE] [--since 12h|7d]\n"
+        "      [--limit N]          what was changed, by whom\n"
+        "  history NETWORK NODE     the same about one member\n"
+        "  hook list|add|show|set|delete|test|deliveries|retry   webhooks\n\n"
         "The service of this home must not run during an import, and the other controller never\n"
         "again after it. See \"Moving from a ZeroTier controller\" in doc/operations.md.\n",
         out);

@@ -43,6 +43,7 @@ static int help(FILE *out)
         "  controller import SOURCE          move a ZeroTier controller to this machine\n"
         "  controller export DIR             and back (panlan controller --help)\n"
         "  controller token|user ...         tokens and people of the controller's APIs\n"
+        "  controller log|history|hook ...   what was changed by whom; webhooks\n"
         "  root show|id|add|endpoints|retire|rotate-key|export|install|moon\n"
         "                                    roots of planet and moons (panlan root --help)\n"
         "  orbit MOON SEED | FILE            add a moon, by one of its roots or its file\n"

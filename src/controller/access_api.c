@@ -79,8 +79,8 @@ static void read_path(const char *path, struct target *ret)
 
 static void hide_secrets(json_t *obj)
 {
-    static const char *const keys[] = {"authTokens", "authTokenUses", "lastAuthorizedCredential",
-                                       NULL};
+    static const char *const keys[] = {"authTokens", "authTokenUses", "authTokenDefaults",
+                                       "lastAuthorizedCredential", NULL};
     doc_remove(obj, keys);
 }
 

@@ -80,6 +80,20 @@ static void shape_routes(json_t *config)
     }
 }
 
+/* Remove join tokens and everything that is kept by them: their texts are secrets. */
+static void strip_tokens(json_t *config)
+{
+    const char *key;
+    json_t *value;
+    void *tmp;
+    json_object_foreach_safe(config, tmp, key, value)
+    {
+        if (strncmp(key, "authToken", strlen("authToken")) == 0) {
+            json_object_del(config, key);
+        }
+    }
+}
+
 /* The document of a network or member for others: new reference, null without one. No join token
  * and no credential leaves. */
 static json_t *shape(const json_t *doc)
@@ -89,8 +103,8 @@ static json_t *shape(const json_t *doc)
         return config;
     }
     if (json_object_get(config, "authTokens") != NULL) {
+        strip_tokens(config);
         json_object_set_new(config, "authTokens", json_null());
-        json_object_del(config, "authTokenUses");
         shape_dns(config);
         shape_routes(config);
     }
@@ -235,11 +249,12 @@ static bool config_differs(const json_t *before, const json_t *after)
 /* Join tokens are no configuration that is told. */
 static bool network_differs(const json_t *before, const json_t *after)
 {
-    static const char *const other[] = {"revision", "authTokens", "authTokenUses", NULL};
     json_t *a = json_copy((json_t *)(uintptr_t)before);
     json_t *b = json_copy((json_t *)(uintptr_t)after);
-    doc_remove(a, other);
-    doc_remove(b, other);
+    json_object_del(a, "revision");
+    json_object_del(b, "revision");
+    strip_tokens(a);
+    strip_tokens(b);
     bool differs = !json_equal(a, b);
     json_decref(a);
     json_decref(b);

@@ -125,6 +125,8 @@ static void test_each_change_is_told_once(void **state)
          "NETWORK_CONFIG_CHANGED"},
         {"POST", NET, "{\"name\":\"n\"}", ""},
         {"POST", NET, "{\"authTokens\":{\"t0ken2\":0}}", ""},
+        {"POST", NET "/invite-token", "{\"token\":\"t0ken3\",\"uses\":2,\"name\":\"n\"}", ""},
+        {"POST", NET, "{\"name\":\"n2\"}", "NETWORK_CONFIG_CHANGED"},
         {NULL, NULL, NULL, "NETWORK_JOIN"},
         {NULL, NULL, NULL, ""},
         {"POST", MEMBER, "{\"authorized\":true}", "NETWORK_AUTH"},
