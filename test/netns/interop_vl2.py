@@ -6,7 +6,7 @@ import ipaddress
 import socket
 import time
 
-from flow import POOL
+from flow import POOL, tcp_pair
 from frames import Flow, mac_of
 from ids import members, service_of_another, taps
 from net import Failed, Skipped, ping, sh, wait_for, wait_ping, ZEROTIER_ONE
@@ -201,3 +201,41 @@ def test_addresses_from_network_and_node(net):
             wait_ping(here.ns, target, LATE)
             if ping(here.ns, target, 5):
                 raise Failed("pings to %s lost" % target)
+
+
+def test_networks_without_a_controller(net):
+    """NET-1, NET-2: both kinds of ad-hoc networks, whose configuration follows from their ID."""
+    if not ZEROTIER_ONE:
+        raise Skipped("ZEROTIER_ONE names no installed zerotier-one")
+    root, a, b = [net.node(net.host(name, "192.168.%d.1/16" % index), reference=name == "b")
+                  for index, name in enumerate(("root", "a", "b"), 77)]
+    net.make_planet([(root, "192.168.77.1/9993")])
+    for node in (root, a, b):
+        sh("sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0", ns=node.ns)
+        node.start()
+    ports, lan4 = "ff13881388000000", "ff0a000000000001"  # port 5000 alone; 10.0.0.0/8
+    for node in (a, b):
+        node.join(ports)
+        node.join(lan4)
+    for node in (a, b):
+        node.wait_network(ports, timeout=LATE)
+        node.wait_network(lan4, timeout=LATE)
+    for here, there in ((a, b), (b, a)):
+        for target in (there.ip(ports, 6), there.ip(lan4), there.ip(lan4, 6)):
+            wait_ping(here.ns, target, LATE)
+            if ping(here.ns, target, 5):
+                raise Failed("pings to %s lost" % target)
+        if can_connect(here.ns, there.ns, there.ip(ports, 6), 5001):
+            raise Failed("a connection to a port that is not of the network")
+        for target in (there.ip(ports, 6), there.ip(lan4)):
+            if not can_connect(here.ns, there.ns, target, 5000):
+                raise Failed("no connection to %s" % target)
+
+
+def can_connect(here, there, ip, port):
+    try:
+        for sock in tcp_pair(here, there, ip, timeout=2, port=port):
+            sock.close()
+    except OSError:
+        return False
+    return True
