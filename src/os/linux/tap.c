@@ -49,8 +49,8 @@ static int explain(char error[TAP_ERROR_LEN], const char *what, int code)
     const char *help = strerror(-code);
 
     if (code == -ENOENT || code == -ENODEV || code == -ENXIO) {
-        help = "there is no TUN driver here: load the module 'tun', or give the container "
-               "the device /dev/net/tun";
+        help = "there is no TUN device here: run modprobe tun, or give the container "
+               "--device /dev/net/tun --cap-add NET_ADMIN";
     } else if (code == -EPERM || code == -EACCES) {
         help = "not permitted: run as root or with CAP_NET_ADMIN";
     }

@@ -175,7 +175,7 @@ static bool explains_missing_driver(void)
         return true; /* not permitted here */
     }
     int code = tap_open(&config, &tap, error);
-    return code == -ENOENT && strstr(error, "no TUN driver") != NULL;
+    return code == -ENOENT && strstr(error, "modprobe tun") != NULL;
 }
 
 /* SV-31 (the reasons shown) */
