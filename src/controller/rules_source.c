@@ -6,7 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
-/* *ret_error of rules_source_apply from all errors (taken). Returns NULL out of memory. */
+/* *ret_error of apply from all errors (taken). Returns NULL out of memory. */
 static json_t *first_of(json_t *errors)
 {
     const json_t *first = json_array_get(errors, 0);
@@ -73,7 +73,9 @@ static void note_findings(struct edit *e, const struct rdl_result *result, const
     }
 }
 
-/* rules_source_apply, with what lint finds suspicious as notes (e may be NULL). */
+/* Compile a script and put into body, the object of a network as it is posted, what it says. What
+ * lint finds suspicious is noted. Returns 0; -EINVAL with *ret_error and body unchanged; -ENOMEM.
+ */
 static int apply(json_t *body, const char *source, struct edit *e, json_t **ret_error)
 {
     struct rdl_result *result = NULL;
@@ -95,16 +97,11 @@ static int apply(json_t *body, const char *source, struct edit *e, json_t **ret_
     } else if (error == 0) {
         error = result->is_ok ? put_result(body, result, source) : -ENOMEM;
     }
-    if (error == 0 && e != NULL) {
+    if (error == 0) {
         note_findings(e, result, source, len);
     }
     rdl_free(result);
     return error;
-}
-
-int rules_source_apply(json_t *body, const char *source, json_t **ret_error)
-{
-    return apply(body, source, NULL, ret_error);
 }
 
 /* A text without a word says nothing: it does not take the rules away. */

@@ -109,6 +109,12 @@ bool run_work(struct run *run, const struct scope *scope, const struct element *
     return !run->is_stopped;
 }
 
+void run_search(struct run *run, size_t names)
+{
+    enum { NAMES_PER_BYTE = 16 }; /* looked at in the time that a byte of a word takes */
+    run->work += names / NAMES_PER_BYTE;
+}
+
 struct rdl_entry *run_add(struct run *run, const struct scope *scope, struct rdl_set *set,
                           const struct element *e, uint8_t type)
 {
@@ -133,9 +139,11 @@ struct rdl_entry *run_add(struct run *run, const struct scope *scope, struct rdl
 
 /* ---- macros ---- */
 
-static bool parameter_find(const struct scope *scope, struct rdl_text name, struct rdl_text *ret)
+static bool parameter_find(struct run *run, const struct scope *scope, struct rdl_text name,
+                           struct rdl_text *ret)
 {
     const struct macro *m = scope->macro;
+    run_search(run, m->parameter_count);
     for (size_t i = 0; i < m->parameter_count && i < scope->argument_count; i++) {
         if (m->parameters[i].len > 0 && text_equal(m->parameters[i], name)) {
             *ret = scope->arguments[i];
@@ -150,12 +158,13 @@ bool scope_replace(struct run *run, const struct scope *scope, struct rdl_text *
     if (scope == NULL) {
         return false;
     }
-    return parameter_find(scope, *text, text) ||
-           (!run->is_strict && parameter_find(scope, run_lower(run, *text), text));
+    return parameter_find(run, scope, *text, text) ||
+           (!run->is_strict && parameter_find(run, scope, run_lower(run, *text), text));
 }
 
-static struct macro *macro_find(const struct run *run, struct rdl_text name)
+static struct macro *macro_find(struct run *run, struct rdl_text name)
 {
+    run_search(run, run->macro_count);
     for (size_t i = 0; i < run->macro_count; i++) {
         if (text_equal(run->macros[i].name, name)) {
             return &run->macros[i];

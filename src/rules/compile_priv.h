@@ -107,6 +107,9 @@ bool scope_replace(struct run *run, const struct scope *scope, struct rdl_text *
 /* Count work; false when there was too much, which is then reported. */
 bool run_work(struct run *run, const struct scope *scope, const struct element *e, size_t cost);
 
+/* Count a search among so many names as work; too much is found by the next run_work. */
+void run_search(struct run *run, size_t names);
+
 /* Append an entry that stands for the word e; NULL if there is no room, which is reported. */
 struct rdl_entry *run_add(struct run *run, const struct scope *scope, struct rdl_set *set,
                           const struct element *e, uint8_t type);

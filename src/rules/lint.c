@@ -106,24 +106,72 @@ static void lint_unreachable(struct run *run, const struct rdl_set *set)
 
 /* ---- tags ---- */
 
-static bool uses_tag(const struct rdl_set *set, uint32_t id)
+/* The ID of a tag, and whether a match has it. */
+struct use {
+    uint32_t id;
+    bool is_used;
+};
+
+struct uses {
+    struct use *items; /* ascending IDs, each once */
+    size_t count;
+};
+
+static int compare_uses(const void *a, const void *b)
+{
+    const struct use *x = a;
+    const struct use *y = b;
+    return (x->id > y->id) - (x->id < y->id);
+}
+
+static struct use *find_use(const struct uses *uses, uint32_t id)
+{
+    struct use wanted = {.id = id};
+    return uses->count > 0
+               ? bsearch(&wanted, uses->items, uses->count, sizeof(wanted), compare_uses)
+               : NULL;
+}
+
+static void mark_uses(const struct uses *uses, const struct rdl_set *set)
 {
     for (size_t i = 0; i < set->count; i++) {
         const struct rdl_entry *e = &set->entries[i];
-        if (e->type >= RULE_TAGS_DIFFERENCE && e->type <= RULE_TAG_RECEIVER && e->a == id) {
-            return true;
+        bool is_tag = e->type >= RULE_TAGS_DIFFERENCE && e->type <= RULE_TAG_RECEIVER;
+        struct use *use = is_tag ? find_use(uses, (uint32_t)e->a) : NULL;
+        if (use != NULL) {
+            use->is_used = true;
         }
     }
-    return false;
 }
 
-static void lint_tag(struct run *run, const struct rdl_result *result, const struct rdl_tag *tag)
+/* Which tags the matches of all sets use. */
+static struct uses find_uses(struct run *run, const struct rdl_result *result)
 {
-    bool is_used = uses_tag(&result->base, tag->id);
-    for (size_t i = 0; i < result->capability_count && !is_used; i++) {
-        is_used = uses_tag(&result->capabilities[i].rules, tag->id);
+    struct uses uses = {arena_alloc(run->arena, result->tag_count * sizeof(struct use)), 0};
+    if (uses.items == NULL) {
+        return uses;
     }
-    if (!is_used) {
+    for (size_t i = 0; i < result->tag_count; i++) {
+        uses.items[i].id = result->tags[i].id;
+    }
+    qsort(uses.items, result->tag_count, sizeof(*uses.items), compare_uses);
+    for (size_t i = 0; i < result->tag_count; i++) {
+        if (uses.count == 0 || uses.items[uses.count - 1].id != uses.items[i].id) {
+            uses.items[uses.count++] = uses.items[i];
+        }
+    }
+    mark_uses(&uses, &result->base);
+    for (size_t i = 0; i < result->capability_count; i++) {
+        mark_uses(&uses, &result->capabilities[i].rules);
+    }
+    return uses;
+}
+
+static void lint_tag(struct run *run, const struct rdl_result *result, const struct uses *uses,
+                     const struct rdl_tag *tag)
+{
+    const struct use *use = find_use(uses, tag->id);
+    if (use != NULL && !use->is_used) {
         run_note(run, NULL, &tag->place, 205, NULL);
     }
     if (!tag->has_default) {
@@ -292,8 +340,9 @@ int rdl_lint(struct rdl_result *result, const char *source, size_t len)
     for (size_t i = 0; i < result->capability_count; i++) {
         lint_unreachable(&run, &result->capabilities[i].rules);
     }
+    struct uses uses = find_uses(&run, result);
     for (size_t i = 0; i < result->tag_count; i++) {
-        lint_tag(&run, result, &result->tags[i]);
+        lint_tag(&run, result, &uses, &result->tags[i]);
     }
     lint_limits(&run, result);
     lint_frames(&run, &result->base);

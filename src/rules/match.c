@@ -235,9 +235,10 @@ static struct fault tos_value(const struct argument *a, struct rdl_entry *entry)
 
 /* ---- tags ---- */
 
-static const struct rdl_tag *tag_find(const struct run *run, struct rdl_text name)
+static const struct rdl_tag *tag_find(struct run *run, struct rdl_text name)
 {
     const struct rdl_result *result = run->result;
+    run_search(run, result->tag_count);
     for (size_t i = 0; i < result->tag_count; i++) {
         if (text_equal(result->tags[i].name, name)) {
             return &result->tags[i];
@@ -249,6 +250,7 @@ static const struct rdl_tag *tag_find(const struct run *run, struct rdl_text nam
 static bool tag_value_find(struct run *run, const struct rdl_tag *tag, const struct argument *a,
                            int64_t *ret)
 {
+    run_search(run, tag->flags.count + tag->enums.count);
     if (values_find(&tag->flags, a->text, ret) || values_find(&tag->enums, a->text, ret)) {
         return true;
     }

@@ -161,8 +161,6 @@ static void test_what_would_be_stored_as_something_else_is_refused(void **state)
     struct fake *f = *state;
     static const char *const ips[] = {"10.0.0.0/", "10.0.0.0/abc", "300.1.2.3/8", "x", "fd00::/8"};
     char body[200];
-    json_t *error = NULL;
-    json_t *doc = json_object();
     fake_network(f, "{}");
     for (size_t i = 0; i < COUNT_OF(ips); i++) {
         (void)snprintf(body, sizeof(body),
@@ -177,38 +175,18 @@ static void test_what_would_be_stored_as_something_else_is_refused(void **state)
     assert_int_equal(f->status, 200); /* as the reference, which means it so */
     assert_int_equal(json_array_size(json_object_get(obj, "warnings")), 1);
     json_decref(obj);
-    assert_int_equal(rules_source_apply(doc, "accept;\ndrop ipsrc 10.0.0.0/33;", &error), -EINVAL);
-    assert_int_equal(ji(error, "line"), 2);
-    assert_int_equal(ji(error, "column"), 12);
-    json_decref(error);
+    obj = post_source(f, NET "?strict=1", "accept;\ndrop ipsrc 10.0.0.0/33;");
+    assert_int_equal(f->status, 400);
+    assert_int_equal(ji(obj, "line"), 2);
+    assert_int_equal(ji(obj, "column"), 12);
+    json_decref(obj);
     char long_cap[4096] = "cap c id 1\n";
     char *p = long_cap + strlen(long_cap);
     for (int i = 0; i < 40; i++) {
         p = stpcpy(p, "drop dport 1;\n");
     }
-    assert_int_equal(rules_source_apply(doc, long_cap, &error), -EINVAL);
-    assert_int_equal(json_object_size(doc), 0);
-    json_decref(error);
-    json_decref(doc);
-}
-
-static void test_apply_changes_all_or_nothing(void **state)
-{
-    json_t *body = json_pack("{sssi}", "name", "n", "rules", 1);
-    json_t *before = json_deep_copy(body);
-    json_t *error = NULL;
-    (void)state;
-    assert_int_equal(rules_source_apply(body, "accept dport x;", &error), -EINVAL);
-    assert_true(json_equal(body, before));
-    assert_int_equal(ji(error, "line"), 1);
-    assert_int_equal(ji(error, "column"), 14);
-    json_decref(error);
-    assert_int_equal(rules_source_apply(body, "drop;", &error), 0);
-    assert_json(body, "rules", "[{\"type\":\"ACTION_DROP\"}]");
-    assert_json(body, "rulesSource", "\"drop;\"");
-    assert_json(body, "name", "\"n\"");
-    json_decref(before);
-    json_decref(body);
+    json_decref(post_source(f, NET "?strict=1", long_cap));
+    assert_int_equal(f->status, 400);
 }
 
 int main(void)
@@ -226,7 +204,6 @@ int main(void)
                                         fake_setup, fake_teardown),
         cmocka_unit_test_setup_teardown(test_what_would_be_stored_as_something_else_is_refused,
                                         fake_setup, fake_teardown),
-        cmocka_unit_test(test_apply_changes_all_or_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

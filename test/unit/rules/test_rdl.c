@@ -9,7 +9,9 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -111,6 +113,37 @@ static void test_an_include_bomb_fails_fast(void **state)
         assert_message(&result->errors[0], messages[leaf]);
         rdl_free(result);
     }
+}
+
+/* RL-39: names are searched for so often that it counts. */
+static void test_many_names_and_matches_are_bounded(void **state)
+{
+    char *source = malloc(1 << 20);
+    assert_non_null(source);
+    char *p = source;
+    (void)state;
+    for (int i = 0; i < 1000; i++) {
+        p += sprintf(p, "tag t%d id %d; cap c%d id %d include m ;\n", i, i, i, i);
+    }
+    p = stpcpy(p, "macro m ");
+    for (int i = 0; i < 500; i++) {
+        p = stpcpy(p, "accept teq nothing 1; ");
+    }
+    (void)stpcpy(stpcpy(p, "; "), "tag nothing id 1000;");
+    clock_t begin = clock();
+    struct rdl_result *result = compile(source);
+    double seconds = (double)(clock() - begin) / CLOCKS_PER_SEC;
+    assert_false(result->is_ok);
+    bool found = false;
+    for (size_t i = 0; i < result->error_count; i++) {
+        found = found || text_is(result->errors[i].message, "The script expands to too much.");
+    }
+    assert_true(found);
+    if (seconds > 5) { /* of processor time; instrumented builds are slow */
+        fail_msg("%.1f s", seconds);
+    }
+    rdl_free(result);
+    free(source);
 }
 
 static void test_inclusions_have_a_depth(void **state)
@@ -397,6 +430,7 @@ int main(void)
         cmocka_unit_test(test_text_beyond_a_bound_is_refused),
         cmocka_unit_test(test_names_are_bounded),
         cmocka_unit_test(test_an_include_bomb_fails_fast),
+        cmocka_unit_test(test_many_names_and_matches_are_bounded),
         cmocka_unit_test(test_inclusions_have_a_depth),
         cmocka_unit_test(test_all_errors_are_found),
         cmocka_unit_test(test_names_of_the_script_are_suggested),
