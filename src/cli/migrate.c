@@ -37,26 +37,26 @@ static bool is_url(const char *text)
 
 /* ---- places ---- */
 
-int migrate_store_path(const char *home, char out[MIGRATE_PATH_LEN])
+int migrate_store_find(const char *home, struct migrate_store *ret)
 {
     char path[MIGRATE_PATH_LEN];
     char *text = NULL;
     size_t len = 0;
+    const char *info = NULL;
     struct config *config = NULL;
     struct config_error error;
     int err = home_path(home, "local.conf", path, sizeof(path));
     if (err == 0 && file_read(path, CONFIG_FILE_MAX, &text, &len) == 0) {
         err = config_parse(text, len, &config, &error) < 0 ? -EBADMSG : 0;
     }
-    const char *info = NULL;
     const char *dir = config != NULL ? config->controller_db : "";
+    *ret = (struct migrate_store){0};
     if (err == 0 && store_postgres_owns(dir, &info)) {
-        err = -EOPNOTSUPP;
-    }
-    if (err == 0) {
-        int n = dir[0] != '\0'
-                    ? snprintf(out, MIGRATE_PATH_LEN, "%s/controller.sqlite", dir)
-                    : snprintf(out, MIGRATE_PATH_LEN, "%s/controller.d/controller.sqlite", home);
+        (void)snprintf(ret->shared, sizeof(ret->shared), "%s", dir);
+    } else if (err == 0) {
+        int n = dir[0] != '\0' ? snprintf(ret->path, MIGRATE_PATH_LEN, "%s/controller.sqlite", dir)
+                               : snprintf(ret->path, MIGRATE_PATH_LEN,
+                                          "%s/controller.d/controller.sqlite", home);
         err = n < MIGRATE_PATH_LEN ? 0 : -ENAMETOOLONG;
     }
     config_free(config);
@@ -64,20 +64,40 @@ int migrate_store_path(const char *home, char out[MIGRATE_PATH_LEN])
     return err;
 }
 
+bool migrate_store_exists(const struct migrate_store *store)
+{
+    struct file_stamp stamp;
+    return store->path[0] != '\0' && file_stat(store->path, &stamp) == 0;
+}
+
+struct store_backend *migrate_store_new(const struct migrate_store *store, uint64_t address)
+{
+    const char *info = NULL;
+    return store_postgres_owns(store->shared, &info) ? store_postgres_new(info, address)
+                                                     : store_sqlite_new(store->path);
+}
+
+void migrate_store_free(struct store_backend *backend)
+{
+    char why[MIGRATE_WHY_LEN];
+    if (backend != NULL && backend->shared != NULL) {
+        struct store_feed feed = {.stop = true};
+        (void)!backend->shared->tend(backend, &feed, why, sizeof(why));
+    }
+    if (backend != NULL) {
+        backend->destroy(backend);
+    }
+}
+
 /* Take the home, so that no service runs on it; a look needs that only if there is a database. */
 static int open_home(struct import *im)
 {
-    struct file_stamp stamp;
-    int err = migrate_store_path(im->cli->home, im->database);
+    int err = migrate_store_find(im->cli->home, &im->place);
     if (err < 0) {
         return import_complain(im->cli->home,
-                               err == -EOPNOTSUPP
-                                   ? "its controller keeps its data in PostgreSQL, which "
-                                     "an import does not write"
-                               : err == -EBADMSG ? "local.conf cannot be read"
-                                                 : strerror(-err));
+                               err == -EBADMSG ? "local.conf cannot be read" : strerror(-err));
     }
-    im->has_database = file_stat(im->database, &stamp) == 0;
+    im->has_database = migrate_store_exists(&im->place);
     if (im->dry_run && !im->has_database) {
         return 0;
     }
@@ -170,7 +190,10 @@ static int read_names(struct import *im)
 static int make_database_dir(const struct import *im)
 {
     char dir[MIGRATE_PATH_LEN];
-    (void)snprintf(dir, sizeof(dir), "%s", im->database);
+    if (im->place.path[0] == '\0') {
+        return 0;
+    }
+    (void)snprintf(dir, sizeof(dir), "%s", im->place.path);
     *strrchr(dir, '/') = '\0';
     return file_make_dirs(dir, 0700);
 }
@@ -180,7 +203,7 @@ static void erase_database(const struct import *im)
     static const char *const tails[] = {"", "-wal", "-shm"};
     for (size_t i = 0; i < COUNT_OF(tails); i++) {
         char path[MIGRATE_PATH_LEN + 8];
-        (void)snprintf(path, sizeof(path), "%s%s", im->database, tails[i]);
+        (void)snprintf(path, sizeof(path), "%s%s", im->place.path, tails[i]);
         (void)file_erase(path);
     }
 }
@@ -202,7 +225,7 @@ static int store(struct import *im)
     bool opens = im->has_database || !im->dry_run;
     if (opens) {
         err = make_database_dir(im);
-        backend = store_sqlite_new(im->database);
+        backend = migrate_store_new(&im->place, im->identity.address);
         err = backend == NULL ? -ENOMEM : err;
         err = err == 0 ? backend->open(backend, import_set_load, im->set, why, sizeof(why)) : err;
     }
@@ -214,13 +237,13 @@ static int store(struct import *im)
             err = backend->apply(backend, changes, why, sizeof(why));
         }
     }
-    if (backend != NULL) {
-        backend->destroy(backend);
-    }
-    if (!im->has_database && opens && (err < 0 || status != 0)) {
+    migrate_store_free(backend);
+    if (im->place.path[0] != '\0' && !im->has_database && opens && (err < 0 || status != 0)) {
         erase_database(im);
     }
-    return err < 0 ? import_complain(im->database, why[0] != '\0' ? why : strerror(-err)) : status;
+    return err < 0 ? import_complain(im->place.path[0] != '\0' ? im->place.path : "PostgreSQL",
+                                     why[0] != '\0' ? why : strerror(-err))
+                   : status;
 }
 
 /* ---- the report ---- */

@@ -4,6 +4,7 @@
 
 #include "cli/cli.h"
 #include "controller/store.h"
+#include "daemon/config.h"
 #include "daemon/import_source.h"
 
 enum {
@@ -27,6 +28,21 @@ int controller_run(struct cli *cli);
 MUST_CHECK int import_live(struct import_source *src, const char *url, const char *token,
                            uint64_t *ret_address, char *why);
 
-/* Path of the controller's database of a home. Returns 0; -EOPNOTSUPP it is in PostgreSQL;
- * -ENAMETOOLONG; -EBADMSG local.conf cannot be read. */
-MUST_CHECK int migrate_store_path(const char *home, char out[MIGRATE_PATH_LEN]);
+/* Where a home keeps the data of its controller. */
+struct migrate_store {
+    char path[MIGRATE_PATH_LEN];  /* of the file, "" = in PostgreSQL */
+    char shared[CONFIG_TEXT_LEN]; /* controllerDbPath that names a server, else "" */
+};
+
+/* Find it by the settings of the home. Returns 0; -ENAMETOOLONG; -EBADMSG local.conf cannot be
+ * read. */
+MUST_CHECK int migrate_store_find(const char *home, struct migrate_store *ret);
+
+/* True if it is a file that exists. */
+bool migrate_store_exists(const struct migrate_store *store);
+
+/* A backend for it; address: of the controller. Returns NULL out of memory. */
+struct store_backend *migrate_store_new(const struct migrate_store *store, uint64_t address);
+
+/* Give the lease of a shared one back and release it. Accepts NULL. */
+void migrate_store_free(struct store_backend *backend);

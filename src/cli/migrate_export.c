@@ -6,9 +6,9 @@
 
 #include "base/hex.h"
 #include "controller/import_doc.h"
-#include "controller/store_sqlite.h"
 #include "os/file.h"
 #include "os/home.h"
+#include "wire/identity.h"
 
 #include <errno.h>
 #include <sodium.h>
@@ -154,8 +154,25 @@ static int fail(const char *what, int err)
     return CLI_FAILED;
 }
 
+/* Address of the home's identity. Returns 0; negative errno. */
+static int own_address(const char *home, uint64_t *ret)
+{
+    char path[MIGRATE_PATH_LEN];
+    char text[ADDRESS_TEXT_LEN];
+    int err = home_path(home, "identity.public", path, sizeof(path));
+    char *data = NULL;
+    size_t len = 0;
+    err = err == 0 ? file_read(path, SMALL_FILE_MAX, &data, &len) : err;
+    if (err == 0) {
+        (void)snprintf(text, sizeof(text), "%.10s", data);
+        err = address_parse(text, strlen(text), ret);
+    }
+    free(data);
+    return err;
+}
+
 /* Read the store and write everything below ex->part. Returns 0 or an exit status. */
-static int write_all(struct export *ex, const char *home)
+static int write_all(struct export *ex, const char *home, const struct migrate_store *place)
 {
     static const char *const names[] = {"identity.secret", "identity.public", "authtoken.secret",
                                         "planet"};
@@ -168,15 +185,14 @@ static int write_all(struct export *ex, const char *home)
     for (size_t i = 0; i < COUNT_OF(names) && err == 0; i++) {
         err = copy_file(ex, home, names[i]);
     }
-    err = err == 0 ? migrate_store_path(home, path) : err;
+    uint64_t address = 0;
+    err = err == 0 ? own_address(home, &address) : err;
     if (err < 0) {
         return fail(home, err);
     }
-    struct store_backend *backend = store_sqlite_new(path);
+    struct store_backend *backend = migrate_store_new(place, address);
     err = backend == NULL ? -ENOMEM : backend->open(backend, on_document, ex, why, sizeof(why));
-    if (backend != NULL) {
-        backend->destroy(backend);
-    }
+    migrate_store_free(backend);
     if (err < 0) {
         (void)fprintf(stderr, "panlan controller export: %s\n", why[0] ? why : strerror(-err));
         return CLI_FAILED;
@@ -214,7 +230,7 @@ static void print_done(const struct cli *cli, const struct export *ex, const cha
 int export_run(struct cli *cli)
 {
     struct export ex = {0};
-    char store[MIGRATE_PATH_LEN];
+    struct migrate_store place;
     struct file_stamp stamp;
     const char *network = own_option(cli, "--network");
     if (cli->arg_count != 1 ||
@@ -226,8 +242,10 @@ int export_run(struct cli *cli)
     if (dir[0] == '\0' || dir[strlen(dir) - 1] == '/' || n >= MIGRATE_PATH_LEN) {
         return usage();
     }
-    int err = migrate_store_path(cli->home, store);
-    err = err == 0 ? file_stat(store, &stamp) : err;
+    int err = migrate_store_find(cli->home, &place);
+    if (err == 0 && place.shared[0] == '\0' && !migrate_store_exists(&place)) {
+        err = -ENOENT;
+    }
     if (err < 0) {
         return fail(err == -ENOENT ? "this home has no controller" : cli->home, err);
     }
@@ -236,7 +254,7 @@ int export_run(struct cli *cli)
                       strerror(errno != 0 ? errno : EEXIST));
         return CLI_FAILED;
     }
-    int status = write_all(&ex, cli->home);
+    int status = write_all(&ex, cli->home, &place);
     if (status == 0 && ex.only != 0 && ex.networks == 0) {
         (void)fprintf(stderr, "panlan controller export: there is no network %s\n", network);
         status = CLI_FAILED;

@@ -28,8 +28,8 @@ struct import {
     bool replace; /* another identity of the home is put aside */
     struct state state;
     bool locked;
-    bool has_database; /* the home has one already */
-    char database[MIGRATE_PATH_LEN];
+    bool has_database; /* the home has a file already */
+    struct migrate_store place;
     struct import_source src;
     uint64_t live_address; /* of a running source, else 0 */
     struct identity identity;

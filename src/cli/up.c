@@ -193,9 +193,9 @@ static int refuse_public(const struct up *up)
 /* True if networks were moved here from a controller on the public planet. */
 static bool has_controller(const char *home)
 {
-    char path[MIGRATE_PATH_LEN];
-    struct file_stamp stamp;
-    return migrate_store_path(home, path) == 0 && file_stat(path, &stamp) == 0;
+    struct migrate_store place;
+    return migrate_store_find(home, &place) == 0 &&
+           (place.shared[0] != '\0' || migrate_store_exists(&place));
 }
 
 /* Identity and planet of a home whose service does not run. Returns 0 or an exit status. */

@@ -9,7 +9,8 @@ import tarfile
 import zipfile
 
 import net as netns
-from net import Failed, sh
+from net import Failed, sh, wait_for
+from postgres import Postgres
 
 BIG = 2 ** 64 - 1
 EARTH = "0000000008eac90a"  # ID of the public planet
@@ -285,6 +286,29 @@ def tar(path, entries, links=()):
             info = tarfile.TarInfo(name)
             info.type, info.linkname = tarfile.SYMTYPE, target
             out.addfile(info)
+
+
+def test_import_into_a_shared_database(net):
+    """A home whose controllerDbPath names PostgreSQL, and an export from there; not while another instance runs."""
+    source = Source(os.path.join(net.home, "source"))
+    Postgres(net, "db", "10.9.0.9").start()
+    net.host("ctl", "10.9.0.2/24")
+    conf = {"settings": {"controllerDbPath": "postgres:host=10.9.0.9 user=panlan dbname=postgres"}}
+    home, other, out = (os.path.join(net.home, name) for name in ("home", "other", "out"))
+    for place in (home, other):
+        put(os.path.join(place, "local.conf"), conf)
+    panlan(home, "controller", "import", source.dir, "--dry-run", ns="ctl")
+    for key in ("imported", "present"):
+        said = json.loads(panlan(home, "--json", "controller", "import", source.dir, ns="ctl"))
+        if said["members"][key] != 5:
+            raise Failed(str(said))
+    panlan(home, "controller", "export", out, ns="ctl")
+    source.check_export(out)
+    node = net.node("ctl", home=home)
+    net.make_planet([(node, "10.9.0.2/9993")])
+    node.start()
+    wait_for("the controller", lambda: len(node.get("/controller/network")) == 4)
+    panlan(other, "controller", "import", source.dir, ns="ctl", code=1)
 
 
 DUMP = """COPY public.network_members (nwid, id, name) FROM stdin;
