@@ -4,6 +4,7 @@
 #include "controller/controller_priv.h"
 #include "controller/member_doc.h"
 #include "controller/network_doc.h"
+#include "controller/note.h"
 
 #include <errno.h>
 #include <sodium.h>
@@ -49,17 +50,40 @@ int access_put_grant(struct store_tx *tx, uint64_t nwid, const struct grant *g)
     return put_doc(tx, STORE_GRANT, nwid, g->user, grant_to_json(g));
 }
 
-int access_own(struct controller *c, uint64_t nwid, uint64_t user)
+int access_note_grant(struct controller *c, struct store_tx *tx, uint64_t nwid,
+                      const struct actor *actor, const struct grant *before,
+                      const struct grant *after, int64_t now_ms)
+{
+    json_t *was = before != NULL ? grant_to_json(before) : NULL;
+    json_t *is = after != NULL ? grant_to_json(after) : NULL;
+    struct note note = {.type = NOTE_GRANT_CHANGED,
+                        .actor = actor,
+                        .nwid = nwid,
+                        .object = after != NULL ? after->user : before->user,
+                        .before = was,
+                        .after = is};
+    int error = note_add(c, tx, &note, now_ms);
+    json_decref(was);
+    json_decref(is);
+    return error;
+}
+
+int access_own(struct controller *c, uint64_t nwid, const struct caller *caller, int64_t now_ms)
 {
     struct cnetwork *net = model_find(&c->model, nwid);
-    struct grant grant = {.user = user, .access = ACCESS_ALL, .owner = true};
-    if (net == NULL || user == ACCOUNTS_ADMIN) {
+    struct grant grant = {.user = caller->user, .access = ACCESS_ALL, .owner = true};
+    if (net == NULL || caller->user == ACCOUNTS_ADMIN) {
         return 0;
     }
     struct store_tx *tx = store_tx_new();
     int error = tx != NULL ? network_set_grant(net, &grant) : -ENOMEM;
     if (error == 0) {
         error = access_put_grant(tx, nwid, &grant);
+    }
+    if (error == 0) {
+        struct actor actor = {.kind = ACTOR_API_TOKEN};
+        access_actor(c, caller, &actor);
+        error = access_note_grant(c, tx, nwid, &actor, NULL, &grant, now_ms);
     }
     if (error != 0) {
         store_tx_free(tx);
@@ -101,7 +125,9 @@ bool access_authenticate(struct controller *c, const char *token, size_t len, in
         return false;
     }
     t->used_ms = wall;
-    if (wall - t->saved_ms >= ACCOUNTS_USED_SAVE_MS || wall < t->saved_ms) {
+    c->now_ms = now_ms;
+    if (controller_serves(c) &&
+        (wall - t->saved_ms >= ACCOUNTS_USED_SAVE_MS || wall < t->saved_ms)) {
         save_used(c, t);
     }
     *ret = caller;

@@ -50,14 +50,20 @@ bool access_changes_person(const struct controller *c, const struct caller *call
 /* True if the caller may make networks. */
 bool access_creates(const struct controller *c, const struct caller *caller);
 
-/* Make a user the owner of a network and commit that; nothing for the built-in administrator, who
+/* Make a caller the owner of a network and commit that; nothing for the built-in administrator, who
  * owns what nobody else does. Returns 0; negative errno. */
-int access_own(struct controller *c, uint64_t nwid, uint64_t user);
+int access_own(struct controller *c, uint64_t nwid, const struct caller *caller, int64_t now_ms);
 
 /* Put a person, token or grant into a transaction. Return 0; -ENOMEM. */
 MUST_CHECK int access_put_person(struct store_tx *tx, const struct person *p);
 MUST_CHECK int access_put_token(struct store_tx *tx, const struct api_token *t);
 MUST_CHECK int access_put_grant(struct store_tx *tx, uint64_t nwid, const struct grant *g);
+
+/* Note for the log what a person may do with a network from now on; one of both may be NULL.
+ * Returns 0; -ENOMEM. */
+MUST_CHECK int access_note_grant(struct controller *c, struct store_tx *tx, uint64_t nwid,
+                                 const struct actor *actor, const struct grant *before,
+                                 const struct grant *after, int64_t now_ms);
 
 /* True if these rights suffice to post body (the controller's form) to a member, NULL if it is not
  * there yet. Keys that say what is so already need no right. */

@@ -133,7 +133,7 @@ static void own_network(const struct passed *p, const json_t *obj)
     const char *id = json_string_value(json_object_get(obj, "id"));
     uint64_t nwid;
     if (id != NULL && hex_to_u64(id, strlen(id), 16, &nwid) == 0 && !p->c->stopping) {
-        (void)access_own(p->c, nwid, p->caller.user);
+        (void)access_own(p->c, nwid, &p->caller, p->c->now_ms);
     }
 }
 
@@ -220,9 +220,12 @@ static unsigned decide(struct passed *p, const struct target *t,
     const struct cnetwork *net = t->id_len == 16 && hex_to_u64(t->id, 16, 16, &nwid) == 0
                                      ? model_find(&p->c->model, nwid)
                                      : NULL;
-    if (net == NULL) { /* made, if the method is right, or not found */
+    if (net == NULL) { /* made, if it is no more than its name, or not found */
+        if (read || t->sub[0] != '\0') {
+            return 404;
+        }
         p->filter = FILTER_CREATED;
-        return read || access_creates(p->c, &p->caller) ? 0 : 403;
+        return access_creates(p->c, &p->caller) ? 0 : 403;
     }
     p->access = access_network(p->c, &p->caller, net);
     p->filter = FILTER_SECRETS;
@@ -239,6 +242,7 @@ void access_controller_api(struct controller *c, const struct caller *caller,
                            controller_api_done done, void *ctx)
 {
     struct controller_api_request own = *request;
+    c->now_ms = now_ms;
     struct passed *p = calloc(1, sizeof(*p));
     struct target target;
     if (p == NULL) {

@@ -16,6 +16,22 @@ int64_t central_wall(const struct central_call *call)
     return controller_wall(call->c, call->now_ms);
 }
 
+struct actor central_actor(const struct central_call *call)
+{
+    struct actor actor = call->actor;
+    access_actor(call->c, &call->caller, &actor);
+    return actor;
+}
+
+int central_note(struct central_call *call, struct store_tx *tx, enum note_type type,
+                 uint64_t object, const json_t *before, const json_t *after)
+{
+    struct actor actor = central_actor(call);
+    struct note note = {
+        .type = type, .actor = &actor, .object = object, .before = before, .after = after};
+    return note_add(call->c, tx, &note, call->now_ms);
+}
+
 /* Answer and release the call. */
 static void finish(struct central_call *call, unsigned status, const char *text)
 {
@@ -184,10 +200,9 @@ void central_ask(struct central_call *call, const char *method, const char *path
         .query = "strict=1",
         .body = text,
         .body_len = text != NULL ? strlen(text) : 0,
-        .actor = call->actor,
+        .actor = central_actor(call),
     };
     call->then = then;
-    access_actor(call->c, &call->caller, &request.actor); /* texts of now */
     controller_api(call->c, &request, call->now_ms, on_asked, call);
     free(text);
 }

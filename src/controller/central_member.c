@@ -215,9 +215,6 @@ static void post_member(struct central_call *call, const struct cnetwork *net, s
     if (!access_member_edit(access_network(call->c, &call->caller, net), m, flat)) {
         json_decref(flat);
         central_error(call, 403, "not permitted for this network");
-    } else if (m != NULL && json_object_size(flat) == 0) {
-        json_decref(flat);
-        answer_member(call);
     } else {
         central_ask(call, "POST", path, flat, after_post);
     }

@@ -355,15 +355,26 @@ static bool read_grants(struct central_call *call, const struct cnetwork *net)
 /* Give a network the grants that were worked out. Returns 0; negative errno. */
 static int put_grants(struct central_call *call, struct cnetwork *net, struct store_tx *tx)
 {
+    struct actor actor = central_actor(call);
     int error = 0;
     for (size_t i = 0; i < call->grant_count && error == 0; i++) {
         const struct grant *g = &call->grants[i];
-        if (g->access == 0 && !g->owner) {
+        const struct grant *old = network_grant(net, g->user);
+        struct grant was = old != NULL ? *old : (struct grant){.user = g->user};
+        bool gone = g->access == 0 && !g->owner;
+        if (was.access == g->access && was.owner == g->owner) {
+            continue;
+        }
+        if (gone) {
             network_drop_grant(net, g->user);
             error = store_tx_put(tx, STORE_GRANT, net->nwid, g->user, NULL);
         } else {
             error = network_set_grant(net, g);
             error = error == 0 ? access_put_grant(tx, net->nwid, g) : error;
+        }
+        if (error == 0) {
+            error = access_note_grant(call->c, tx, net->nwid, &actor, old != NULL ? &was : NULL,
+                                      gone ? NULL : g, call->now_ms);
         }
     }
     return error;

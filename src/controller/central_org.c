@@ -120,7 +120,7 @@ static void invite(struct central_call *call)
     }
     json_t *doc = json_pack("{sssssssbsssIsI}", "displayName", email, "email", email, "smsNumber",
                             "", "admin", 0, "state", "invited", "created", wall, "updated", wall);
-    central_put_person(call, central_new_id(call), doc, invitation_json);
+    central_put_person(call, central_new_id(call), doc, NOTE_ORG_INVITED, invitation_json);
 }
 
 void central_invitations(struct central_call *call)
@@ -158,5 +158,6 @@ void central_invitation(struct central_call *call, uint64_t id)
     json_t *doc = person_to_json(p);
     json_object_set_new(doc, "state", json_string(call->write ? "active" : "canceled"));
     json_object_set_new(doc, "updated", json_integer((json_int_t)central_wall(call)));
-    central_put_person(call, id, doc, invitation_json);
+    central_put_person(call, id, doc, call->write ? NOTE_ORG_ACCEPTED : NOTE_ORG_REJECTED,
+                       invitation_json);
 }

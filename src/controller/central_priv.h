@@ -5,6 +5,7 @@
 #include "controller/controller_priv.h"
 #include "controller/member_doc.h"
 #include "controller/network_doc.h"
+#include "controller/note.h"
 
 #include <jansson.h>
 
@@ -59,6 +60,14 @@ void central_ask(struct central_call *call, const char *method, const char *path
 
 int64_t central_wall(const struct central_call *call);
 
+/* Who asks; texts are borrowed from the model. */
+struct actor central_actor(const struct central_call *call);
+
+/* Note for the log a change of a person or token (documents borrowed, NULL: not there). Returns 0;
+ * -ENOMEM. */
+MUST_CHECK int central_note(struct central_call *call, struct store_tx *tx, enum note_type type,
+                            uint64_t object, const json_t *before, const json_t *after);
+
 /* ---- what is wrong with a body ---- */
 
 enum central_kind {
@@ -110,8 +119,9 @@ json_t *central_user_json(const struct central_call *call, uint64_t id);
 /* A number that no person and no token has. */
 uint64_t central_new_id(struct central_call *call);
 
-/* Keep a person with this document (taken), then answer what answer makes of it. Ends the call. */
-void central_put_person(struct central_call *call, uint64_t id, json_t *doc,
+/* Keep a person with this document (taken), note it, then answer what answer makes of it. Ends the
+ * call. */
+void central_put_person(struct central_call *call, uint64_t id, json_t *doc, enum note_type type,
                         json_t *(*answer)(const struct central_call *call, uint64_t id));
 
 void central_users(struct central_call *call);

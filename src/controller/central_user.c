@@ -102,19 +102,29 @@ uint64_t central_new_id(struct central_call *call)
     return id;
 }
 
+/* Keep a person and note it. */
 static int store_person(struct central_call *call, uint64_t id, const json_t *doc,
-                        struct store_tx *tx)
+                        enum note_type type, struct store_tx *tx)
 {
     struct accounts *a = &call->c->model.accounts;
+    const struct person *old = accounts_person(a, id);
+    json_t *before = old != NULL ? person_to_json(old) : NULL;
     int error = accounts_put_person(a, id, doc);
-    return error == 0 ? access_put_person(tx, accounts_person(a, id)) : error;
+    if (error == 0) {
+        error = access_put_person(tx, accounts_person(a, id));
+    }
+    if (error == 0) {
+        error = central_note(call, tx, type, id, before, doc);
+    }
+    json_decref(before);
+    return error;
 }
 
-void central_put_person(struct central_call *call, uint64_t id, json_t *doc,
+void central_put_person(struct central_call *call, uint64_t id, json_t *doc, enum note_type type,
                         json_t *(*answer)(const struct central_call *call, uint64_t id))
 {
     struct store_tx *tx = store_tx_new();
-    int error = tx != NULL && doc != NULL ? store_person(call, id, doc, tx) : -ENOMEM;
+    int error = tx != NULL && doc != NULL ? store_person(call, id, doc, type, tx) : -ENOMEM;
     json_decref(doc);
     if (error != 0) {
         store_tx_free(tx);
@@ -145,7 +155,7 @@ static void create_user(struct central_call *call)
     json_t *doc = json_pack("{sssssssbsssIsI}", "displayName", name != NULL ? name : email, "email",
                             email != NULL ? email : "", "smsNumber", "", "admin", (int)admin,
                             "state", "active", "created", wall, "updated", wall);
-    central_put_person(call, central_new_id(call), doc, central_user_json);
+    central_put_person(call, central_new_id(call), doc, NOTE_USER_CREATED, central_user_json);
 }
 
 void central_users(struct central_call *call)
@@ -183,7 +193,7 @@ static void edit_user(struct central_call *call, const struct person *p)
         }
     }
     json_object_set_new(doc, "updated", json_integer((json_int_t)central_wall(call)));
-    central_put_person(call, p->id, doc, central_user_json);
+    central_put_person(call, p->id, doc, NOTE_USER_CHANGED, central_user_json);
 }
 
 /* Everything of a person goes; networks fall to the administrator. Returns 0; -ENOMEM. */
@@ -192,6 +202,14 @@ static int remove_person(struct central_call *call, struct person *p, struct sto
     struct controller *c = call->c;
     struct accounts *a = &c->model.accounts;
     int error = store_tx_put(tx, STORE_USER, p->id, 0, NULL);
+    json_t *doc = person_to_json(p);
+    if (error == 0) {
+        error = central_note(call, tx, NOTE_USER_DELETED, p->id, doc, NULL);
+    }
+    if (error == 0) {
+        error = central_note(call, tx, NOTE_ORG_REMOVED, p->id, NULL, doc);
+    }
+    json_decref(doc);
     for (size_t i = a->token_count; i-- > 0 && error == 0;) {
         if (a->tokens[i]->user == p->id) {
             error = store_tx_put(tx, STORE_TOKEN, a->tokens[i]->id, 0, NULL);
@@ -372,11 +390,12 @@ static void create_token(struct central_call *call, uint64_t user)
     int error = tx == NULL                      ? -ENOMEM
                 : token_exists(call, user, doc) ? -EEXIST
                                                 : accounts_put_token(a, id, doc);
-    json_decref(doc);
     struct api_token *t = error == 0 ? accounts_token(a, id) : NULL;
     if (t != NULL) {
         error = access_put_token(tx, t);
+        error = error == 0 ? central_note(call, tx, NOTE_TOKEN_CREATED, id, NULL, doc) : error;
     }
+    json_decref(doc);
     if (error != 0) {
         store_tx_free(tx);
         sodium_memzero(secret, sizeof(secret));
@@ -449,7 +468,13 @@ void central_token(struct central_call *call, uint64_t user, const char *name)
         return;
     }
     struct store_tx *tx = store_tx_new();
-    if (tx == NULL || store_tx_put(tx, STORE_TOKEN, t->id, 0, NULL) != 0) {
+    json_t *doc = api_token_to_json(t);
+    int error = tx != NULL ? store_tx_put(tx, STORE_TOKEN, t->id, 0, NULL) : -ENOMEM;
+    if (error == 0) {
+        error = central_note(call, tx, NOTE_TOKEN_DELETED, t->id, doc, NULL);
+    }
+    json_decref(doc);
+    if (error != 0) {
         store_tx_free(tx);
         central_no_memory(call);
         return;

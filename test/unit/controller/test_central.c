@@ -3,6 +3,7 @@
 #include "fake.h"
 
 #include "controller/central.h"
+#include "controller/controller_priv.h"
 #include "controller/store_sqlite.h"
 
 #include <setjmp.h>
@@ -1140,6 +1141,57 @@ static void test_join_tokens_are_hidden(void **state)
     }
 }
 
+/* What was done by whom is in the log, without secrets. The history of what is gone is for those
+ * who may see everything. */
+static void test_changes_are_noted(void **state)
+{
+    struct world *w = *state;
+    char ann[17];
+    char path[200];
+    char body[200];
+    make_user(w, "ann", ann);
+    struct caller caller = make_token(
+        w, ann, "{\"tokenName\":\"robot\",\"token\":\"0123456789abcdef0123456789abcdef\"}");
+    w->caller = caller;
+    make_network(w, "{}");
+    good(w, "POST", below(w, "/member/" MEMBER), "{\"name\":\"n\"}");
+    w->caller = admin;
+    snprintf(body, sizeof(body), "{\"permissions\":{\"%s\":{\"r\":true}}}", ann);
+    good(w, "POST", w->net, body);
+    snprintf(path, sizeof(path), "/user/%s/token/robot", ann);
+    json_t *log = own(w, "GET", "/controller/log", NULL);
+    assert_int_equal(w->f.status, 200);
+    char *text = json_dumps(log, JSON_COMPACT);
+    static const char *const wanted[] = {"user.created",    "token.created", "grant.changed",
+                                         "network.created", "robot",         "ann@x.test"};
+    for (size_t i = 0; i < COUNT_OF(wanted); i++) {
+        if (strstr(text, wanted[i]) == NULL) {
+            fail_msg("%s is not in %s", wanted[i], text);
+        }
+    }
+    uint8_t hash[ACCOUNTS_HASH_LEN];
+    accounts_hash("0123456789abcdef0123456789abcdef", 32, hash);
+    json_t *doc = api_token_to_json(accounts_token(&w->f.c->model.accounts, caller.token));
+    assert_null(strstr(text, "0123456789abcdef0123456789abcdef"));
+    assert_null(strstr(text, js(doc, "hash")));
+    json_decref(doc);
+    free(text);
+    w->caller = caller;
+    (void)own(w, "GET", "/controller/log", NULL);
+    assert_int_equal(w->f.status, 403);
+    (void)own(w, "GET", "/controller/hook", NULL);
+    assert_int_equal(w->f.status, 403);
+    snprintf(path, sizeof(path), "/controller%s/member/" MEMBER "/history", w->net);
+    (void)own(w, "GET", path, NULL);
+    assert_int_equal(w->f.status, 200);
+    good(w, "DELETE", w->net, NULL);
+    (void)own(w, "GET", path, NULL);
+    assert_int_equal(w->f.status, 404);
+    w->caller = admin;
+    (void)own(w, "GET", path, NULL);
+    assert_int_equal(w->f.status, 200);
+}
+
 /* ---- storage ---- */
 
 static void test_all_is_there_after_a_restart(void **state)
@@ -1231,6 +1283,7 @@ int main(void)
         T(test_token_for_some_networks),
         T(test_owner),
         T(test_join_tokens_are_hidden),
+        T(test_changes_are_noted),
         cmocka_unit_test(test_all_is_there_after_a_restart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
