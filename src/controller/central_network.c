@@ -123,10 +123,9 @@ static json_t *config_json(const struct cnetwork *net)
         json_object_set(out, config_fields[i].key, json_object_get(doc, config_fields[i].key));
     }
     json_t *created = json_object_get(doc, "creationTime");
-    json_t *changed = json_object_get(doc, "lastChange");
     json_object_set(out, "id", json_object_get(doc, "id"));
     json_object_set(out, "creationTime", created);
-    json_object_set(out, "lastModified", changed != NULL ? changed : created);
+    json_object_set(out, "lastModified", created); /* of changes there is the log */
     json_object_set_new(out, "v4AssignMode", json_pack("{sb}", "zt", (int)net->plan.v4_zt));
     json_object_set_new(out, "v6AssignMode", v6_json(doc));
     json_object_set_new(out, "dns", dns_json(doc));
