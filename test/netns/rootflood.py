@@ -1,6 +1,6 @@
 """Strangers flood a root: packets of forged sources, each from an address and port of its own. Known nodes
-keep their paths and reach each other through it and itself, newcomers get in. Spec 02 Do better 17,
-doc/operations.md "Running a root"."""
+keep their paths and reach each other through it and itself; newcomers get in, and their configurations from
+the controller on it (CTL-81). Spec 02 Do better 17, doc/operations.md "Running a root"."""
 import random
 import socket
 import struct
