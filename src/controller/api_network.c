@@ -54,8 +54,29 @@ void api_network_list(struct call *call)
     api_answer(call, 200, array);
 }
 
+/* True if a list asks for this network: q is part of ID, name or a route, filter one of private
+ * and public; "" all. */
+static bool is_wanted(const struct cnetwork *net, const char *q, const char *filter)
+{
+    const bool other = strcmp(filter, net->plan.is_private ? "public" : "private") == 0;
+    const char *name = json_string_value(json_object_get(net->doc, "name"));
+    char text[INETADDR_TEXT_LEN];
+    hex_from_u64(net->nwid, 16, text);
+    bool found = q[0] == '\0' || strcasestr(text, q) != NULL ||
+                 (name != NULL && strcasestr(name, q) != NULL);
+    for (size_t i = 0; !found && i < net->plan.route_count; i++) {
+        inetaddr_print(&net->plan.routes[i].target, text);
+        found = strstr(text, q) != NULL;
+    }
+    return found && !other;
+}
+
 void api_network_list_full(struct call *call)
 {
+    char q[64] = "";
+    char filter[16] = "";
+    (void)api_query(call, "q", q, sizeof(q));
+    (void)api_query(call, "filter", filter, sizeof(filter));
     size_t n = 0;
     char text[32];
     uint64_t cursor = 0;
@@ -70,7 +91,8 @@ void api_network_list_full(struct call *call)
     json_t *data = json_array();
     json_t *next = NULL;
     for (size_t i = 0; ids != NULL && i < n; i++) {
-        if (has_cursor && ids[i] <= cursor) {
+        const struct cnetwork *net = model_find(&call->c->model, ids[i]);
+        if ((has_cursor && ids[i] <= cursor) || !is_wanted(net, q, filter)) {
             continue;
         }
         if (json_array_size(data) == limit) {
@@ -78,7 +100,6 @@ void api_network_list_full(struct call *call)
             next = json_incref(json_object_get(last, "id"));
             break;
         }
-        const struct cnetwork *net = model_find(&call->c->model, ids[i]);
         json_t *obj = json_copy(net->doc);
         json_t *meta = json_pack("{sIsI}", "totalMemberCount", (json_int_t)net->members.count,
                                  "authorizedMemberCount", (json_int_t)net->authorized);

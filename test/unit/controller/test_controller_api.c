@@ -215,6 +215,55 @@ static void test_lists(void **state)
     }
 }
 
+/* 12.32 */
+static void test_networks_by_pages_and_words(void **state)
+{
+    struct fake *f = *state;
+    static const struct {
+        const char *id;
+        const char *body;
+    } nets[] = {
+        {"12a402e62e000001", "{\"name\":\"Office\",\"routes\":[{\"target\":\"10.4.0.0/16\"}]}"},
+        {"12a402e62e000002", "{\"name\":\"home\",\"private\":false}"},
+        {"12a402e62e000003", "{\"name\":\"office two\"}"},
+    };
+    static const struct {
+        const char *query;
+        const char *first;
+        size_t count;
+        const char *next;
+    } cases[] = {
+        {"", "12a402e62e000001", 3, "?"},
+        {"?limit=2", "12a402e62e000001", 2, "12a402e62e000002"},
+        {"?limit=2&cursor=12a402e62e000002", "12a402e62e000003", 1, "?"},
+        {"?q=office", "12a402e62e000001", 2, "?"},
+        {"?q=OFFICE&limit=1", "12a402e62e000001", 1, "12a402e62e000001"},
+        {"?q=10.4.", "12a402e62e000001", 1, "?"},
+        {"?q=0002", "12a402e62e000002", 1, "?"},
+        {"?filter=public", "12a402e62e000002", 1, "?"},
+        {"?filter=private&q=two", "12a402e62e000003", 1, "?"},
+        {"?q=nothing", "?", 0, "?"},
+    };
+    for (size_t i = 0; i < COUNT_OF(nets); i++) {
+        char path[80];
+        snprintf(path, sizeof(path), "/controller/network/%s", nets[i].id);
+        fake_status(f, "POST", path, nets[i].body);
+    }
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        char path[120];
+        snprintf(path, sizeof(path), "/unstable/controller/network%s", cases[i].query);
+        json_t *obj = fake_api(f, "GET", path, NULL);
+        const json_t *data = json_object_get(obj, "data");
+        assert_int_equal(json_array_size(data), cases[i].count);
+        if (cases[i].count > 0) {
+            assert_string_equal(js(json_array_get(data, 0), "id"), cases[i].first);
+        }
+        assert_string_equal(js(json_object_get(obj, "meta"), "nextCursor"), cases[i].next);
+        assert_int_equal(ji(json_object_get(obj, "meta"), "networkCount"), 3);
+        json_decref(obj);
+    }
+}
+
 /* CTL-16, CTL-3 */
 static void test_coercion(void **state)
 {
@@ -626,6 +675,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_creation_with_underscores, fake_setup, fake_teardown),
         cmocka_unit_test_setup_teardown(test_create_update_delete_by_id, fake_setup, fake_teardown),
         cmocka_unit_test_setup_teardown(test_lists, fake_setup, fake_teardown),
+        cmocka_unit_test_setup_teardown(test_networks_by_pages_and_words, fake_setup,
+                                        fake_teardown),
         cmocka_unit_test_setup_teardown(test_coercion, fake_setup, fake_teardown),
         cmocka_unit_test_setup_teardown(test_bad_bodies, fake_setup, fake_teardown),
         cmocka_unit_test_setup_teardown(test_revision_counts_real_changes, fake_setup,
