@@ -556,7 +556,7 @@ static void save_last(struct controller *c, int64_t now_ms)
         while ((it = hmap_each(&net->members, it)) != NULL) {
             struct cmember *m = CONTAINER_OF(it, struct cmember, node);
             if (m->authorized && m->last_request_ms != INT64_MIN &&
-                m->last_request_ms > m->runtime_saved_ms) {
+                (m->runtime_changed || m->last_request_ms > m->runtime_saved_ms)) {
                 request_save_runtime(c, m, now_ms);
             }
         }

@@ -138,6 +138,10 @@ void controller_request(struct controller *c, uint64_t nwid, const struct inetad
                         uint64_t request_id, const struct identity *identity, const void *meta,
                         size_t meta_len, int64_t now_ms);
 
+/* The configuration that a member says it has (struct node_controller, holds), for the API. */
+void controller_holds(struct controller *c, uint64_t nwid, const struct identity *identity,
+                      uint64_t revision, uint64_t timestamp);
+
 /* A REMOTE_TRACE dictionary came (struct node_controller, trace): the last ones of members whose
  * trace target is this controller are kept for the API. */
 void controller_trace(struct controller *c, uint64_t source, const void *dict, size_t len,

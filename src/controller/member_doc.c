@@ -626,6 +626,10 @@ json_t *member_runtime_json(const struct cmember *m)
     if (m->has_meta) {
         json_object_set_new(doc, "rulesRevision", json_integer(m->rules_revision));
     }
+    if (m->held_ms != 0) {
+        json_object_set_new(doc, "heldRevision", json_integer((json_int_t)m->held_revision));
+        json_object_set_new(doc, "heldTime", json_integer(m->held_ms));
+    }
     if (clash_find(m) != NULL) {
         json_object_set_new(doc, "clash", clash_json(clash_find(m)));
     }
@@ -635,6 +639,8 @@ json_t *member_runtime_json(const struct cmember *m)
 void member_runtime_load(struct cmember *m, const json_t *doc)
 {
     m->seen_ms = time_field(doc, "seen");
+    m->held_ms = time_field(doc, "heldTime");
+    m->held_revision = coerce_u64(json_object_get(doc, "heldRevision"), 0);
     const char *from = json_string_value(json_object_get(doc, "from"));
     if (from == NULL || inetaddr_parse(from, strlen(from), &m->from) != 0) {
         memset(&m->from, 0, sizeof(m->from));

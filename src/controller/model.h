@@ -189,6 +189,8 @@ struct cmember {
     int64_t request_credit_ms;  /* requests are paid for up to this time */
     int64_t last_request_ms;    /* monotonic, INT64_MIN never since start */
     int64_t seen_ms;            /* wall clock of the last request, 0 never */
+    uint64_t held_revision;     /* of the network, in the configuration it says it has */
+    int64_t held_ms;            /* wall clock of that configuration, 0 none */
     int64_t runtime_saved_ms;   /* monotonic, INT64_MIN never */
     uint64_t sent_hash;         /* of the configuration sent last, 0 none */
     uint32_t rules_revision;

@@ -1,6 +1,7 @@
-/* Keeps the last remote trace reports of members that are told to send them here. What comes is
- * hostile input: only members whose trace target is this controller are heard, known fields are
- * kept, and the oldest reports go first. Source: spec 04 section 4.14, spec 03 section 19. */
+/* What members tell besides asking: which configuration they have, and remote trace reports. Of
+ * those the last are kept, of members that are told to send them here. What comes is hostile input:
+ * only members whose trace target is this controller are heard, known fields are kept, and the
+ * oldest reports go first. Source: spec 04 sections 4.14 and 12.30, spec 03 section 19. */
 #include "base/dict.h"
 #include "base/hex.h"
 #include "controller/coerce.h"
@@ -79,6 +80,19 @@ static uint64_t trace_target(const struct cmember *m)
 {
     return m->trace_target[0] != '\0' ? hex_prefix(m->trace_target) & UINT64_C(0xffffffffff)
                                       : m->net->plan.trace_target;
+}
+
+void controller_holds(struct controller *c, uint64_t nwid, const struct identity *identity,
+                      uint64_t revision, uint64_t timestamp)
+{
+    struct cnetwork *net = model_find(&c->model, nwid);
+    struct cmember *m = net != NULL ? network_member(net, identity->address) : NULL;
+    if (m == NULL || !m->has_pub || memcmp(m->pub, identity->pub, sizeof(m->pub)) != 0) {
+        return;
+    }
+    m->runtime_changed |= m->held_revision != revision;
+    m->held_revision = revision;
+    m->held_ms = timestamp <= INT64_MAX ? (int64_t)timestamp : 0;
 }
 
 void controller_trace(struct controller *c, uint64_t source, const void *dict, size_t len,

@@ -127,6 +127,13 @@ static void on_request(void *ctx, uint64_t nwid, const struct inetaddr *from, ui
     controller_request(ctl->controller, nwid, from, request_id, identity, meta, meta_len, now_ms);
 }
 
+static void on_holds(void *ctx, uint64_t nwid, const struct identity *identity, uint64_t revision,
+                     uint64_t timestamp)
+{
+    struct ctl *ctl = ctx;
+    controller_holds(ctl->controller, nwid, identity, revision, timestamp);
+}
+
 static void on_trace(void *ctx, uint64_t source, const void *dict, size_t len, int64_t now_ms)
 {
     struct ctl *ctl = ctx;
@@ -236,7 +243,8 @@ static int start_on(struct ctl *ctl, struct store_backend *backend)
         return -ENOMEM;
     }
     controller_set_sso_url(ctl->controller, svc->config->sso_url);
-    struct node_controller handler = {.ctx = ctl, .request = on_request, .trace = on_trace};
+    struct node_controller handler = {
+        .ctx = ctl, .request = on_request, .holds = on_holds, .trace = on_trace};
     node_set_controller(svc->node, &handler);
     return 0;
 }

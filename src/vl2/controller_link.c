@@ -116,6 +116,10 @@ enum vl1_verdict controller_request_in(struct vl2 *vl2, const struct in_packet *
         vl2->controller.request(vl2->controller.ctx, req.network_id,
                                 in->hops == 0 ? &in->from : &nowhere, in->id, in->identity,
                                 req.meta, req.meta_len, now_ms);
+        if (vl2->controller.holds != NULL) {
+            vl2->controller.holds(vl2->controller.ctx, req.network_id, in->identity, req.revision,
+                                  req.timestamp);
+        }
         return VL1_DONE;
     }
     out_begin_error(vl2->vl1, &out, in, ERROR_UNSUPPORTED_OPERATION);

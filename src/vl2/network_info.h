@@ -52,6 +52,11 @@ struct node_controller {
                     const struct identity *identity, const void *meta, size_t meta_len,
                     int64_t now_ms);
 
+    /* After a request: the configuration that the asker says it has, by its revision and time stamp
+     * (0: none). May be NULL. */
+    void (*holds)(void *ctx, uint64_t nwid, const struct identity *identity, uint64_t revision,
+                  uint64_t timestamp);
+
     /* A REMOTE_TRACE dictionary came. May be NULL. */
     void (*trace)(void *ctx, uint64_t source, const void *dict, size_t len, int64_t now_ms);
 };

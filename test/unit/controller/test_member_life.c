@@ -395,6 +395,40 @@ static void test_join_token_with_defaults(void **state)
     }
 }
 
+/* 12.30: what the controller knows of a member by itself, kept over a restart. */
+static void test_live_state_of_a_member(void **state)
+{
+    (void)state;
+    char db[128];
+    struct fake f;
+    fake_db_name(db, sizeof(db), "live");
+    fake_init(&f, db);
+    fake_network(&f, "{\"private\":false}");
+    struct identity id = fake_member(0xaa);
+    controller_holds(f.c, FAKE_NWID, &id, 9, 1); /* nobody there */
+    assert_true(asks(&f, 0xaa, NULL));
+    json_int_t seen = wall(&f);
+    controller_holds(f.c, FAKE_NWID, &id, 3, 1700000001234);
+    struct identity other = id;
+    other.pub[0] ^= 1;
+    controller_holds(f.c, FAKE_NWID, &other, 4, 5); /* another key says nothing */
+    for (int i = 0; i < 2; i++) {
+        json_t *obj = fake_api(&f, "GET", UNSTABLE "/member/00000000aa", NULL);
+        const json_t *live = json_object_get(obj, "live");
+        assert_true(json_is_true(json_object_get(live, "online")));
+        assert_true(json_is_true(json_object_get(live, "direct")));
+        assert_string_equal(js(live, "physicalAddress"), "192.0.2.7");
+        assert_string_equal(js(live, "os"), "linux/x86_64");
+        assert_int_equal(ji(live, "lastSeen"), seen);
+        assert_int_equal(ji(live, "configRevision"), 3);
+        assert_int_equal(ji(live, "configTime"), 1700000001234);
+        json_decref(obj);
+        fake_restart(&f);
+    }
+    fake_done(&f);
+    fake_db_remove(db);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -410,6 +444,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_second_editor_gets_a_conflict, fake_setup,
                                         fake_teardown),
         cmocka_unit_test_setup_teardown(test_join_token_with_defaults, fake_setup, fake_teardown),
+        cmocka_unit_test(test_live_state_of_a_member),
         cmocka_unit_test(test_access_that_ended_while_we_were_away),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -28,6 +28,8 @@ struct asked {
     uint64_t asker;
     struct inetaddr from;
     size_t meta_len;
+    uint64_t held_revision;
+    uint64_t held_time;
     const char *answer; /* sent from inside the request, NULL = none */
 };
 
@@ -51,15 +53,29 @@ static void request(void *ctx, uint64_t nwid, const struct inetaddr *from, uint6
     }
 }
 
+static void holds(void *ctx, uint64_t nwid, const struct identity *identity, uint64_t revision,
+                  uint64_t timestamp)
+{
+    struct asked *a = ctx;
+
+    assert_int_equal(nwid, a->nwid);
+    assert_int_equal(identity->address, a->asker);
+    a->held_revision = revision;
+    a->held_time = timestamp;
+}
+
 static struct node_controller controller_of(struct asked *a)
 {
-    return (struct node_controller){.ctx = a, .request = request};
+    return (struct node_controller){.ctx = a, .request = request, .holds = holds};
 }
 
 static enum vl1_verdict request_in(struct bench *b, unsigned hops)
 {
-    const struct config_request req = {
-        .network_id = own_nwid(b), .meta = (const uint8_t *)"v=7\n", .meta_len = 4};
+    const struct config_request req = {.network_id = own_nwid(b),
+                                       .meta = (const uint8_t *)"v=7\n",
+                                       .meta_len = 4,
+                                       .revision = 12,
+                                       .timestamp = 1700000000077};
     const struct in_packet in = {
         .identity = bench_id(b, 'B'),
         .id = 0x1234,
@@ -104,6 +120,8 @@ static void test_requests_go_to_the_controller(void **state)
     assert_int_equal(a.asker, bench_id(b, 'B')->address);
     assert_int_equal(a.from.port, 9993);
     assert_int_equal(a.meta_len, 4);
+    assert_int_equal(a.held_revision, 12);
+    assert_int_equal(a.held_time, 1700000000077);
     assert_int_equal(request_in(b, 1), VL1_DONE); /* relayed: no physical source */
     assert_int_equal(a.from.family, INETADDR_NIL);
 }
