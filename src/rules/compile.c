@@ -475,19 +475,23 @@ static void define_all(struct run *run, const struct list *document)
     }
 }
 
-int compile_attempt(struct arena *arena, struct rdl_text source, bool is_strict, bool documented,
-                    struct rdl_result *result)
+int compile_attempt(struct arena *arena, struct rdl_text source, bool is_strict,
+                    enum reading reading, struct rdl_result *result)
 {
     struct run run = {.arena = arena, .is_strict = is_strict, .result = result};
     struct tree tree;
     memset(result, 0, sizeof(*result));
-    result->is_documented = documented;
-    int error = tree_build(arena, source, documented, &tree);
+    result->is_documented = reading != READ_REFERENCE;
+    int error = tree_build(arena, source, reading, &tree);
     if (error < 0) {
         return error;
     }
     if (tree.is_full) {
         run_stop(&run, NULL, &tree.full_at, "The script has too many words.");
+    }
+    for (size_t i = 0; i < tree.forgotten_count; i++) {
+        run_fail(&run, NULL, &tree.forgotten[i], "A ';' is missing before this word.",
+                 "an action or a definition above has no end");
     }
     define_all(&run, tree.document);
     for (size_t i = 0; i < result->capability_count && !run.is_stopped; i++) {
@@ -503,13 +507,14 @@ int compile_attempt(struct arena *arena, struct rdl_text source, bool is_strict,
     return arena->is_out ? -ENOMEM : 0;
 }
 
-static bool same_error(const struct rdl_error *a, const struct rdl_error *b)
+static int compare_errors(const void *a, const void *b)
 {
-    return a->place.at == b->place.at && text_equal(a->message, b->message);
+    const struct rdl_error *x = a;
+    const struct rdl_error *y = b;
+    return (x->place.at > y->place.at) - (x->place.at < y->place.at);
 }
 
-/* After all attempts failed: the reference's error first, then what the documented grammar finds.
- */
+/* After all attempts failed: the reference's error first, then what else was found, in order. */
 static void merge_errors(struct arena *arena, const struct rdl_error *first,
                          struct rdl_result *result)
 {
@@ -520,10 +525,11 @@ static void merge_errors(struct arena *arena, const struct rdl_error *first,
     size_t count = 0;
     merged[count++] = *first;
     for (size_t i = 0; i < result->error_count && count < RDL_ERRORS_MAX; i++) {
-        if (!same_error(&result->errors[i], first)) {
+        if (result->errors[i].place.at != first->place.at) {
             merged[count++] = result->errors[i];
         }
     }
+    qsort(merged + 1, count - 1, sizeof(*merged), compare_errors);
     result->errors = merged;
     result->error_count = count;
 }
@@ -533,23 +539,29 @@ static int attempt_all(struct arena *arena, struct rdl_text source, struct rdl_r
 {
     struct rdl_result strict;
     struct rdl_result normal;
-    int error = compile_attempt(arena, source, false, false, &normal);
+    int error = compile_attempt(arena, source, false, READ_REFERENCE, &normal);
     if (error < 0 || normal.is_ok) {
         *ret = normal;
         return error;
     }
-    error = compile_attempt(arena, source, false, true, ret);
+    error = compile_attempt(arena, source, false, READ_DOCUMENTED, ret);
     if (error < 0 || ret->is_ok) {
         return error;
     }
-    error = compile_attempt(arena, source, true, false, &strict);
+    error = compile_attempt(arena, source, true, READ_REFERENCE, &strict);
+    if (error == 0) {
+        error = compile_attempt(arena, source, false, READ_RECOVERING, ret);
+        ret->is_ok = false;
+    }
     if (error < 0) {
         return error;
     }
     /* Where the reference fails inside itself, our own error is the proper one. A script that it
      * compiles and we do not is beyond a bound that counts in both modes. */
     bool is_proper = !strict.is_ok && !strict.errors[0].is_internal;
-    merge_errors(arena, is_proper ? &strict.errors[0] : &normal.errors[0], ret);
+    const struct rdl_error *first = is_proper ? &strict.errors[0] : &normal.errors[0];
+    bool says_nothing = first->place.line == 0; /* the other reading knows what is wrong */
+    merge_errors(arena, says_nothing && ret->error_count > 0 ? &ret->errors[0] : first, ret);
     return arena->is_out ? -ENOMEM : 0;
 }
 
@@ -591,7 +603,7 @@ int rdl_compile(const char *source, size_t len, enum rdl_mode mode, struct rdl_r
         } else {
             memcpy(copy, source, len);
             error = mode == RDL_STRICT
-                        ? compile_attempt(&owned->arena, text, true, false, &owned->result)
+                        ? compile_attempt(&owned->arena, text, true, READ_REFERENCE, &owned->result)
                         : attempt_all(&owned->arena, text, &owned->result);
         }
     }

@@ -122,10 +122,9 @@ bool match_all(struct run *run, const struct scope *scope, const struct element 
 const struct element *compile_statement(struct run *run, const struct scope *scope,
                                         const struct element *e, struct rdl_set *set);
 
-/* One attempt at a source, into result. documented: by the grammar of spec 06 section 16.4.
- * Returns 0, -ENOMEM. */
+/* One attempt at a source, into result. Returns 0, -ENOMEM. */
 MUST_CHECK int compile_attempt(struct arena *arena, struct rdl_text source, bool is_strict,
-                               bool documented, struct rdl_result *result);
+                               enum reading reading, struct rdl_result *result);
 
 /* ---- findings of single words (notes.c) ---- */
 

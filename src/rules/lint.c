@@ -294,12 +294,13 @@ static bool capabilities_differ(const struct rdl_result *a, const struct rdl_res
 }
 
 /* Note that another reading refuses the script, or makes something else of it. */
-static int lint_reading(struct run *run, struct rdl_text source, bool is_strict, bool documented)
+static int lint_reading(struct run *run, struct rdl_text source, bool is_strict,
+                        enum reading reading)
 {
     struct arena arena = {.blocks = NULL};
     struct rdl_result other;
     struct rdl_place at;
-    int error = compile_attempt(&arena, source, is_strict, documented, &other);
+    int error = compile_attempt(&arena, source, is_strict, reading, &other);
     if (error == 0 && !other.is_ok) {
         run_note(
             run, NULL, &other.errors[0].place, is_strict ? 110 : 112,
@@ -328,9 +329,9 @@ int rdl_lint(struct rdl_result *result, const char *source, size_t len)
     struct arena *arena = &CONTAINER_OF(result, struct owned, result)->arena;
     struct run run = {.arena = arena, .result = result, .finding_room = result->finding_count};
     struct rdl_text text = {source, len};
-    int error = lint_reading(&run, text, true, false);
+    int error = lint_reading(&run, text, true, READ_REFERENCE);
     if (error == 0 && !result->is_documented) {
-        error = lint_reading(&run, text, false, true);
+        error = lint_reading(&run, text, false, READ_DOCUMENTED);
     }
     if (error < 0) {
         return error;

@@ -19,6 +19,8 @@ struct reader {
     bool in_word;
     bool in_comment;
     bool documented;     /* grammar of section 16.4 */
+    bool is_recovering;  /* READ_RECOVERING */
+    uint32_t last_line;  /* of the word before */
     struct rdl_place at; /* of the pending word */
     int error;
 };
@@ -87,12 +89,18 @@ static struct element *add_word(struct reader *r, size_t end)
     return e;
 }
 
-static void push(struct reader *r, bool is_tag)
+static bool is_definition(struct rdl_text lower)
+{
+    return text_is(lower, "tag") || text_is(lower, "cap") || text_is(lower, "macro");
+}
+
+static void push(struct reader *r, struct rdl_text opener)
 {
     struct list *list = list_new(r);
     if (list != NULL) {
         list->below = r->top;
-        list->is_tag = is_tag;
+        list->is_tag = text_is(opener, "tag");
+        list->is_action = !is_definition(opener);
         r->top = list;
     }
 }
@@ -118,12 +126,36 @@ static size_t count_terminators(const struct reader *r, size_t end)
     return count;
 }
 
+/* An opener begins a line while a block is open that cannot hold it: the block was meant to end. */
+static void close_forgotten(struct reader *r, struct rdl_text word)
+{
+    struct rdl_text lower = lower_of(r, word);
+    const struct element *before = r->top->last;
+    bool is_argument = before != NULL && before->list == NULL && text_is(before->lower, "include");
+    bool ends_all = is_definition(lower) || r->top->is_tag;
+    if (r->top->below == NULL || r->at.line == r->last_line || !word_is_opener(lower) ||
+        is_argument || (!ends_all && !r->top->is_action)) {
+        return;
+    }
+    do {
+        pop(r);
+    } while (ends_all && r->top->below != NULL && r->error == 0);
+    if (r->tree->forgotten_count < TREE_FORGOTTEN_MAX) {
+        r->at.len = (uint32_t)word.len;
+        r->tree->forgotten[r->tree->forgotten_count++] = r->at;
+    }
+}
+
 static void end_word(struct reader *r, size_t end)
 {
     size_t closes = count_terminators(r, end);
     struct element *e = NULL;
     r->in_word = false;
     if (end - closes > r->start) {
+        if (r->is_recovering) {
+            close_forgotten(r, (struct rdl_text){r->source.p + r->start, end - closes - r->start});
+        }
+        r->last_line = r->at.line;
         e = add_word(r, end - closes);
         if (e == NULL) {
             return;
@@ -131,7 +163,7 @@ static void end_word(struct reader *r, size_t end)
     }
     if (r->documented) {
         if (e != NULL && !r->top->is_tag && word_is_opener(e->lower)) {
-            push(r, text_is(e->lower, "tag"));
+            push(r, e->lower);
         }
         for (; closes > 0 && r->top->below != NULL && r->error == 0; closes--) {
             pop(r);
@@ -139,7 +171,7 @@ static void end_word(struct reader *r, size_t end)
     } else if (closes > 0 && r->top->below != NULL && r->top->first != NULL) {
         pop(r);
     } else if (e != NULL && word_is_opener(e->text)) {
-        push(r, false);
+        push(r, e->lower);
     }
 }
 
@@ -191,10 +223,14 @@ static void take(struct reader *r, size_t i)
     }
 }
 
-int tree_build(struct arena *arena, struct rdl_text source, bool documented, struct tree *ret)
+int tree_build(struct arena *arena, struct rdl_text source, enum reading reading, struct tree *ret)
 {
-    struct reader r = {
-        .arena = arena, .source = source, .tree = ret, .line = 1, .documented = documented};
+    struct reader r = {.arena = arena,
+                       .source = source,
+                       .tree = ret,
+                       .line = 1,
+                       .documented = reading != READ_REFERENCE,
+                       .is_recovering = reading == READ_RECOVERING};
     memset(ret, 0, sizeof(*ret));
     r.top = list_new(&r);
     if (r.top == NULL) {

@@ -202,6 +202,42 @@ static void test_all_errors_are_found(void **state)
     rdl_free(result);
 }
 
+/* A terminator that is missing hides no error behind it, and makes none up. */
+static void test_errors_are_found_behind_a_missing_terminator(void **state)
+{
+    struct rdl_result *result = compile("tag t id 1 enum 1 drop\n"
+                                        "  enum 2 a\n"
+                                        "cap c id 1\n"
+                                        "  accept dport 80\n"
+                                        "  drop dprot 90;\n"
+                                        ";\n"
+                                        "accept teq t a and teq c 1\n"
+                                        "macro m accept ipsrc x; ;\n"
+                                        "include\n"
+                                        "m\n"
+                                        "tga x;\n");
+    static const struct {
+        const char *message;
+        uint32_t line;
+    } wanted[] = {
+        {"A ';' is missing before this word.", 3},
+        {"A ';' is missing before this word.", 5},
+        {"Unrecognized match type \"dprot\".", 5},
+        {"Undefined tag name and invalid tag value.", 7},
+        {"A ';' is missing before this word.", 8},
+        {"Missing /bits netmask length designation in IP.", 8},
+        {"Unrecognized action or directive in rule set.", 11},
+    };
+    (void)state;
+    assert_false(result->is_ok);
+    for (size_t i = 0; i < COUNT_OF(wanted) && i < result->error_count; i++) {
+        assert_message(&result->errors[i], wanted[i].message);
+        assert_int_equal(result->errors[i].place.line, wanted[i].line);
+    }
+    assert_int_equal(result->error_count, COUNT_OF(wanted));
+    rdl_free(result);
+}
+
 /* What the script itself names is suggested too. */
 static void test_names_of_the_script_are_suggested(void **state)
 {
@@ -433,6 +469,7 @@ int main(void)
         cmocka_unit_test(test_many_names_and_matches_are_bounded),
         cmocka_unit_test(test_inclusions_have_a_depth),
         cmocka_unit_test(test_all_errors_are_found),
+        cmocka_unit_test(test_errors_are_found_behind_a_missing_terminator),
         cmocka_unit_test(test_names_of_the_script_are_suggested),
         cmocka_unit_test(test_an_error_shows_its_line),
         cmocka_unit_test(test_a_range_may_be_two_numbers),
