@@ -165,9 +165,10 @@ static int copy_one(struct import *im, const char *name, const void *data, size_
     return err;
 }
 
-static bool begins(const char *text, const char *with)
+/* True for a file right in a directory ("name/"). */
+static bool is_in(const char *path, const char *dir)
 {
-    return strncmp(text, with, strlen(with)) == 0;
+    return strncmp(path, dir, strlen(dir)) == 0 && strchr(path + strlen(dir), '/') == NULL;
 }
 
 static int copy_file(struct import *im, const struct import_file *file)
@@ -187,8 +188,8 @@ static int copy_file(struct import *im, const struct import_file *file)
         return err;
     }
     bool is_secret = strcmp(path, "authtoken.secret") == 0 ||
-                     strcmp(path, "metricstoken.secret") == 0 || begins(path, "networks.d/");
-    bool is_public = strcmp(path, "planet") == 0 || begins(path, "moons.d/");
+                     strcmp(path, "metricstoken.secret") == 0 || is_in(path, "networks.d/");
+    bool is_public = strcmp(path, "planet") == 0 || is_in(path, "moons.d/");
     mode_t mode = is_secret ? FILE_MODE_SECRET : FILE_MODE_PUBLIC;
     return is_secret || is_public ? copy_one(im, path, file->data, file->len, mode) : 0;
 }

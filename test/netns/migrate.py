@@ -328,6 +328,7 @@ def test_import_of_archives(net):
                 with open(path, "rb") as handle:
                     files[os.path.relpath(path, source.dir)] = handle.read()
     backup = os.path.join(net.home, "backup.tar.gz")
+    files["moons.d/deep/er.moon"] = b"nobody reads this"
     evil = {"zerotier/../../panlan-evil/identity.secret": b"x", "/etc/panlan-evil/controller.d/network/x.json": b"{}"}
     entries = {"./zerotier/" + name: data for name, data in files.items()}
     entries.update(evil)
