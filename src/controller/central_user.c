@@ -206,9 +206,6 @@ static int remove_person(struct central_call *call, struct person *p, struct sto
     if (error == 0) {
         error = central_note(call, tx, NOTE_USER_DELETED, p->id, doc, NULL);
     }
-    if (error == 0) {
-        error = central_note(call, tx, NOTE_ORG_REMOVED, p->id, NULL, doc);
-    }
     json_decref(doc);
     for (size_t i = a->token_count; i-- > 0 && error == 0;) {
         if (a->tokens[i]->user == p->id) {

@@ -278,7 +278,7 @@ static uint32_t types_of(const struct note *note)
         [NOTE_ORG_INVITED] = HOOK_ORG_INVITE_SENT + 1,
         [NOTE_ORG_ACCEPTED] = HOOK_ORG_INVITE_ACCEPTED + 1,
         [NOTE_ORG_REJECTED] = HOOK_ORG_INVITE_REJECTED + 1,
-        [NOTE_ORG_REMOVED] = HOOK_ORG_MEMBER_REMOVED + 1,
+        [NOTE_USER_DELETED] = HOOK_ORG_MEMBER_REMOVED + 1,
     };
     uint32_t bits = simple[note->type] != 0 ? UINT32_C(1) << (simple[note->type] - 1) : 0;
     bool member = note->type == NOTE_MEMBER_AUTHORIZED || note->type == NOTE_MEMBER_DEAUTHORIZED ||

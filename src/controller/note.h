@@ -39,12 +39,12 @@ enum note_type {
     NOTE_USER_DELETED,
     NOTE_GRANT_CHANGED, /* what a person may do with a network; no document = nothing */
     NOTE_LOGIN_FAILED,
-    NOTE_SSO_LOGIN,    /* a member's user logged in: {"email"} */
-    NOTE_SSO_FAILED,   /* {"email","error"} */
+    NOTE_SSO_LOGIN,  /* a member's user logged in: {"email"} */
+    NOTE_SSO_FAILED, /* {"email","error"} */
+    NOTE_SSO_ENDED,
     NOTE_ORG_INVITED,  /* {"email"} */
     NOTE_ORG_ACCEPTED, /* {"email","networks":[ID,...]}; the object is the person */
     NOTE_ORG_REJECTED, /* likewise */
-    NOTE_ORG_REMOVED,  /* likewise */
     NOTE_HOOK_CREATED,
     NOTE_HOOK_CHANGED,
     NOTE_HOOK_DELETED,

@@ -5,6 +5,7 @@
 #include "base/dict.h"
 #include "base/hex.h"
 #include "controller/coerce.h"
+#include "controller/note.h"
 #include "controller/sso_priv.h"
 #include "crypto/sha.h"
 
@@ -155,10 +156,12 @@ static void end_login(struct controller *c, struct sso_session *s, int64_t now_m
 {
     struct cmember *m = s->member;
     struct store_tx *tx = store_tx_new();
+    struct note note = {.type = NOTE_SSO_ENDED, .nwid = m->net->nwid, .member = m->address};
     s->ended = true;
     c->counts.sso_timeouts++;
     m->sent_hash = 0;
-    if (m->authorized && (tx == NULL || revoke_member(c, m->net, m->address, tx, now_ms) != 0)) {
+    if (m->authorized && (tx == NULL || revoke_member(c, m->net, m->address, tx, now_ms) != 0 ||
+                          note_add(c, tx, &note, now_ms) != 0)) {
         controller_log(c, LOG_LEVEL_WARN, "controller: out of memory, a login ends unsaid");
         store_tx_free(tx);
         return;

@@ -2,6 +2,7 @@
  * it is a stranger's until signature, claims, nonce and state have been checked.
  * Source: spec 04 section 4.9, RFC 6749 appendix B. */
 #include "base/hex.h"
+#include "controller/note.h"
 #include "controller/sso.h"
 #include "controller/sso_priv.h"
 
@@ -236,6 +237,21 @@ static bool mode_lets_in(const struct sso_settings *settings, const json_t *clai
     return strcmp(settings->mode, "group") == 0 && has_listed_group(claims, settings->allow);
 }
 
+/* Note a login, or why (not NULL) there was none. claims: NULL if they are not proved. */
+static int note_login(struct controller *c, struct store_tx *tx, const struct cmember *m,
+                      const json_t *claims, const char *why, int64_t now_ms)
+{
+    json_t *after = json_pack("{sO*ss*}", "email", json_object_get(claims, "email"), "error", why);
+    struct note note = {.type = why != NULL ? NOTE_SSO_FAILED : NOTE_SSO_LOGIN,
+                        .nwid = m->net->nwid,
+                        .member = m->address,
+                        .anyone = why != NULL,
+                        .after = after};
+    int error = after != NULL ? note_add(c, tx, &note, now_ms) : -ENOMEM;
+    json_decref(after);
+    return error;
+}
+
 /* The member is logged in: remember it, tell it. Returns 0; -ENOMEM. */
 static int let_in(struct controller *c, struct sso_session *s, const json_t *claims, int64_t now_ms)
 {
@@ -258,7 +274,7 @@ static int let_in(struct controller *c, struct sso_session *s, const json_t *cla
     m->revision++;
     sso_store(m);
     c->counts.member_changes++;
-    if (controller_put_member(tx, m) != 0) {
+    if (controller_put_member(tx, m) != 0 || note_login(c, tx, m, claims, NULL, now_ms) != 0) {
         store_tx_free(tx);
         m->unsaved = true;
         return -ENOMEM;
@@ -271,10 +287,10 @@ static int let_in(struct controller *c, struct sso_session *s, const json_t *cla
     return 0;
 }
 
-/* NULL if the token lets the member in, else why not. */
+/* NULL if the token lets the member in, else why not; *ret_signed: its claims are proved. */
 static const char *judge(struct controller *c, const struct sso_login *login,
                          const struct sso_session *s, const struct jwt_key *keys, size_t count,
-                         jwt_verify_fn verify, void *ctx, int64_t now_ms)
+                         jwt_verify_fn verify, void *ctx, int64_t now_ms, bool *ret_signed)
 {
     struct sso_settings settings;
     char nonce[SSO_NONCE_TEXT + 1];
@@ -286,6 +302,7 @@ static const char *judge(struct controller *c, const struct sso_login *login,
     if (!jwt_is_signed(&login->jwt, keys, count, verify, ctx)) {
         return "the token is not signed by its issuer";
     }
+    *ret_signed = true;
     struct jwt_expect expect = {.issuer = settings.issuer,
                                 .client_id = settings.client_id,
                                 .nonce = login->refresh ? NULL : nonce,
@@ -317,7 +334,13 @@ unsigned sso_login_finish(struct controller *c, struct sso_login *login, const c
         *ret_text = "the keys of the login service cannot be had; try again";
         status = 502;
     } else {
-        *ret_text = judge(c, login, s, parsed, count, verify, ctx, now_ms);
+        bool is_signed = false;
+        *ret_text = judge(c, login, s, parsed, count, verify, ctx, now_ms, &is_signed);
+        if (*ret_text != NULL &&
+            note_login(c, NULL, s->member, is_signed ? login->jwt.claims : NULL, *ret_text,
+                       now_ms) != 0) {
+            controller_log(c, LOG_LEVEL_WARN, "controller: out of memory, a login is not noted");
+        }
         if (*ret_text == NULL && let_in(c, s, login->jwt.claims, now_ms) == 0) {
             *ret_text = "you are logged in; this window can be closed";
             status = 200;

@@ -420,6 +420,41 @@ static void test_the_end_of_a_login_revokes_and_changes_nothing_else(void **stat
     assert_true(gets_config(f));
 }
 
+/* Logins are told and noted, failed ones with an address only if the issuer has signed it. */
+static void test_logins_are_noted(void **state)
+{
+    struct fake *f = *state;
+    make_network(f, "email", "");
+    fake_status(f, "POST", "/controller/hook",
+                "{\"url\":\"http://a.ex\",\"types\":[\"NETWORK_SSO_LOGIN\","
+                "\"NETWORK_SSO_LOGIN_ERROR\"]}");
+    issuer_sk[0] ^= 1;
+    assert_int_equal(log_in(f, ",\"email\":\"eve@example.org\""), 403);
+    issuer_sk[0] ^= 1;
+    assert_int_equal(log_in(f, ",\"email\":\"bob@example.org\""), 403);
+    assert_int_equal(log_in(f, ",\"email\":\"ann@example.org\""), 200);
+    json_t *obj = fake_api(f, "GET", MEMBER "/history?limit=3", NULL);
+    const json_t *data = json_object_get(obj, "data");
+    assert_string_equal(js(json_array_get(data, 0), "type"), "sso.login");
+    assert_string_equal(js(json_object_get(json_array_get(data, 0), "new"), "email"),
+                        "ann@example.org");
+    assert_string_equal(js(json_object_get(json_array_get(data, 1), "new"), "email"),
+                        "bob@example.org");
+    assert_string_equal(js(json_array_get(data, 2), "type"), "sso.failed");
+    assert_string_equal(js(json_object_get(json_array_get(data, 2), "new"), "email"), "?");
+    json_decref(obj);
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(f->post_count, i + 1);
+        controller_hook_done(f->c, f->posts[i].delivery, 200, NULL, f->now_ms);
+    }
+    assert_non_null(
+        strstr(f->posts[0].body, "\"sso_user_email\":\"\",\"error\":\"the token is not"));
+    assert_non_null(strstr(f->posts[1].body, "\"hook_type\":\"NETWORK_SSO_LOGIN_ERROR\""));
+    assert_non_null(
+        strstr(f->posts[1].body, "\"sso_user_email\":\"bob@example.org\",\"error\":\"you are not"));
+    assert_non_null(strstr(f->posts[2].body, "\"hook_type\":\"NETWORK_SSO_LOGIN\","));
+}
+
 static void test_logins_outlive_a_restart(void **state)
 {
     (void)state;
@@ -491,6 +526,7 @@ int main(void)
         ONE(test_a_refresh_is_for_the_same_person),
         ONE(test_lists_of_people_and_groups),
         ONE(test_the_end_of_a_login_revokes_and_changes_nothing_else),
+        ONE(test_logins_are_noted),
         cmocka_unit_test(test_logins_outlive_a_restart),
         ONE(test_strange_forms),
     };
