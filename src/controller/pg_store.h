@@ -38,6 +38,7 @@ struct pg_store {
     int64_t next_renew_ms;
     int64_t next_poll_ms;
     int64_t next_clean_ms;
+    struct store_backend *seed;   /* what a new schema begins with, NULL none */
     struct store_call *open;      /* left for the holder, not answered */
     uint64_t taken[PG_TAKEN_MAX]; /* calls handed up and not answered */
     size_t taken_count;
@@ -73,6 +74,16 @@ bool pg_lease_is_lost(const struct pg_store *s, int error);
 
 /* Give it back, so that another need not wait for its end. */
 void pg_lease_release(struct pg_store *s);
+
+/* ---- pg_seed.c ---- */
+
+/* All documents of s->seed as changes (pg_seed_free), NULL without one. Returns 0; negative errno
+ * with a text in why. */
+MUST_CHECK int pg_seed_read(struct pg_store *s, struct store_change **ret, char *why, size_t cap);
+void pg_seed_free(struct store_change *changes);
+
+/* It is not needed any more. */
+void pg_seed_close(struct pg_store *s);
 
 /* ---- pg_calls.c ---- */
 

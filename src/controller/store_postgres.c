@@ -182,21 +182,65 @@ static int read_version(struct pg_store *s, int *ret, char *why, size_t cap)
     return 0;
 }
 
-/* Make the tables that are not there yet, as the holder. */
-static int migrate(struct pg_store *s)
+/* Send a change. A network takes with it what is below it. */
+static int send_change(struct pg_store *s, const struct store_change *change)
 {
     char sql[200];
-    char version[16];
-    (void)snprintf(version, sizeof(version), "%d", PG_SCHEMA_VERSION);
-    const char *const values[] = {version};
-    int error = pq_begin(&s->pq);
-    error = error == 0 ? pq_send(&s->pq, "BEGIN", 0, NULL) : error;
+    char nwid[17];
+    char node[11];
+    if (change->kind == STORE_ANSWER) {
+        return pg_calls_answer(s, change);
+    }
+    hex_from_u64(change->nwid, 16, nwid);
+    hex_from_u64(change->node, 10, node);
+    const char *const values[] = {nwid, node, change->text};
+    const char *table = store_kind_table(change->kind);
+    if (change->text != NULL) {
+        (void)snprintf(sql, sizeof(sql),
+                       "INSERT INTO %s(nwid, node, doc) VALUES($1, $2, $3)"
+                       " ON CONFLICT(nwid, node) DO UPDATE SET doc = excluded.doc",
+                       table);
+        return pq_send(&s->pq, sql, 3, values);
+    }
+    (void)snprintf(sql, sizeof(sql), "DELETE FROM %s WHERE nwid = $1 AND node = $2", table);
+    int error = pq_send(&s->pq, sql, 2, values);
+    for (int i = 0; i < STORE_KINDS && error == 0 && change->kind == STORE_NETWORK; i++) {
+        if (store_kind_is_below_network((enum store_kind)i)) {
+            (void)snprintf(sql, sizeof(sql), "DELETE FROM %s WHERE nwid = $1",
+                           store_kind_table((enum store_kind)i));
+            error = pq_send(&s->pq, sql, 1, values);
+        }
+    }
+    return error;
+}
+
+static int send_tables(struct pg_store *s)
+{
+    char sql[200];
+    int error = 0;
     for (int i = 0; i < STORE_KINDS && error == 0; i++) {
         (void)snprintf(sql, sizeof(sql),
                        "CREATE TABLE IF NOT EXISTS %s(nwid TEXT NOT NULL, node TEXT NOT NULL,"
                        " doc TEXT NOT NULL, PRIMARY KEY(nwid, node))",
                        store_kind_table((enum store_kind)i));
         error = pq_send(&s->pq, sql, 0, NULL);
+    }
+    return error;
+}
+
+/* Make the tables that are not there yet, with what they begin with, as the holder. */
+static int migrate(struct pg_store *s, const struct store_change *seed)
+{
+    char version[16];
+    int timeout_ms = 4 * PG_QUERY_MS;
+    (void)snprintf(version, sizeof(version), "%d", PG_SCHEMA_VERSION);
+    const char *const values[] = {version};
+    int error = pq_begin(&s->pq);
+    error = error == 0 ? pq_send(&s->pq, "BEGIN", 0, NULL) : error;
+    error = error == 0 ? send_tables(s) : error;
+    for (; seed != NULL && error == 0; seed = seed->next) {
+        error = send_change(s, seed);
+        timeout_ms += PG_CHANGE_MS;
     }
     if (error == 0) {
         error = pq_send(&s->pq,
@@ -206,9 +250,12 @@ static int migrate(struct pg_store *s)
     }
     error = error == 0 ? pg_lease_fence(s) : error;
     error = error == 0 ? pq_send(&s->pq, "COMMIT", 0, NULL) : error;
-    error = error == 0 ? pq_finish(&s->pq, 4 * PG_QUERY_MS) : error;
+    int64_t since_ms = store_clock();
+    error = error == 0 ? pq_finish(&s->pq, timeout_ms) : error;
     if (error == -EBADMSG) {
         pq_close(&s->pq); /* rolls back */
+    } else if (error == 0) {
+        pg_lease_renewed(s, since_ms);
     }
     return error;
 }
@@ -273,6 +320,28 @@ static int not_now(const struct pg_store *s, char *why, size_t cap)
     return -EAGAIN;
 }
 
+/* Bring the tables to our version, as the holder. Returns 0; -EAGAIN with s->why; another negative
+ * errno with a text in why. */
+static int update_schema(struct pg_store *s, int version, char *why, size_t cap)
+{
+    struct store_change *seed = NULL;
+    if (version == PG_SCHEMA_VERSION) {
+        return 0;
+    }
+    int error = version == 0 ? pg_seed_read(s, &seed, why, cap) : 0;
+    if (error != 0) {
+        return error;
+    }
+    error = migrate(s, seed);
+    pg_seed_free(seed);
+    if (error != 0) {
+        (void)pg_fail(s, error, "tables cannot be made", s->why, sizeof(s->why));
+        s->next_look_ms = store_clock() + PG_RETRY_MS;
+        return -EAGAIN;
+    }
+    return 0;
+}
+
 static int pg_open(struct store_backend *b, store_load_fn load, void *ctx, char *why, size_t cap)
 {
     struct pg_store *s = CONTAINER_OF(b, struct pg_store, backend);
@@ -288,15 +357,17 @@ static int pg_open(struct store_backend *b, store_load_fn load, void *ctx, char 
     if (error == -EINVAL) {
         return error;
     }
-    if (error == 0 && pg_lease_take(s) != 0) {
-        return not_now(s, why, cap);
-    }
-    error = error == 0 && version < PG_SCHEMA_VERSION ? migrate(s) : error;
     if (error != 0) {
         (void)pg_fail(s, error, "cannot be used", s->why, sizeof(s->why));
         s->next_look_ms = store_clock() + PG_RETRY_MS;
         return not_now(s, why, cap);
     }
+    error = pg_lease_take(s);
+    error = error == 0 ? update_schema(s, version, why, cap) : error;
+    if (error != 0) {
+        return error == -EAGAIN ? not_now(s, why, cap) : error;
+    }
+    pg_seed_close(s);
     for (int kind = 0; kind < STORE_KINDS && error == 0; kind++) {
         error = load_kind(s, (enum store_kind)kind, load, ctx);
     }
@@ -309,38 +380,6 @@ static int pg_open(struct store_backend *b, store_load_fn load, void *ctx, char 
 }
 
 /* ---- transactions ---- */
-
-/* Send a change. A network takes with it what is below it. */
-static int send_change(struct pg_store *s, const struct store_change *change)
-{
-    char sql[200];
-    char nwid[17];
-    char node[11];
-    if (change->kind == STORE_ANSWER) {
-        return pg_calls_answer(s, change);
-    }
-    hex_from_u64(change->nwid, 16, nwid);
-    hex_from_u64(change->node, 10, node);
-    const char *const values[] = {nwid, node, change->text};
-    const char *table = store_kind_table(change->kind);
-    if (change->text != NULL) {
-        (void)snprintf(sql, sizeof(sql),
-                       "INSERT INTO %s(nwid, node, doc) VALUES($1, $2, $3)"
-                       " ON CONFLICT(nwid, node) DO UPDATE SET doc = excluded.doc",
-                       table);
-        return pq_send(&s->pq, sql, 3, values);
-    }
-    (void)snprintf(sql, sizeof(sql), "DELETE FROM %s WHERE nwid = $1 AND node = $2", table);
-    int error = pq_send(&s->pq, sql, 2, values);
-    for (int i = 0; i < STORE_KINDS && error == 0 && change->kind == STORE_NETWORK; i++) {
-        if (store_kind_is_below_network((enum store_kind)i)) {
-            (void)snprintf(sql, sizeof(sql), "DELETE FROM %s WHERE nwid = $1",
-                           store_kind_table((enum store_kind)i));
-            error = pq_send(&s->pq, sql, 1, values);
-        }
-    }
-    return error;
-}
 
 /* The whole transaction goes out at once and costs one round trip. */
 static int send_all(struct pg_store *s, const struct store_change *changes)
@@ -467,9 +506,17 @@ static void pg_kick(struct store_backend *b)
 static void pg_destroy(struct store_backend *b)
 {
     struct pg_store *s = CONTAINER_OF(b, struct pg_store, backend);
+    pg_seed_close(s);
     pq_done(&s->pq);
     sodium_memzero(s->info, strlen(s->info));
     free(s);
+}
+
+void store_postgres_seed(struct store_backend *b, struct store_backend *from)
+{
+    struct pg_store *s = CONTAINER_OF(b, struct pg_store, backend);
+    pg_seed_close(s);
+    s->seed = from;
 }
 
 struct store_backend *store_postgres_new(const char *info, uint64_t address)

@@ -11,3 +11,7 @@ bool store_postgres_owns(const char *path, const char **ret_info);
 /* A backend over the schema "panlan_<address>" of the database that info (copied) names: made and
  * migrated by whoever holds the lease. Returns NULL out of memory. */
 struct store_backend *store_postgres_new(const char *info, uint64_t address);
+
+/* What a schema that has no tables yet begins with: all of another, unopened store, which is taken.
+ * Before the first open. */
+void store_postgres_seed(struct store_backend *b, struct store_backend *from);

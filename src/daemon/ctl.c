@@ -221,6 +221,25 @@ static int open_file(struct ctl *ctl, struct store_backend **ret)
     return *ret != NULL ? 0 : -ENOMEM;
 }
 
+/* The store on a database server; what a file of ours holds moves there if nothing is there yet.
+ * Returns 0; -ENOMEM. */
+static int open_server(struct ctl *ctl, const char *info, struct store_backend **ret)
+{
+    char dir[STATE_PATH_MAX];
+    char path[PATH_LEN];
+    struct store_backend *backend = store_postgres_new(info, ctl->svc->identity.address);
+    if (backend == NULL) {
+        return -ENOMEM;
+    }
+    store_dir(ctl, dir);
+    if (exists(dir, STORE_NAME)) {
+        (void)snprintf(path, sizeof(path), "%s/%s", dir, STORE_NAME);
+        store_postgres_seed(backend, store_sqlite_new(path));
+    }
+    *ret = backend;
+    return 0;
+}
+
 /* Start on a store, which is taken. Returns 0; -ENOMEM. */
 static int start_on(struct ctl *ctl, struct store_backend *backend)
 {
@@ -257,8 +276,8 @@ int ctl_start(struct ctl *ctl)
         return 0;
     }
     if (store_postgres_owns(ctl->svc->config->controller_db, &info)) {
-        backend = store_postgres_new(info, ctl->svc->identity.address);
-        return backend != NULL ? start_on(ctl, backend) : -ENOMEM;
+        int err = open_server(ctl, info, &backend);
+        return err == 0 ? start_on(ctl, backend) : err;
     }
     int err = open_file(ctl, &backend);
     err = err == 0 ? start_on(ctl, backend) : err;

@@ -357,6 +357,54 @@ static void test_server_crash_loses_nothing(void **state)
     assert_int_equal(state_of(&a), CONTROLLER_RUNNING);
 }
 
+static void count_document(void *ctx, enum store_kind kind, uint64_t nwid, uint64_t node,
+                           const char *text)
+{
+    (void)nwid;
+    (void)node;
+    (void)text;
+    ((unsigned *)ctx)[kind]++;
+}
+
+/* A controller moves from its file to a server: once, with everything, or not at all. */
+static void test_schema_begins_with_a_file(void **state)
+{
+    (void)state;
+    char path[128];
+    char why[512] = "";
+    static struct answer answers[3000];
+    struct fake f;
+    struct store_feed feed = {.stop = true};
+    fake_db_name(path, sizeof(path), "seed");
+    fake_init(&f, path);
+    fake_network(&f, "{\"private\":false}");
+    for (uint64_t i = 1; i <= 3000; i++) {
+        char name[80];
+        snprintf(name, sizeof(name), NET "/member/%010llx", (unsigned long long)i);
+        ask(&f, "POST", name, "{}", &answers[i - 1]);
+        if (i % 500 == 0) {
+            fake_settle(&f);
+        }
+    }
+    fake_settle(&f);
+    fake_done(&f);
+    pg_server_run("DROP SCHEMA IF EXISTS panlan_99aabbccdd CASCADE");
+    for (int round = 0; round < 2; round++) {
+        unsigned counts[STORE_KINDS] = {0};
+        struct store_backend *backend = store_postgres_new(pg_server_info(), 0x99aabbccdd);
+        assert_non_null(backend);
+        store_postgres_seed(backend, store_sqlite_new(path));
+        assert_int_equal(backend->open(backend, count_document, counts, why, sizeof(why)), 0);
+        assert_int_equal(counts[STORE_NETWORK], 1);
+        assert_int_equal(counts[STORE_MEMBER], 3000 - round);
+        struct store_change gone = {.kind = STORE_MEMBER, .nwid = FAKE_NWID, .node = 7};
+        assert_int_equal(backend->apply(backend, &gone, why, sizeof(why)), 0);
+        (void)backend->shared->tend(backend, &feed, why, sizeof(why));
+        backend->destroy(backend);
+    }
+    fake_db_remove(path);
+}
+
 static void test_later_schema_is_refused(void **state)
 {
     (void)state;
@@ -403,6 +451,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_no_address_twice, setup, teardown),
         cmocka_unit_test_setup_teardown(test_calls_reach_the_holder, setup, teardown),
         cmocka_unit_test_setup_teardown(test_server_crash_loses_nothing, setup, teardown),
+        cmocka_unit_test(test_schema_begins_with_a_file),
         cmocka_unit_test_setup_teardown(test_later_schema_is_refused, setup, teardown),
     };
     const struct CMUnitTest none[] = {cmocka_unit_test(test_names_of_stores)};
