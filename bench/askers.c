@@ -8,7 +8,8 @@
  *     The first COUNT identities are members of the networks FIRST (hex) and the following ones of
  *     the controller with this public identity. At most WINDOW requests wait for answers. First
  *     each asks once for each network; then again and again for SECONDS, each pair no more often
- *     than once in 1.1 s. A line of JSON for each of the two.
+ *     than once in 1.1 s; then, twice for SECONDS, one request after another ("calm", "event"). A
+ *     line of JSON for each of the four.
  * All addresses in 10.64.0.0/10 must be local: ip route add local 10.64.0.0/10 dev lo. */
 #include "datapath/armor.h"
 #include "wire/config_chunk.h"
@@ -460,7 +461,11 @@ static int ask_main(char **args)
     (void)poll(NULL, 0, 500); /* the controller's questions about our paths come and are answered */
     wait_a_moment(&a);
     phase(&a, "first", a.count * a.networks, INT64_MAX);
-    phase(&a, "again", SIZE_MAX, strtoll(args[7], NULL, 10) * 1000000000);
+    int64_t ns = strtoll(args[7], NULL, 10) * 1000000000;
+    phase(&a, "again", SIZE_MAX, ns);
+    a.window_len = 1;
+    phase(&a, "calm", SIZE_MAX, ns);
+    phase(&a, "event", SIZE_MAX, ns);
     return 0;
 }
 

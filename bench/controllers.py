@@ -117,10 +117,7 @@ def serve(reference, identities, seconds):
             lab.wait_for("members known", lambda: members_known(ctl), ASK_LIMIT, 0.1)
             before = bench.cpu_seconds([pid])
             for name in ("first", "again"):
-                line = asking.stdout.readline()
-                if not line:
-                    raise lab.Failed("bench-askers ended")
-                result = json.loads(line)
+                result = answered(asking)
                 spent = bench.cpu_seconds([pid]) - before
                 before += spent
                 answers = max(1, result["answers"])
@@ -129,12 +126,27 @@ def serve(reference, identities, seconds):
                             name + " p99": result.get("p99", bench.NAN),
                             name + " lost%": 100.0 * (result["lost"] + result["errors"]) /
                             (answers + result["lost"] + result["errors"])})
+            for name in ("calm", "event"):
+                if name == "event":  # in a network of which all are online
+                    ctl.post("/controller/network/%s/member/%s" % (nwids[-1], public[0][:10]),
+                             {"authorized": False})
+                result = answered(asking)
+                row.update({name + " " + what: result.get(what, bench.NAN)
+                            for what in ("median", "p99", "max")})
         finally:
             bench.end(asking)
         row["MB"] = bench.memory(pid)[0] / 1000
         return row
     finally:
         net.close()
+
+
+def answered(asking):
+    """The next line of bench-askers."""
+    line = asking.stdout.readline()
+    if not line:
+        raise lab.Failed("bench-askers ended")
+    return json.loads(line)
 
 
 def members_known(ctl):
@@ -181,12 +193,18 @@ def main():
     asked = bench.Table(tuple("%s %s" % (phase, what) if what != "/s" else phase + what
                               for phase in ("first", "again")
                               for what in ("/s", "us", "p99", "lost%")) + ("MB",))
+    calm = bench.Table(tuple(phase + " " + what for phase in ("calm", "event")
+                             for what in ("median", "p99", "max")))
     for _ in range(options.runs):
         for label, reference in kinds:
             asked.turn(label, lambda: serve(reference, identities, options.seconds))
     print("\n%d members of each of %d networks, %d requests wait at most; us: processor time of the "
           "daemon for each answer" % (IDENTITIES, NETWORKS, WINDOW))
     asked.show("reference")
+    calm.rows = asked.rows
+    print("\none request after another, ms, before and from when one of %d members of a network is "
+          "de-authorized" % IDENTITIES)
+    calm.show("reference")
     for members in START_SIZES:
         table = bench.Table(("import s", "import cpu", "start s", "start cpu", "MB"))
         for _ in range(options.runs if members < 100000 else 1):
