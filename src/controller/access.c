@@ -200,12 +200,25 @@ bool access_changes_person(const struct controller *c, const struct caller *call
     return is_full(c, caller, &admin) && (caller->user == id || admin);
 }
 
+/* Networks that a user owns. */
+static size_t count_owned(const struct controller *c, uint64_t user)
+{
+    size_t n = 0;
+    struct hmap_node *it = NULL;
+    while ((it = hmap_each(&c->model.networks, it)) != NULL) {
+        const struct grant *g = network_grant(CONTAINER_OF(it, struct cnetwork, node), user);
+        n += g != NULL && g->owner ? 1 : 0;
+    }
+    return n;
+}
+
 bool access_creates(const struct controller *c, const struct caller *caller)
 {
     const struct api_token *t;
     bool admin;
     return token_of(c, caller, &t) && user_of(c, caller, &admin) &&
-           (t == NULL || (t->nwid_count == 0 && (t->scope & ACCESS_MODIFY) != 0));
+           (t == NULL || (t->nwid_count == 0 && (t->scope & ACCESS_MODIFY) != 0)) &&
+           (admin || count_owned(c, caller->user) < ACCOUNTS_NETWORKS_EACH);
 }
 
 bool access_member_edit(uint8_t access, const struct cmember *m, const json_t *body)

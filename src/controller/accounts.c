@@ -245,6 +245,15 @@ struct api_token *accounts_token_named(const struct accounts *a, uint64_t user, 
     return NULL;
 }
 
+size_t accounts_count_tokens(const struct accounts *a, uint64_t user)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < a->token_count; i++) {
+        n += a->tokens[i]->user == user ? 1 : 0;
+    }
+    return n;
+}
+
 struct api_token *accounts_token_hashed(const struct accounts *a,
                                         const uint8_t hash[ACCOUNTS_HASH_LEN])
 {
@@ -272,7 +281,7 @@ static int networks_of(struct api_token *t, const json_t *array)
     }
     for (size_t i = 0; i < n; i++) {
         const char *text = json_string_value(json_array_get(array, i));
-        if (text == NULL || hex_to_u64(text, strlen(text), 16, &t->nwids[i]) != 0) {
+        if (text == NULL || strlen(text) != 16 || hex_to_u64(text, 16, 16, &t->nwids[i]) != 0) {
             return -EINVAL;
         }
     }

@@ -13,6 +13,8 @@
 enum {
     ACCOUNTS_PERSONS_MAX = 1024,
     ACCOUNTS_TOKENS_MAX = 4096,    /* of all people */
+    ACCOUNTS_TOKENS_EACH = 64,     /* of one that is no administrator */
+    ACCOUNTS_NETWORKS_EACH = 256,  /* owned by one that is no administrator */
     ACCOUNTS_GRANTS_MAX = 1024,    /* per network */
     ACCOUNTS_TOKEN_NETWORKS = 256, /* a token may be restricted to so many networks */
     ACCOUNTS_TEXT_MAX = 256,       /* bytes of a name, an e-mail address */
@@ -101,6 +103,9 @@ struct api_token *accounts_token_hashed(const struct accounts *a,
 
 /* Hash of a token's text. */
 void accounts_hash(const char *text, size_t len, uint8_t ret[ACCOUNTS_HASH_LEN]);
+
+/* Tokens of a user. */
+size_t accounts_count_tokens(const struct accounts *a, uint64_t user);
 
 /* Add or replace one from its document. Returns 0; -EINVAL unusable; -ENOSPC; -ENOMEM. */
 MUST_CHECK int accounts_put_person(struct accounts *a, uint64_t id, const json_t *doc);

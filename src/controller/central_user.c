@@ -384,9 +384,14 @@ static void create_token(struct central_call *call, uint64_t user)
     }
     uint64_t id = central_new_id(call);
     struct store_tx *tx = store_tx_new();
-    int error = tx == NULL                      ? -ENOMEM
-                : token_exists(call, user, doc) ? -EEXIST
-                                                : accounts_put_token(a, id, doc);
+    const struct person *p = accounts_person(a, user);
+    bool full = p != NULL && !p->admin && accounts_count_tokens(a, user) >= ACCOUNTS_TOKENS_EACH;
+    int error = tx == NULL ? -ENOMEM : 0;
+    if (error == 0 && full) {
+        error = -ENOSPC;
+    } else if (error == 0) {
+        error = token_exists(call, user, doc) ? -EEXIST : accounts_put_token(a, id, doc);
+    }
     struct api_token *t = error == 0 ? accounts_token(a, id) : NULL;
     if (t != NULL) {
         error = access_put_token(tx, t);

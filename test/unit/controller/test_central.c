@@ -661,6 +661,29 @@ static void test_partial_merge_of_a_member(void **state)
     free(text);
 }
 
+/* CTL-102: a deleted node that asks on does not come back by that, a hidden one is flagged. */
+static void test_deleted_and_hidden_members(void **state)
+{
+    struct world *w = *state;
+    make_network(w, "{}");
+    uint64_t nwid = strtoull(w->net + strlen("/network/"), NULL, 16);
+    fake_request(&w->f, nwid, UINT64_C(0xaabbccddee), NULL);
+    assert_int_equal(json_array_size(good(w, "GET", below(w, "/member"), NULL)), 1);
+    good(w, "POST", below(w, "/member/" MEMBER), "{\"config\":{\"authorized\":true}}");
+    good(w, "DELETE", below(w, "/member/" MEMBER), NULL);
+    fake_request(&w->f, nwid, UINT64_C(0xaabbccddee), NULL);
+    fake_request(&w->f, nwid, UINT64_C(0xaabbccddee), NULL);
+    assert_int_equal(json_array_size(good(w, "GET", below(w, "/member"), NULL)), 0);
+    assert_int_equal(status(w, "GET", below(w, "/member/" MEMBER), NULL), 404);
+    check(good(w, "GET", w->net, NULL), "totalMemberCount", "0");
+    check(good(w, "POST", below(w, "/member/" MEMBER), "{\"hidden\":true}"), "hidden", "true");
+    fake_request(&w->f, nwid, UINT64_C(0xaabbccddee), NULL);
+    json_t *obj = json_array_get(good(w, "GET", below(w, "/member"), NULL), 0);
+    check(obj, "hidden", "true");
+    check(obj, "online", "true");
+    check(good(w, "POST", below(w, "/member/" MEMBER), "{\"hidden\":false}"), "hidden", "false");
+}
+
 static void test_wrong_types_in_a_member_are_400(void **state)
 {
     struct world *w = *state;
@@ -835,6 +858,7 @@ static void test_bad_tokens_are_refused(void **state)
         "{\"tokenName\":\"a\",\"networks\":{}}",
         "{\"tokenName\":\"a\",\"networks\":[5]}",
         "{\"tokenName\":\"a\",\"networks\":[\"xyz\"]}",
+        "{\"tokenName\":\"a\",\"networks\":[\"12a402e62e\"]}",
         "{\"tokenName\":\"a\",\"expires\":\"soon\"}",
         "{\"tokenName\":\"a\",\"expires\":-1}",
     };
@@ -1113,6 +1137,29 @@ static void test_owner(void **state)
     assert_int_equal(w->f.status, 403);
 }
 
+/* Nobody but administrators fills the tables of all. */
+static void test_bounds_of_a_person(void **state)
+{
+    struct world *w = *state;
+    char ann[17];
+    char path[64];
+    char body[64];
+    make_user(w, "ann", ann);
+    w->caller = make_token(w, ann, "{\"tokenName\":\"first\"}");
+    snprintf(path, sizeof(path), "/user/%s/token", ann);
+    for (unsigned i = 1; i < ACCOUNTS_TOKENS_EACH; i++) {
+        snprintf(body, sizeof(body), "{\"tokenName\":\"t%u\"}", i);
+        good(w, "POST", path, body);
+    }
+    assert_int_equal(status(w, "POST", path, "{\"tokenName\":\"last\"}"), 400);
+    for (unsigned i = 0; i < ACCOUNTS_NETWORKS_EACH; i++) {
+        good(w, "POST", "/network", "{}");
+    }
+    assert_int_equal(status(w, "POST", "/network", "{}"), 403);
+    (void)own(w, "POST", "/controller/network", "{}");
+    assert_int_equal(w->f.status, 403);
+}
+
 /* Join tokens let members in: for those who may authorize. */
 static void test_join_tokens_are_hidden(void **state)
 {
@@ -1271,6 +1318,7 @@ int main(void)
         T(test_delete_answers_200_and_nothing),
         T(test_member_object),
         T(test_partial_merge_of_a_member),
+        T(test_deleted_and_hidden_members),
         T(test_wrong_types_in_a_member_are_400),
         T(test_users),
         T(test_tokens_are_shown_once_and_end),
@@ -1282,6 +1330,7 @@ int main(void)
         T(test_scopes),
         T(test_token_for_some_networks),
         T(test_owner),
+        T(test_bounds_of_a_person),
         T(test_join_tokens_are_hidden),
         T(test_changes_are_noted),
         cmocka_unit_test(test_all_is_there_after_a_restart),

@@ -44,6 +44,10 @@ static void test_one_credential_counts(void **state)
         {NULL, TOKEN, NULL, true},
         {NULL, NULL, "Bearer " TOKEN, true},
         {NULL, NULL, "bEARER " TOKEN, true},
+        {NULL, NULL, "token " TOKEN, true}, /* CTL-94 */
+        {NULL, NULL, "TOKEN " TOKEN, true},
+        {NULL, NULL, "token " WRONG, false},
+        {NULL, NULL, "token" TOKEN, false},
         {NULL, NULL, "Basic " TOKEN, false},
         {NULL, NULL, TOKEN, false},
         {WRONG, TOKEN, NULL, false}, /* a wrong header is not rescued */
