@@ -217,10 +217,10 @@ static json_t *live_json(const struct cmember *m, int64_t now_ms)
 {
     char ip[INETADDR_TEXT_LEN];
     inetaddr_print_ip(&m->from, ip);
-    bool direct = m->from.family != INETADDR_NIL;
+    bool known = m->from.family != INETADDR_NIL;
     return json_pack("{sbsbsIss?ss?sIsI}", "online", (int)member_is_online(m, now_ms), "direct",
-                     (int)direct, "lastSeen", (json_int_t)m->seen_ms, "physicalAddress",
-                     direct ? ip : NULL, "os", m->os, "configRevision",
+                     (int)(known && !m->relayed), "lastSeen", (json_int_t)m->seen_ms,
+                     "physicalAddress", known ? ip : NULL, "os", m->os, "configRevision",
                      (json_int_t)m->held_revision, "configTime", (json_int_t)m->held_ms);
 }
 

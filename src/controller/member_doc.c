@@ -623,6 +623,9 @@ json_t *member_runtime_json(const struct cmember *m)
     if (m->os != NULL) {
         json_object_set_new(doc, "os", json_string(m->os));
     }
+    if (m->relayed) {
+        json_object_set_new(doc, "relayed", json_true());
+    }
     if (m->has_meta) {
         json_object_set_new(doc, "rulesRevision", json_integer(m->rules_revision));
     }
@@ -639,6 +642,7 @@ json_t *member_runtime_json(const struct cmember *m)
 void member_runtime_load(struct cmember *m, const json_t *doc)
 {
     m->seen_ms = time_field(doc, "seen");
+    m->relayed = json_is_true(json_object_get(doc, "relayed"));
     m->held_ms = time_field(doc, "heldTime");
     m->held_revision = coerce_u64(json_object_get(doc, "heldRevision"), 0);
     const char *from = json_string_value(json_object_get(doc, "from"));

@@ -182,7 +182,7 @@ struct cmember {
     int64_t access_expiry_ms; /* end of its access, 0 none */
     uint64_t revision;
     /* Below: what was seen (runtime), losing it is harmless. */
-    struct inetaddr from;       /* last direct source, nil = none or relayed */
+    struct inetaddr from;       /* last direct source, nil = none yet */
     bool first_noted;           /* its first request is in the log, or it was not its own doing */
     struct inetaddr noted_from; /* last one that was noted in the log */
     int64_t note_credit_ms;     /* notes are paid for up to this time */
@@ -195,6 +195,7 @@ struct cmember {
     uint64_t sent_hash;         /* of the configuration sent last, 0 none */
     uint32_t rules_revision;
     uint32_t revocation_seq; /* handed out up to this one */
+    bool relayed;            /* the last request came through others */
     bool runtime_changed;    /* more than the time of the last request */
 };
 

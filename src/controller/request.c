@@ -79,10 +79,13 @@ static void note_seen(struct controller *c, struct cmember *m, const struct ask 
     uint32_t revision =
         meta->rules_revision > UINT32_MAX ? UINT32_MAX : (uint32_t)meta->rules_revision;
     m->seen_ms = controller_wall(c, now_ms);
-    if (!inetaddr_equal(&m->from, &ask->from)) {
+    bool relayed = ask->from.family == INETADDR_NIL;
+    if (!relayed && !inetaddr_equal(&m->from, &ask->from)) {
         m->from = ask->from;
         m->runtime_changed = true;
     }
+    m->runtime_changed |= m->relayed != relayed;
+    m->relayed = relayed;
     if (!m->has_meta || m->rules_revision != revision) {
         m->has_meta = true;
         m->rules_revision = revision;

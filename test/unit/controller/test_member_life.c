@@ -429,6 +429,43 @@ static void test_live_state_of_a_member(void **state)
     fake_db_remove(db);
 }
 
+/* CTL-116: a relayed member is online, and it is known where it was seen directly before. */
+static void test_relayed_member_is_online(void **state)
+{
+    (void)state;
+    char db[128];
+    char text[NETCONF_META_MAX + 1];
+    size_t len = 0;
+    struct fake f;
+    struct inetaddr nowhere = {.family = INETADDR_NIL};
+    struct netconf_meta meta = netconf_meta_default();
+    struct identity id = fake_member(0xaa);
+    fake_db_name(db, sizeof(db), "relayed");
+    fake_init(&f, db);
+    fake_network(&f, "{\"private\":false}");
+    assert_true(asks(&f, 0xaa, NULL));
+    fake_run(&f, 1500);
+    meta.major = 1;
+    meta.minor = 16;
+    assert_int_equal(netconf_meta_encode(&meta, text, sizeof(text), &len), 0);
+    controller_request(f.c, FAKE_NWID, &nowhere, ++f.request, &id, text, len, f.now_ms);
+    fake_settle(&f);
+    json_int_t seen = wall(&f);
+    for (int i = 0; i < 2; i++) {
+        json_t *obj = fake_api(&f, "GET", UNSTABLE "/member/00000000aa", NULL);
+        const json_t *live = json_object_get(obj, "live");
+        assert_true(json_is_true(json_object_get(live, "online")));
+        assert_true(json_is_false(json_object_get(live, "direct")));
+        assert_string_equal(js(live, "physicalAddress"), "192.0.2.7");
+        assert_int_equal(ji(live, "lastSeen"), seen);
+        assert_int_equal(ji(obj, "vMinor"), 16);
+        json_decref(obj);
+        fake_restart(&f);
+    }
+    fake_done(&f);
+    fake_db_remove(db);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -445,6 +482,7 @@ int main(void)
                                         fake_teardown),
         cmocka_unit_test_setup_teardown(test_join_token_with_defaults, fake_setup, fake_teardown),
         cmocka_unit_test(test_live_state_of_a_member),
+        cmocka_unit_test(test_relayed_member_is_online),
         cmocka_unit_test(test_access_that_ended_while_we_were_away),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
