@@ -38,13 +38,11 @@ static const char *const type_names[NOTE_TYPES] = {
     [NOTE_INVITE_CREATED] = "invite.created",
     [NOTE_INVITE_DELETED] = "invite.deleted",
     [NOTE_TOKEN_CREATED] = "token.created",
-    [NOTE_TOKEN_CHANGED] = "token.changed",
     [NOTE_TOKEN_DELETED] = "token.deleted",
     [NOTE_USER_CREATED] = "user.created",
     [NOTE_USER_CHANGED] = "user.changed",
     [NOTE_USER_DELETED] = "user.deleted",
     [NOTE_GRANT_CHANGED] = "grant.changed",
-    [NOTE_LOGIN_FAILED] = "login.failed",
     [NOTE_SSO_LOGIN] = "sso.login",
     [NOTE_SSO_FAILED] = "sso.failed",
     [NOTE_SSO_ENDED] = "sso.ended",
@@ -58,7 +56,6 @@ static const char *const type_names[NOTE_TYPES] = {
     [NOTE_HOOK_RETRIED] = "hook.retried",
     [NOTE_HOOK_FAILED] = "hook.failed",
     [NOTE_HOOK_DROPPED] = "hook.dropped",
-    [NOTE_CONTROLLER] = "controller.changed",
 };
 
 const char *note_type_name(enum note_type type)

@@ -32,15 +32,13 @@ enum note_type {
     NOTE_INVITE_CREATED,  /* a join token */
     NOTE_INVITE_DELETED,
     NOTE_TOKEN_CREATED, /* an API token */
-    NOTE_TOKEN_CHANGED,
     NOTE_TOKEN_DELETED,
     NOTE_USER_CREATED,
     NOTE_USER_CHANGED,
     NOTE_USER_DELETED,
     NOTE_GRANT_CHANGED, /* what a person may do with a network; no document = nothing */
-    NOTE_LOGIN_FAILED,
-    NOTE_SSO_LOGIN,  /* a member's user logged in: {"email"} */
-    NOTE_SSO_FAILED, /* {"email","error"} */
+    NOTE_SSO_LOGIN,     /* a member's user logged in: {"email"} */
+    NOTE_SSO_FAILED,    /* {"email","error"} */
     NOTE_SSO_ENDED,
     NOTE_ORG_INVITED,  /* {"email"} */
     NOTE_ORG_ACCEPTED, /* {"email","networks":[ID,...]}; the object is the person */
@@ -52,7 +50,6 @@ enum note_type {
     NOTE_HOOK_RETRIED, /* a delivery sent once more by hand */
     NOTE_HOOK_FAILED,  /* a delivery given up */
     NOTE_HOOK_DROPPED, /* deliveries fell out of a full queue */
-    NOTE_CONTROLLER,   /* something about the controller as a whole, see the new value */
     NOTE_TYPES,
 };
 

@@ -8,6 +8,7 @@
 #include "wire/netconf.h"
 
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,6 +20,9 @@ static const char *const paths[] = {
     "/controller/network/0102030405000001/invite-token",
     "/controller/network/default",
     "/controller/network/0102030405______",
+    "/controller/hook",
+    "/controller/log",
+    "/controller/network/0102030405000001/member/aabbccddee/history",
 };
 
 static int on_config(void *ctx, uint64_t nwid, uint64_t dest, uint64_t request_id, const char *dict,
@@ -103,7 +107,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         request.body_len = len - 1;
         controller_api(c, &request, 1000, on_answer, &answers);
         ask(c, body, len - 1, 5000);
-        request = (struct controller_api_request){.method = "GET", .path = request.path};
+        char query[128];
+        (void)snprintf(query, sizeof(query), "%.*s", (int)(len - 1), body);
+        request =
+            (struct controller_api_request){.method = "GET", .path = request.path, .query = query};
         controller_api(c, &request, 5000, on_answer, &answers);
         controller_trace(c, UINT64_C(0xaabbccddee), body, len - 1, 5000);
         request.method = "DELETE";
