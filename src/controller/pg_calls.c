@@ -77,8 +77,9 @@ static struct store_call *call_of_row(struct pg_store *s, const PGresult *result
     call->query = column(s, result, row, 3);
     call->body = column(s, result, row, 4);
     call->if_match = column(s, result, row, 5);
+    call->actor = column(s, result, row, 6);
     if (call->method == NULL || call->path == NULL || call->query == NULL || call->body == NULL ||
-        call->if_match == NULL) {
+        call->if_match == NULL || call->actor == NULL) {
         store_call_free(call);
         return NULL;
     }
@@ -88,7 +89,7 @@ static struct store_call *call_of_row(struct pg_store *s, const PGresult *result
 /* Take calls that nobody has answered. Returns true if there may be more. */
 static bool fetch(struct pg_store *s, struct store_feed *feed)
 {
-    static const char sql[] = "SELECT seq, method, path, query, body, if_match FROM request"
+    static const char sql[] = "SELECT seq, method, path, query, body, if_match, actor FROM request"
                               " WHERE status IS NULL ORDER BY seq LIMIT 320";
     struct store_call **tail = &feed->incoming;
     PGresult *result = NULL;
@@ -138,12 +139,12 @@ static void refuse(struct store_call *call, struct store_feed *feed, unsigned st
 /* Put a call into the database. */
 static void pass(struct pg_store *s, struct store_call *call, struct store_feed *feed)
 {
-    static const char sql[] = "INSERT INTO request(method, path, query, body, if_match)"
-                              " VALUES($1, $2, $3, $4, $5) RETURNING seq";
-    const char *const values[] = {call->method, call->path, call->query, call->body,
-                                  call->if_match};
+    static const char sql[] = "INSERT INTO request(method, path, query, body, if_match, actor)"
+                              " VALUES($1, $2, $3, $4, $5, $6) RETURNING seq";
+    const char *const values[] = {call->method, call->path,     call->query,
+                                  call->body,   call->if_match, call->actor};
     PGresult *result = NULL;
-    int error = pq_exec(&s->pq, sql, 5, values, PG_QUERY_MS, &result);
+    int error = pq_exec(&s->pq, sql, 6, values, PG_QUERY_MS, &result);
     if (error != 0) {
         refuse(call, feed, error == -EBADMSG ? 400 : 503,
                error == -EBADMSG ? "the database does not take this text"

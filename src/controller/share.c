@@ -87,6 +87,28 @@ static char *copy_of(const char *text)
     return strdup(text != NULL ? text : "");
 }
 
+/* Who asks: kind and source. Names are not known here: an instance that stands by has no tokens. */
+static char *actor_text(const struct actor *actor)
+{
+    char ip[INETADDR_TEXT_LEN] = "";
+    char text[INETADDR_TEXT_LEN + 8];
+    if (actor->source.family != INETADDR_NIL) {
+        inetaddr_print_ip(&actor->source, ip);
+    }
+    (void)snprintf(text, sizeof(text), "%s %s", actor->kind == ACTOR_CLI ? "cli" : "token", ip);
+    return strdup(text);
+}
+
+static struct actor actor_parse(const char *text)
+{
+    struct actor actor = {.kind = strncmp(text, "cli ", 4) == 0 ? ACTOR_CLI : ACTOR_CONTROL_TOKEN};
+    const char *ip = strchr(text, ' ');
+    if (ip == NULL || inetaddr_parse(ip + 1, strlen(ip + 1), &actor.source) != 0) {
+        actor.source = (struct inetaddr){.family = INETADDR_NIL};
+    }
+    return actor;
+}
+
 void share_pass(struct controller *c, const struct controller_api_request *request,
                 controller_api_done done, void *ctx)
 {
@@ -97,11 +119,12 @@ void share_pass(struct controller *c, const struct controller_api_request *reque
         call->path = copy_of(request->path);
         call->query = copy_of(request->query);
         call->if_match = copy_of(request->if_match);
+        call->actor = actor_text(&request->actor);
         call->body =
             request->body != NULL ? strndup(request->body, request->body_len) : copy_of(NULL);
     }
     if (call == NULL || call->method == NULL || call->path == NULL || call->query == NULL ||
-        call->body == NULL || call->if_match == NULL) {
+        call->body == NULL || call->if_match == NULL || call->actor == NULL) {
         store_call_free(call);
         done(ctx, 500, no_memory, sizeof(no_memory) - 1);
         return;
@@ -157,7 +180,7 @@ void share_take_calls(struct controller *c)
             .body = call->body,
             .body_len = strlen(call->body),
             .if_match = call->if_match[0] != '\0' ? call->if_match : NULL,
-            .actor = {.kind = ACTOR_CONTROL_TOKEN},
+            .actor = actor_parse(call->actor),
         };
         if (remote != NULL) {
             *remote = (struct remote_call){.c = c, .seq = call->seq};

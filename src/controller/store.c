@@ -132,6 +132,7 @@ void store_call_free(struct store_call *call)
         free(call->query);
         free(call->body);
         free(call->if_match);
+        free(call->actor);
         free(call->answer);
         free(call);
     }

@@ -62,6 +62,7 @@ struct store_call {
     char *query;      /* "" if none */
     char *body;       /* "" if none */
     char *if_match;   /* the header, "" if none */
+    char *actor;      /* who asks, for the holder's log, "" unknown */
     unsigned status;  /* of the answer */
     char *answer;     /* NULL: without body */
     int64_t until_ms; /* for the backend: when waiting for the answer ends */

@@ -71,7 +71,8 @@ static int make_base(struct pg_store *s)
         "CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value TEXT NOT NULL)",
         ("CREATE TABLE IF NOT EXISTS request(seq BIGSERIAL PRIMARY KEY,"
          " at TIMESTAMPTZ NOT NULL DEFAULT clock_timestamp(), method TEXT NOT NULL,"
-         " path TEXT NOT NULL, query TEXT, body TEXT, if_match TEXT, status BIGINT, answer TEXT,"
+         " path TEXT NOT NULL, query TEXT, body TEXT, if_match TEXT, actor TEXT, status BIGINT, "
+         "answer TEXT,"
          " answered TIMESTAMPTZ)"),
         "CREATE INDEX IF NOT EXISTS request_open ON request(seq) WHERE status IS NULL",
         ("CREATE TABLE IF NOT EXISTS lease(id BIGINT PRIMARY KEY, owner TEXT NOT NULL,"

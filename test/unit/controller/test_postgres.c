@@ -112,6 +112,7 @@ static void ask(struct fake *f, const char *method, const char *path, const char
         .path = path,
         .body = body,
         .body_len = body != NULL ? strlen(body) : 0,
+        .actor = f->actor,
     };
     *ret = (struct answer){.done = false};
     controller_api(f->c, &request, f->now_ms, on_answer, ret);
@@ -300,11 +301,18 @@ static void test_calls_reach_the_holder(void **state)
     struct answer answer;
     fake_request(&a, FAKE_NWID, 1, NULL);
     fake_clear(&a);
+    b.actor = (struct actor){.kind = ACTOR_CLI,
+                             .source = {.family = INETADDR_V4, .ip = {192, 0, 2, 44}, .port = 9}};
     ask(&b, "POST", NET, "{\"name\":\"one\"}", &answer);
     while (!answer.done) {
         poll_both();
     }
     assert_int_equal(answer.status, 200);
+    json_t *log = fake_api(&a, "GET", "/controller/log?limit=1", NULL);
+    const json_t *entry = json_array_get(json_object_get(log, "data"), 0);
+    assert_string_equal(js(json_object_get(entry, "actor"), "kind"), "cli"); /* who asked there */
+    assert_string_equal(js(entry, "source"), "192.0.2.44");
+    json_decref(log);
     assert_string_equal(answer.name, "one");
     fake_run(&a, 500);
     assert_int_equal(fake_count(&a, FAKE_CONFIG, 1), 1); /* pushed */
