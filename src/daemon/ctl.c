@@ -341,7 +341,6 @@ int ctl_init(struct ctl *ctl, struct service *svc)
 
 void ctl_stop(struct ctl *ctl)
 {
-    poster_stop(&ctl->poster);
     end_controller(ctl);
     if (ctl->watch_open) {
         uv_close((uv_handle_t *)&ctl->watch, NULL);

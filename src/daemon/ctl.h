@@ -3,7 +3,6 @@
 #pragma once
 
 #include "base/attr.h"
-#include "daemon/poster.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -19,8 +18,7 @@ struct ctl {
     bool wake_open;                /* wake is initialised */
     uv_timer_t watch;              /* of the lease, if the store is shared */
     bool watch_open;               /* watch is initialised */
-    struct poster poster;          /* of webhooks, open with the first post */
-    bool poster_missing;           /* that its library is missing was said */
+    bool library_missing;          /* that webhooks lack theirs was said */
 };
 
 /* Prepare; starts the controller if its store exists. Returns 0; negative errno. */

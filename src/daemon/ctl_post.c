@@ -1,4 +1,4 @@
-/* Webhooks of the controller: its posts given to the poster, results given back.
+/* Webhooks of the controller: its posts given out, results given back.
  * Source: spec 04 section 6.6. */
 #include "daemon/ctl_post.h"
 
@@ -14,11 +14,11 @@
 
 enum { HEADER_LEN = 640 };
 
-static void on_done(void *ctx, uint64_t id, unsigned status, const char *error)
+static void on_done(void *ctx, uint64_t id, const struct fetch_answer *answer)
 {
     struct ctl *ctl = ctx;
     if (ctl->controller != NULL) {
-        controller_hook_done(ctl->controller, id, status, error, service_now());
+        controller_hook_done(ctl->controller, id, answer->status, answer->error, service_now());
     }
 }
 
@@ -27,22 +27,20 @@ int ctl_post(void *ctx, const struct controller_post *post)
     struct ctl *ctl = ctx;
     char signature[HEADER_LEN];
     char delivery[64];
-    int err = ctl->poster.open ? 0 : poster_init(&ctl->poster, &ctl->svc->loop, on_done, ctl);
-    if (err < 0) {
-        return err;
-    }
     (void)snprintf(signature, sizeof(signature), "X-ZTC-Signature: %s", post->signature);
     (void)snprintf(delivery, sizeof(delivery), "X-Panlan-Delivery: %016" PRIx64, post->delivery);
     const char *const headers[] = {"Content-Type: application/json", "Expect:", signature, delivery,
                                    NULL};
-    struct poster_request request = {.id = post->delivery,
-                                     .url = post->url,
-                                     .headers = headers,
-                                     .body = post->body,
-                                     .len = post->len};
-    err = poster_post(&ctl->poster, &request);
-    if (err == -ENOENT && !ctl->poster_missing) {
-        ctl->poster_missing = true;
+    struct fetch_request request = {.id = post->delivery,
+                                    .url = post->url,
+                                    .headers = headers,
+                                    .body = post->body,
+                                    .len = post->len,
+                                    .done = on_done,
+                                    .ctx = ctl};
+    int err = fetch_start(&ctl->svc->fetch, &request);
+    if (err == -ENOENT && !ctl->library_missing) {
+        ctl->library_missing = true;
         log_write(LOG_LEVEL_ERROR, "controller",
                   "webhooks need libcurl.so.4, which cannot be loaded; they wait");
     }

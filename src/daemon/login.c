@@ -14,10 +14,8 @@
 
 enum { URL_LEN = 2048 };
 
-/* A login that waits for the keys of its issuer. Lives until its fetch is done. */
+/* A login that waits for the keys of its issuer. */
 struct login {
-    struct logins *logins; /* NULL: everything has ended, nobody waits */
-    size_t slot;
     struct sso_login *sso;
     struct http_request *request;
     bool has_place; /* the answer that comes is the key set, not where it is */
@@ -137,45 +135,43 @@ static bool find_place(const char *text, size_t len, const char *issuer, char re
 
 /* ---- waiting ---- */
 
-static void on_fetched(void *ctx, const struct fetch_result *result);
+static void on_fetched(void *ctx, uint64_t slot, const struct fetch_answer *answer);
 
-static void login_end(struct login *l, const char *keys, size_t len)
+static void login_end(struct logins *logins, size_t slot, const char *keys, size_t len)
 {
-    struct logins *logins = l->logins;
-    logins->waiting[l->slot] = NULL;
+    struct login *l = logins->waiting[slot];
+    logins->waiting[slot] = NULL;
     finish(logins->svc, l->sso, l->request, keys, len);
     free(l);
 }
 
-static bool fetch_go(struct login *l, const char *url)
+static bool fetch_go(struct logins *logins, size_t slot, const char *url)
 {
-    return fetch_start(&l->logins->svc->fetch, url, NULL, 0, NULL, 0, on_fetched, l) == 0;
+    struct fetch_request request = {.id = slot, .url = url, .done = on_fetched, .ctx = logins};
+    return fetch_start(&logins->svc->fetch, &request) == 0;
 }
 
-static void on_fetched(void *ctx, const struct fetch_result *result)
+static void on_fetched(void *ctx, uint64_t slot, const struct fetch_answer *answer)
 {
-    struct login *l = ctx;
+    struct logins *logins = ctx;
+    struct login *l = logins->waiting[slot];
     char url[URL_LEN];
-    if (l->logins == NULL) {
-        free(l);
-        return;
-    }
     const char *issuer = sso_login_issuer(l->sso);
-    bool good = result->status == 200 && !result->is_cut;
+    bool good = answer->status == 200 && !answer->is_cut;
     if (!good) {
-        log_write(LOG_LEVEL_WARN, "sso", "no keys of a login service issuer=%s status=%ld", issuer,
-                  result->status);
+        log_write(LOG_LEVEL_WARN, "sso", "no keys of a login service issuer=%s status=%u", issuer,
+                  answer->status);
     } else if (l->has_place) {
-        keys_keep(l->logins, issuer, result->body, result->len);
-        login_end(l, result->body, result->len);
+        keys_keep(logins, issuer, answer->body, answer->len);
+        login_end(logins, slot, answer->body, answer->len);
         return;
-    } else if (find_place(result->body, result->len, issuer, url)) {
+    } else if (find_place(answer->body, answer->len, issuer, url)) {
         l->has_place = true;
-        if (fetch_go(l, url)) {
+        if (fetch_go(logins, slot, url)) {
             return;
         }
     }
-    login_end(l, NULL, 0);
+    login_end(logins, slot, NULL, 0);
 }
 
 static void wait_for_keys(struct logins *logins, struct sso_login *sso,
@@ -198,10 +194,10 @@ static void wait_for_keys(struct logins *logins, struct sso_login *sso,
         finish(logins->svc, sso, request, NULL, 0);
         return;
     }
-    *l = (struct login){.logins = logins, .slot = slot, .sso = sso, .request = request};
+    *l = (struct login){.sso = sso, .request = request};
     logins->waiting[slot] = l;
-    if (!fetch_go(l, url)) {
-        login_end(l, NULL, 0);
+    if (!fetch_go(logins, slot, url)) {
+        login_end(logins, slot, NULL, 0);
     }
 }
 
@@ -231,11 +227,8 @@ bool api_login_handle(struct api_call *call, const char *path)
 void logins_stop(struct logins *logins)
 {
     for (size_t i = 0; i < LOGIN_WAITING_MAX; i++) {
-        struct login *l = logins->waiting[i];
-        if (l != NULL) {
-            logins->waiting[i] = NULL;
-            finish(logins->svc, l->sso, l->request, NULL, 0);
-            l->logins = NULL; /* its fetch will release it */
+        if (logins->waiting[i] != NULL) {
+            login_end(logins, i, NULL, 0);
         }
     }
     for (size_t i = 0; i < LOGIN_ISSUERS_MAX; i++) {

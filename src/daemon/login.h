@@ -31,7 +31,7 @@ struct logins {
 
 void logins_init(struct logins *logins, struct service *svc);
 
-/* Answer all that wait and forget the keys. No request comes any more. */
+/* Answer all that wait and forget the keys, after fetch_stop. No request comes any more. */
 void logins_stop(struct logins *logins);
 
 /* Handle a request, which is answered now or later; false if it is not one for /sso. */

@@ -395,7 +395,7 @@ static int start_loop(struct service *svc)
         return err;
     }
     relay_init(&svc->relay, svc);
-    fetch_init(&svc->fetch, &svc->loop);
+    err = fetch_init(&svc->fetch, &svc->loop);
     logins_init(&svc->logins, svc);
     captures_init(&svc->captures, svc);
     svc->relay_server = (struct relay_server){.svc = svc};
