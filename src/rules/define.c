@@ -387,7 +387,7 @@ static const struct element *capability_id(struct run *run, struct rdl_capabilit
         return e->next;
     }
     for (size_t i = 0; i < result->capability_count; i++) {
-        if (result->capabilities[i].id == (uint32_t)id) {
+        if (result->capabilities[i].id == (uint32_t)id && !result->capabilities[i].is_broken) {
             fail(run, e, "Duplicate capability ID.",
                  run_format(run, "%.*s has it", (int)result->capabilities[i].name.len,
                             result->capabilities[i].name.p));
@@ -395,6 +395,7 @@ static const struct element *capability_id(struct run *run, struct rdl_capabilit
         }
     }
     cap->id = (uint32_t)id;
+    cap->is_broken = false;
     return e->next;
 }
 
@@ -434,7 +435,7 @@ void define_capability(struct run *run, const struct element *keyword)
         run_stop(run, NULL, &word->place, kind_capability.many);
         return;
     }
-    struct rdl_capability cap = {.name = word->lower, .place = word->place};
+    struct rdl_capability cap = {.name = word->lower, .place = word->place, .is_broken = true};
     struct list body = {.first = NULL};
     bool has_id = false;
     for (const struct element *e = word->next; e != NULL; e = e->next) {

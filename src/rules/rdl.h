@@ -98,6 +98,7 @@ struct rdl_capability {
     struct rdl_place place;
     uint32_t id;
     bool is_default;
+    bool is_broken; /* it has no good ID */
     struct rdl_set rules;
 };
 

@@ -252,6 +252,7 @@ static void test_names_of_the_script_are_suggested(void **state)
         {"accept dport drop;", "dport takes 1 argument; drop is a word of the language"},
         {"accept iptos 1", "iptos takes 2 arguments"},
         {"cap a id 1 drop dport 1; ; cap b id 1 drop dport 1; ;", "a has it"},
+        {"cap a drop dport 1; ; cap b id 0 drop dport 1; ; cap c id 0 ;", "b has it"},
         {"priority 1;", "there is no such action"},
         {"accept dport 80 drop dport 81;",
          "a ';' is missing before this word, or the action above has no matches: put that one "
