@@ -71,7 +71,7 @@ static void on_answer(void *ctx, unsigned status, const char *body, size_t len)
 static void ask(struct controller *c, struct caller caller, const char *method, const char *path,
                 const char *body, size_t len, struct outcome *o)
 {
-    char full[256];
+    char full[272]; /* paths are shorter than 256 */
     (void)snprintf(full, sizeof(full), "/api/v1%s", path);
     struct central_request request = {.method = method,
                                       .path = full,

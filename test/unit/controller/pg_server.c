@@ -65,8 +65,9 @@ static pid_t start(const char *name, const char *const *args)
         (void)dup2(null, 2);
     }
     (void)prctl(PR_SET_PDEATHSIG, SIGQUIT);
-    (void)chdir("/");
-    execv(program, (char *const *)(uintptr_t)args);
+    if (chdir("/") == 0) {
+        execv(program, (char *const *)(uintptr_t)args);
+    }
     _exit(127);
 }
 
