@@ -60,33 +60,6 @@ static json_t *list_json(const char *text)
     return array;
 }
 
-/* Send a body (taken, NULL none). Returns 0 with *ret (json_decref, NULL for an empty answer), or
- * an exit status. */
-static int send_body(struct cli *cli, const char *method, const char *path, json_t *body,
-                     json_t **ret)
-{
-    struct answer answer;
-    char *text = body != NULL ? json_dumps(body, JSON_COMPACT) : NULL;
-    bool failed = body != NULL && text == NULL;
-    json_decref(body);
-    int status = failed ? CLI_FAILED : cli_send(cli, method, path, text, &answer);
-    free(text);
-    if (status == 0) {
-        *ret = json_loadb(answer.body, answer.len, JSON_DECODE_ANY, NULL);
-        answer_done(&answer);
-        if (!cli->json) {
-            format_clean(*ret);
-        }
-    }
-    return status;
-}
-
-static const char *text_of(const json_t *obj, const char *key)
-{
-    const char *text = json_string_value(json_object_get(obj, key));
-    return text != NULL ? text : "";
-}
-
 /* Print a list of texts with commas, or a word for none. */
 static void print_list(const json_t *array, const char *none)
 {
@@ -130,11 +103,11 @@ static int token_create(struct cli *cli, char *path)
         (void)fprintf(stderr, "panlan: the name is not UTF-8\n");
         return CLI_USAGE;
     }
-    int status = send_body(cli, "POST", path, body, &answer);
+    int status = cli_send_json(cli, "POST", path, body, &answer);
     if (status == 0 && cli->json) {
         format_json(stdout, answer);
     } else if (status == 0) {
-        (void)printf("%s\n", text_of(answer, "token"));
+        (void)printf("%s\n", cli_text(answer, "token"));
     }
     json_decref(answer);
     return status;
@@ -153,7 +126,7 @@ static int token_list(struct cli *cli, const char *path)
         (void)printf("<name> <scope> <networks> <expires> <last used>\n");
         for (size_t i = 0; i < json_array_size(array); i++) {
             const json_t *token = json_array_get(array, i);
-            (void)printf("%s", text_of(token, "name"));
+            (void)printf("%s", cli_text(token, "name"));
             print_list(json_object_get(token, "scope"), "none");
             print_list(json_object_get(token, "networks"), "all");
             print_time(token, "expires", "never");
@@ -171,7 +144,7 @@ static int token_revoke(struct cli *cli, char *path)
     if (cli->arg_count != 2 || !add_segment(strcat(path, "/"), cli->args[1])) {
         return usage();
     }
-    int status = send_body(cli, "DELETE", path, NULL, &answer);
+    int status = cli_send_json(cli, "DELETE", path, NULL, &answer);
     if (status == 0 && !cli->json) {
         (void)printf("revoked %s\n", cli->args[1]);
     }
@@ -218,11 +191,11 @@ static int user_add(struct cli *cli)
         (void)fprintf(stderr, "panlan: the name is not UTF-8\n");
         return CLI_USAGE;
     }
-    int status = send_body(cli, "POST", "/api/v1/user", body, &answer);
+    int status = cli_send_json(cli, "POST", "/api/v1/user", body, &answer);
     if (status == 0 && cli->json) {
         format_json(stdout, answer);
     } else if (status == 0) {
-        (void)printf("%s\n", text_of(answer, "id"));
+        (void)printf("%s\n", cli_text(answer, "id"));
     }
     json_decref(answer);
     return status;
@@ -242,10 +215,10 @@ static int user_list(struct cli *cli)
         for (size_t i = 0; i < json_array_size(array); i++) {
             const json_t *user = json_array_get(array, i);
             const json_t *access = json_object_get(user, "globalPermissions");
-            const char *email = text_of(user, "email");
-            (void)printf("%s %s %s %s\n", text_of(user, "id"),
+            const char *email = cli_text(user, "email");
+            (void)printf("%s %s %s %s\n", cli_text(user, "id"),
                          json_is_true(json_object_get(access, "m")) ? "admin" : "user",
-                         email[0] != '\0' ? email : "-", text_of(user, "displayName"));
+                         email[0] != '\0' ? email : "-", cli_text(user, "displayName"));
         }
     }
     json_decref(array);
@@ -259,7 +232,7 @@ static int user_delete(struct cli *cli)
     if (cli->arg_count != 2 || !add_segment(path, cli->args[1])) {
         return usage();
     }
-    int status = send_body(cli, "DELETE", path, NULL, &answer);
+    int status = cli_send_json(cli, "DELETE", path, NULL, &answer);
     if (status == 0 && !cli->json) {
         (void)printf("deleted %s\n", cli->args[1]);
     }
@@ -298,7 +271,7 @@ static int user_grant(struct cli *cli)
     }
     (void)snprintf(path, sizeof(path), "/api/v1/network/%016" PRIx64, nwid);
     json_t *answer = NULL;
-    status = send_body(cli, "POST", path, body, &answer);
+    status = cli_send_json(cli, "POST", path, body, &answer);
     if (status == 0 && cli->json) {
         format_json(stdout, answer);
     } else if (status == 0) {

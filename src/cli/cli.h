@@ -57,3 +57,11 @@ int cli_send(struct cli *cli, const char *method, const char *path, const char *
  * Returns 0 with *ret filled (json_decref) or an exit status. */
 struct json_t;
 int cli_get(struct cli *cli, const char *path, struct json_t **ret);
+
+/* The same as cli_send with a body in JSON (taken, NULL none) and an answer in JSON (json_decref,
+ * NULL if empty); its strings as those of cli_get. */
+int cli_send_json(struct cli *cli, const char *method, const char *path, struct json_t *body,
+                  struct json_t **ret);
+
+/* A text of an object, "" if there is none. Borrowed. */
+const char *cli_text(const struct json_t *object, const char *key);

@@ -117,6 +117,30 @@ int cli_send(struct cli *cli, const char *method, const char *path, const char *
     return 0;
 }
 
+int cli_send_json(struct cli *cli, const char *method, const char *path, json_t *body, json_t **ret)
+{
+    struct answer answer;
+    char *text = body != NULL ? json_dumps(body, JSON_COMPACT) : NULL;
+    bool failed = body != NULL && text == NULL;
+    json_decref(body);
+    int status = failed ? CLI_FAILED : cli_send(cli, method, path, text, &answer);
+    free(text);
+    if (status == 0) {
+        *ret = json_loadb(answer.body, answer.len, JSON_DECODE_ANY, NULL);
+        answer_done(&answer);
+        if (!cli->json) {
+            format_clean(*ret);
+        }
+    }
+    return status;
+}
+
+const char *cli_text(const json_t *object, const char *key)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+    return text != NULL ? text : "";
+}
+
 int cli_get(struct cli *cli, const char *path, json_t **ret)
 {
     struct answer answer;

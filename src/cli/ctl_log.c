@@ -29,12 +29,6 @@ static int log_usage(void)
 
 /* ---- a line ---- */
 
-static const char *text_of(const json_t *obj, const char *key)
-{
-    const char *text = json_string_value(json_object_get(obj, key));
-    return text != NULL ? text : "";
-}
-
 static void print_time(FILE *out, json_int_t at_ms)
 {
     time_t at = (time_t)(at_ms / 1000);
@@ -76,18 +70,19 @@ void format_event(FILE *out, const json_t *entry)
     json_t *actor = json_object_get(entry, "actor");
     json_t *before = json_object_get(entry, "old");
     json_t *after = json_object_get(entry, "new");
-    const char *member = text_of(entry, "member");
-    const char *source = text_of(entry, "source");
-    const char *name = text_of(actor, "name");
+    const char *member = cli_text(entry, "member");
+    const char *source = cli_text(entry, "source");
+    const char *name = cli_text(actor, "name");
     const char *key;
     json_t *value;
     print_time(out, json_integer_value(json_object_get(entry, "at")));
-    (void)fprintf(out, "  %-19s %s%s%s", text_of(entry, "type"), text_of(actor, "kind"),
+    (void)fprintf(out, "  %-19s %s%s%s", cli_text(entry, "type"), cli_text(actor, "kind"),
                   name[0] != '\0' ? " " : "", name);
     if (source[0] != '\0') {
         (void)fprintf(out, " (%s)", source);
     }
-    (void)fprintf(out, "  %s%s%s", text_of(entry, "network"), member[0] != '\0' ? " " : "", member);
+    (void)fprintf(out, "  %s%s%s", cli_text(entry, "network"), member[0] != '\0' ? " " : "",
+                  member);
     /* Something new or gone is its own news; its settings are in the JSON. */
     bool changed = json_is_object(before) && json_is_object(after);
     bool small = json_object_size(before) + json_object_size(after) <= 2;
@@ -143,7 +138,7 @@ static int get_entries(struct cli *cli, const char *base, size_t limit, json_t *
         }
         (void)json_array_extend(all, json_object_get(answer, "data"));
         (void)snprintf(cursor, sizeof(cursor), "%s",
-                       text_of(json_object_get(answer, "meta"), "nextCursor"));
+                       cli_text(json_object_get(answer, "meta"), "nextCursor"));
         json_decref(answer);
     } while (cursor[0] != '\0' && json_array_size(all) < limit);
     *ret = all;

@@ -24,12 +24,6 @@ static int usage(void)
     return CLI_USAGE;
 }
 
-static const char *text_of(const json_t *obj, const char *key)
-{
-    const char *text = json_string_value(json_object_get(obj, key));
-    return text != NULL ? text : "";
-}
-
 /* "A,B" as an array of texts. */
 static json_t *words_json(const char *text)
 {
@@ -68,32 +62,13 @@ static json_t *settings(struct cli *cli)
     return body;
 }
 
-/* Send a body (taken, NULL none). Returns 0 with the object of the answer, or an exit status. */
-static int send_body(struct cli *cli, const char *method, const char *path, json_t *body,
-                     json_t **ret)
-{
-    struct answer answer;
-    char *text = body != NULL ? json_dumps(body, JSON_COMPACT) : NULL;
-    json_decref(body);
-    int status = cli_send(cli, method, path, text, &answer);
-    free(text);
-    if (status == 0) {
-        *ret = json_loadb(answer.body, answer.len, 0, NULL);
-        answer_done(&answer);
-        if (!cli->json) {
-            format_clean(*ret);
-        }
-    }
-    return status;
-}
-
 static void print_hook(const json_t *hook)
 {
     size_t i;
     json_t *type;
-    (void)printf("%s  %-8s  %-40s  %s", text_of(hook, "id"),
+    (void)printf("%s  %-8s  %-40s  %s", cli_text(hook, "id"),
                  json_is_true(json_object_get(hook, "enabled")) ? "enabled" : "disabled",
-                 text_of(hook, "url"), text_of(hook, "description"));
+                 cli_text(hook, "url"), cli_text(hook, "description"));
     json_array_foreach(json_object_get(hook, "types"), i, type)
     {
         (void)printf("%s%s", i == 0 ? "  " : ",", json_string_value(type));
@@ -128,14 +103,14 @@ static int put_hook(struct cli *cli, const char *path, json_t *body)
     json_t *hook = NULL;
     bool given = json_object_get(body, "secrets") != NULL;
     bool is_new = strcmp(path, "/controller/hook") == 0;
-    int status = send_body(cli, "POST", path, body, &hook);
+    int status = cli_send_json(cli, "POST", path, body, &hook);
     if (status != 0) {
         return status;
     }
     if (cli->json) {
         format_json(stdout, hook);
     } else {
-        (void)printf("%s %s\n", is_new ? "created" : "changed", text_of(hook, "id"));
+        (void)printf("%s %s\n", is_new ? "created" : "changed", cli_text(hook, "id"));
         const json_t *secret = json_array_get(json_object_get(hook, "secrets"), 0);
         if (is_new && !given && json_is_string(secret)) {
             (void)printf("secret %s\n", json_string_value(secret));
@@ -153,10 +128,10 @@ static void print_delivery(const json_t *d)
     if (localtime_r(&created, &tm) != NULL) {
         (void)strftime(at, sizeof(at), "%Y-%m-%d %H:%M:%S", &tm);
     }
-    (void)printf("%s  %s  %-22s %-9s  attempts=%d status=%d %s\n", text_of(d, "id"), at,
-                 text_of(d, "type"), text_of(d, "state"),
+    (void)printf("%s  %s  %-22s %-9s  attempts=%d status=%d %s\n", cli_text(d, "id"), at,
+                 cli_text(d, "type"), cli_text(d, "state"),
                  (int)json_integer_value(json_object_get(d, "attempt")),
-                 (int)json_integer_value(json_object_get(d, "status")), text_of(d, "error"));
+                 (int)json_integer_value(json_object_get(d, "status")), cli_text(d, "error"));
 }
 
 static int list_deliveries(struct cli *cli, const char *path)
@@ -185,12 +160,12 @@ static int act(struct cli *cli, const char *method, const char *path, const char
 {
     json_t *obj = NULL;
     int status =
-        send_body(cli, method, path, strcmp(method, "POST") == 0 ? json_object() : NULL, &obj);
+        cli_send_json(cli, method, path, strcmp(method, "POST") == 0 ? json_object() : NULL, &obj);
     if (status == 0) {
         if (cli->json) {
             format_json(stdout, obj);
         } else {
-            (void)printf("%s %s\n", done, text_of(obj, "id"));
+            (void)printf("%s %s\n", done, cli_text(obj, "id"));
         }
         json_decref(obj);
     }

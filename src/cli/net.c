@@ -45,21 +45,14 @@ static int member_usage(void)
 static int send_object(struct cli *cli, const char *method, const char *path, json_t *body,
                        const char *done)
 {
-    struct answer answer;
-    char *text = body == NULL ? NULL : json_dumps(body, JSON_COMPACT);
-    bool broken = body != NULL && text == NULL;
-    json_decref(body);
-    int status = broken ? CLI_FAILED : cli_send(cli, method, path, text, &answer);
-    free(text);
+    json_t *object = NULL;
+    int status = cli_send_json(cli, method, path, body, &object);
     if (status != 0) {
         return status;
     }
-    json_t *object = json_loadb(answer.body, answer.len, JSON_DECODE_ANY, NULL);
-    answer_done(&answer);
     if (cli->json) {
         format_json(stdout, object);
     } else {
-        format_clean(object);
         const char *id = json_string_value(json_object_get(object, "id"));
         (void)printf("%s %s\n", done, id == NULL ? "" : id);
     }
@@ -79,12 +72,6 @@ static long long count_of(const json_t *object, const char *key)
     return (long long)json_integer_value(json_object_get(object, key));
 }
 
-static const char *text_of(const json_t *object, const char *key)
-{
-    const char *value = json_string_value(json_object_get(object, key));
-    return value == NULL ? "" : value;
-}
-
 /* All entries of a list that the API gives in pages. Returns 0 with a new array, or an exit status.
  */
 static int get_all(struct cli *cli, const char *base, json_t **ret)
@@ -100,7 +87,7 @@ static int get_all(struct cli *cli, const char *base, json_t **ret)
             return status;
         }
         (void)json_array_extend(all, json_object_get(answer, "data"));
-        const char *next = text_of(json_object_get(answer, "meta"), "nextCursor");
+        const char *next = cli_text(json_object_get(answer, "meta"), "nextCursor");
         more = next[0] != '\0';
         (void)snprintf(path, sizeof(path), "%s?limit=%d&cursor=%.16s", base, PAGE, next);
         json_decref(answer);
@@ -128,10 +115,10 @@ static int net_list(struct cli *cli)
     {
         const json_t *meta = json_object_get(network, "meta");
         if (!cli->json) {
-            (void)printf("%-16s  %-8s %8lld %10lld  %s\n", text_of(network, "id"),
+            (void)printf("%-16s  %-8s %8lld %10lld  %s\n", cli_text(network, "id"),
                          json_is_true(json_object_get(network, "private")) ? "private" : "public",
                          count_of(meta, "totalMemberCount"),
-                         count_of(meta, "authorizedMemberCount"), text_of(network, "name"));
+                         count_of(meta, "authorizedMemberCount"), cli_text(network, "name"));
         }
     }
     json_decref(data);
@@ -272,9 +259,9 @@ static void print_member(const json_t *member)
                 (size_t)snprintf(ips + used, sizeof(ips) - used, "%s%s", i == 0 ? "" : ",", text);
         }
     }
-    (void)printf("%-10s  %-12s  %-24s  %s\n", text_of(member, "id"),
+    (void)printf("%-10s  %-12s  %-24s  %s\n", cli_text(member, "id"),
                  json_is_true(json_object_get(member, "authorized")) ? "authorized" : "waiting",
-                 used == 0 ? "-" : ips, text_of(member, "name"));
+                 used == 0 ? "-" : ips, cli_text(member, "name"));
 }
 
 static int member_list(struct cli *cli, uint64_t nwid)

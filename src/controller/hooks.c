@@ -28,7 +28,7 @@ struct hooks *hooks_new(void)
     return hooks;
 }
 
-static void delivery_free(struct delivery *d)
+static void unfile(struct delivery *d)
 {
     struct hook *hook = d->hook;
     list_remove(&d->link);
@@ -38,6 +38,12 @@ static void delivery_free(struct delivery *d)
     } else {
         hook->finished_count--;
     }
+}
+
+static void delivery_free(struct delivery *d)
+{
+    struct hook *hook = d->hook;
+    unfile(d);
     hook->bytes -= d->len;
     if (hook->in_flight == d) {
         hook->in_flight = NULL;
@@ -210,18 +216,6 @@ static void file(struct delivery *d)
     } else {
         list_push(&hook->finished, &d->link);
         hook->finished_count++;
-    }
-}
-
-static void unfile(struct delivery *d)
-{
-    struct hook *hook = d->hook;
-    list_remove(&d->link);
-    if (d->state == DELIVERY_PENDING) {
-        hook->pending_count--;
-        hook->pending_anyone -= d->anyone ? 1 : 0;
-    } else {
-        hook->finished_count--;
     }
 }
 
