@@ -7,9 +7,11 @@
 #include "cli/format.h"
 #include "cli/own.h"
 #include "controller/import_names.h"
+#include "controller/import_note.h"
 #include "controller/store_postgres.h"
 #include "controller/store_sqlite.h"
 #include "daemon/config.h"
+#include "os/clock.h"
 #include "os/file.h"
 #include "wire/identity.h"
 
@@ -215,6 +217,18 @@ static int convert(struct import *im, const struct store_change **ret)
     return err == 0 ? import_set_finish(im->set, ret) : err;
 }
 
+/* Write the changes and what the log shall say of them. Returns 0; negative errno. */
+static int apply(struct import *im, struct store_backend *backend,
+                 const struct store_change *changes, char *why, size_t cap)
+{
+    struct import_note note = {0};
+    struct actor actor = {.kind = ACTOR_CLI};
+    int err = import_note_add(&note, import_set_report(im->set), &actor, clock_wall_ms(), &changes);
+    err = err == 0 ? backend->apply(backend, changes, why, cap) : err;
+    import_note_done(&note);
+    return err;
+}
+
 /* Convert, and write unless it is a dry run. Returns 0 or an exit status. */
 static int store(struct import *im)
 {
@@ -234,7 +248,7 @@ static int store(struct import *im)
     if (err == 0 && !im->dry_run) {
         status = import_write_home(im);
         if (status == 0 && changes != NULL) {
-            err = backend->apply(backend, changes, why, sizeof(why));
+            err = apply(im, backend, changes, why, sizeof(why));
         }
     }
     migrate_store_free(backend);

@@ -56,6 +56,7 @@ static const char *const type_names[NOTE_TYPES] = {
     [NOTE_HOOK_RETRIED] = "hook.retried",
     [NOTE_HOOK_FAILED] = "hook.failed",
     [NOTE_HOOK_DROPPED] = "hook.dropped",
+    [NOTE_IMPORTED] = "controller.imported",
 };
 
 const char *note_type_name(enum note_type type)
@@ -309,7 +310,7 @@ static void fit(json_t *doc)
     }
 }
 
-static json_t *note_json(const struct note *note, uint64_t id, int64_t wall_ms)
+json_t *note_json(const struct note *note, uint64_t id, int64_t wall_ms)
 {
     const char *type = note_type_name(note->type);
     json_t *before = note->before != NULL ? note_diff(note->before, note->after) : NULL;

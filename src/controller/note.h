@@ -50,6 +50,7 @@ enum note_type {
     NOTE_HOOK_RETRIED, /* a delivery sent once more by hand */
     NOTE_HOOK_FAILED,  /* a delivery given up */
     NOTE_HOOK_DROPPED, /* deliveries fell out of a full queue */
+    NOTE_IMPORTED,     /* {"networks","members","names"}: how many */
     NOTE_TYPES,
 };
 
@@ -79,6 +80,9 @@ const char *note_type_name(enum note_type type);
 
 /* The type with that name (len bytes), or NOTE_TYPES. */
 enum note_type note_type_find(const char *name, size_t len);
+
+/* The document of an entry with this ID, as it is stored. A new reference, NULL out of memory. */
+json_t *note_json(const struct note *note, uint64_t id, int64_t wall_ms);
 
 /* A new object with the keys of a that differ from b (either may be NULL), secrets masked;
  * "revision" is left out. other: replaces keys of join tokens, so that the same token has the same

@@ -2,9 +2,11 @@
  * Source: spec 04 sections 3.1, 3.2. */
 #include "daemon/ctl_import.h"
 
+#include "controller/import_note.h"
 #include "controller/import_set.h"
 #include "daemon/import_source.h"
 #include "daemon/log.h"
+#include "os/clock.h"
 
 #include <errno.h>
 #include <string.h>
@@ -36,7 +38,11 @@ static int fill(struct import_set *set, struct import_source *src, struct store_
     log_findings(set, "leftOut", "left out");
     log_findings(set, "warnings", "of");
     err = backend->open(backend, import_set_load, set, why, REASON_LEN);
+    struct import_note note = {0};
+    const json_t *report = import_set_report(set);
+    err = err == 0 ? import_note_add(&note, report, NULL, clock_wall_ms(), &changes) : err;
     err = err == 0 ? backend->apply(backend, changes, why, REASON_LEN) : err;
+    import_note_done(&note);
     json_t *networks = json_object_get(import_set_report(set), "networks");
     return err < 0 ? err : (int)json_integer_value(json_object_get(networks, "imported"));
 }

@@ -227,6 +227,9 @@ def test_service_on_an_imported_home(net):
             raise Failed(str(listed[address]))
     if listed["aaaaaaaa01"]["revision"] != 9 or listed["aaaaaaaa01"]["creationTime"] != 1500000000001:
         raise Failed(str(listed["aaaaaaaa01"]))
+    log = node.get("/controller/log?type=controller")["data"]
+    if len(log) != 1 or log[0]["actor"]["kind"] != "cli" or not log[0]["new"]["networks"]["imported"]:
+        raise Failed(str(log))
     must_say(panlan(home, "controller", "import", source.dir, code=1), "stop it first")
     node.post("/controller/network/%s/member/aaaaaaaa03" % source.nwid, {"name": "three"})
     node.post("/controller/network/%s00000b" % source.address, {"multicastLimit": 64})

@@ -19,6 +19,7 @@ struct fake {
     struct store_backend backend;
     size_t networks;
     size_t members;
+    size_t events; /* entries of the log */
     uint64_t last_nwid;
     int result; /* of apply */
 };
@@ -46,6 +47,10 @@ static int fake_apply(struct store_backend *b, const struct store_change *change
             f->networks++;
             f->last_nwid = changes->nwid;
             assert_non_null(strstr(changes->text, "\"name\":\"n\""));
+        } else if (changes->kind == STORE_EVENT) {
+            f->events++;
+            assert_non_null(strstr(changes->text, "\"controller.imported\""));
+            assert_non_null(strstr(changes->text, "\"protocol\""));
         } else {
             assert_int_equal(changes->kind, STORE_MEMBER);
             assert_int_equal(changes->nwid, f->last_nwid); /* behind its network */
@@ -107,6 +112,7 @@ static void test_networks_and_members_come_over(void **state)
     assert_int_equal(ctl_import(dir, &f.backend), 2);
     assert_int_equal(f.networks, 2);
     assert_int_equal(f.members, 300);
+    assert_int_equal(f.events, 1);
 }
 
 static void test_nothing_to_import(void **state)
