@@ -66,8 +66,8 @@ void api_central_error(struct api_call *call, unsigned status, const char *messa
 
 bool api_tokens_unknown(const struct service *svc)
 {
-    const struct controller *c = svc->ctl.controller;
-    return c != NULL && controller_get_state(c, NULL) != CONTROLLER_RUNNING;
+    struct controller *c = svc->ctl.controller;
+    return c != NULL && !controller_serves(c);
 }
 
 bool api_central_owns(const char *path)

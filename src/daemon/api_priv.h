@@ -62,5 +62,6 @@ bool api_count_request(struct api_call *call);
 bool api_central_owns(const char *path);
 void api_central_error(struct api_call *call, unsigned status, const char *message);
 
-/* True if the controller is loading or failed, so that no API token can be looked up. */
+/* True if the controller is loading, standing by or failed, so that no API token can be looked up.
+ */
 bool api_tokens_unknown(const struct service *svc);
