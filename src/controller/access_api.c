@@ -11,7 +11,6 @@
 /* What has to be done with an answer. */
 enum filter {
     FILTER_NONE,
-    FILTER_IDS,     /* array of network IDs */
     FILTER_LIST,    /* {"data":[network,...]} */
     FILTER_SECRETS, /* object of a network or member, or {"data":[member,...]} */
     FILTER_CREATED, /* object of a network that is the caller's from now on */
@@ -95,16 +94,14 @@ static uint8_t access_by_id(const struct passed *p, const json_t *id)
     return net != NULL ? access_network(p->c, &p->caller, net) : 0;
 }
 
-/* Leave out of an array what the caller may not read. */
+/* Networks the caller may not read are not in the list (reader). */
 static void filter_networks(const struct passed *p, json_t *array)
 {
-    for (size_t i = json_array_size(array); i-- > 0;) {
-        json_t *elem = json_array_get(array, i);
-        const json_t *id = json_is_string(elem) ? elem : json_object_get(elem, "id");
-        uint8_t access = access_by_id(p, id);
-        if ((access & ACCESS_READ) == 0) {
-            json_array_remove(array, i);
-        } else if ((access & ACCESS_AUTHORIZE) == 0) {
+    size_t i;
+    json_t *elem;
+    json_array_foreach(array, i, elem)
+    {
+        if ((access_by_id(p, json_object_get(elem, "id")) & ACCESS_AUTHORIZE) == 0) {
             hide_secrets(elem);
         }
     }
@@ -113,12 +110,8 @@ static void filter_networks(const struct passed *p, json_t *array)
 static void filter_answer(const struct passed *p, json_t *obj)
 {
     json_t *data = json_object_get(obj, "data");
-    if (p->filter == FILTER_IDS) {
-        filter_networks(p, obj);
-    } else if (p->filter == FILTER_LIST) {
+    if (p->filter == FILTER_LIST) {
         filter_networks(p, data);
-        json_object_set_new(json_object_get(obj, "meta"), "networkCount",
-                            json_integer((json_int_t)json_array_size(data)));
     } else if ((p->access & ACCESS_AUTHORIZE) == 0) {
         hide_secrets(obj);
         for (size_t i = 0; i < json_array_size(data); i++) {
@@ -140,10 +133,14 @@ static void own_network(const struct passed *p, const json_t *obj)
 static void on_answer(void *ctx, unsigned status, const char *body, size_t len)
 {
     struct passed *p = ctx;
-    json_t *obj = status == 200 && len > 0 && p->filter != FILTER_NONE
-                      ? json_loadb(body, len, JSON_DECODE_ANY, NULL)
-                      : NULL;
+    bool wanted = status == 200 && len > 0 && p->filter != FILTER_NONE;
+    json_t *obj = wanted ? json_loadb(body, len, JSON_DECODE_ANY, NULL) : NULL;
     char *text = NULL;
+    if (wanted && obj == NULL) { /* no memory, or too deep: what cannot be filtered stays here */
+        refuse(p->done, p->ctx, 500, "the answer cannot be made");
+        free(p);
+        return;
+    }
     if (obj != NULL && p->filter == FILTER_CREATED) {
         own_network(p, obj);
     } else if (obj != NULL) {
@@ -164,6 +161,7 @@ static void on_answer(void *ctx, unsigned status, const char *body, size_t len)
 static bool may_below(const struct target *t, const struct cnetwork *net, uint8_t access,
                       const struct controller_api_request *request, bool read)
 {
+    static const char accept[] = "/accept-identity";
     const char *sub = t->sub;
     if (starts(&sub, "invite-token")) {
         return (access & ACCESS_AUTHORIZE) != 0;
@@ -172,6 +170,10 @@ static bool may_below(const struct target *t, const struct cnetwork *net, uint8_
         return true;
     }
     uint64_t address;
+    size_t len = strlen(sub);
+    if (len > strlen(accept) && strcmp(sub + len - strlen(accept), accept) == 0) {
+        return (access & ACCESS_AUTHORIZE) != 0; /* it lets another node in */
+    }
     if (!starts(&sub, "member/") || hex_to_u64(sub, strlen(sub), 10, &address) != 0) {
         return (access & ACCESS_MODIFY) != 0;
     }
@@ -214,7 +216,7 @@ static unsigned decide(struct passed *p, const struct target *t,
         return 403;
     }
     if (t->id_len == 0) {
-        p->filter = !read ? FILTER_CREATED : t->unstable ? FILTER_LIST : FILTER_IDS;
+        p->filter = !read ? FILTER_CREATED : t->unstable ? FILTER_LIST : FILTER_NONE;
         return read || access_creates(p->c, &p->caller) ? 0 : 403;
     }
     const struct cnetwork *net = t->id_len == 16 && hex_to_u64(t->id, 16, 16, &nwid) == 0
@@ -251,12 +253,16 @@ void access_controller_api(struct controller *c, const struct caller *caller,
     }
     *p = (struct passed){.c = c, .caller = *caller, .done = done, .ctx = ctx};
     read_path(request->path, &target);
-    unsigned status = controller_serves(c) ? decide(p, &target, request) : 0;
+    unsigned status = controller_serves(c) ? decide(p, &target, request) : 503;
     if (status != 0) {
         free(p);
-        refuse(done, ctx, status, status == 404 ? "no such network" : "not permitted");
+        refuse(done, ctx, status,
+               status == 404   ? "no such network"
+               : status == 503 ? "the controller is not ready, see /controller"
+                               : "not permitted");
         return;
     }
     access_actor(c, caller, &own.actor);
+    own.reader = caller;
     controller_api(c, &own, now_ms, on_answer, p);
 }

@@ -531,6 +531,7 @@ void controller_api(struct controller *c, const struct controller_api_request *r
         .done = done,
         .ctx = ctx,
         .actor = &request->actor,
+        .reader = request->reader,
         .remote = c->remote,
         .query = request->query != NULL ? request->query : "",
         .text = request->body != NULL ? request->body : "",

@@ -18,6 +18,8 @@
 #include "controller/actor.h"
 #include "controller/controller.h"
 
+struct caller;
+
 enum { CONTROLLER_API_BODY_MAX = 16 << 20 };
 
 /* The answer: body (borrowed for the call) is compact JSON, or empty, then without content type. */
@@ -34,7 +36,8 @@ struct controller_api_request {
     const char *if_match; /* header, or NULL */
     const char *body;     /* NULL none */
     size_t body_len;
-    struct actor actor; /* all zero: someone with the control token */
+    struct actor actor;          /* all zero: someone with the control token */
+    const struct caller *reader; /* lists tell of networks this one may read; NULL: of all */
 };
 
 /* Handle a request. done is called exactly once: at once for what changes nothing, but for long

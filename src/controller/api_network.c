@@ -1,6 +1,7 @@
 /* Networks and join tokens in the JSON API. Source: spec 04 sections 2.2, 2.4. */
 #include "base/cursor.h"
 #include "base/hex.h"
+#include "controller/access.h"
 #include "controller/api_priv.h"
 #include "controller/join_defaults.h"
 #include "wire/mac.h"
@@ -24,14 +25,19 @@ static int compare_u64(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* Network IDs in ascending order, malloc'd; *ret_count of them. NULL out of memory. */
-static uint64_t *sorted_ids(const struct controller *c, size_t *ret_count)
+/* Networks the caller may read by ID in ascending order, malloc'd; *ret_count of them. NULL out of
+ * memory. */
+static uint64_t *sorted_ids(const struct call *call, size_t *ret_count)
 {
+    const struct controller *c = call->c;
     uint64_t *ids = calloc(c->model.networks.count + 1, sizeof(*ids));
     size_t n = 0;
     struct hmap_node *it = NULL;
     while (ids != NULL && (it = hmap_each(&c->model.networks, it)) != NULL) {
-        ids[n++] = it->key;
+        const struct cnetwork *net = CONTAINER_OF(it, struct cnetwork, node);
+        if (call->reader == NULL || (access_network(c, call->reader, net) & ACCESS_READ) != 0) {
+            ids[n++] = it->key;
+        }
     }
     if (ids != NULL) {
         qsort(ids, n, sizeof(*ids), compare_u64);
@@ -43,7 +49,7 @@ static uint64_t *sorted_ids(const struct controller *c, size_t *ret_count)
 void api_network_list(struct call *call)
 {
     size_t n = 0;
-    uint64_t *ids = sorted_ids(call->c, &n);
+    uint64_t *ids = sorted_ids(call, &n);
     json_t *array = ids != NULL ? json_array() : NULL;
     for (size_t i = 0; i < n && array != NULL; i++) {
         char text[17];
@@ -80,7 +86,7 @@ void api_network_list_full(struct call *call)
     size_t n = 0;
     char text[32];
     uint64_t cursor = 0;
-    uint64_t *ids = sorted_ids(call->c, &n);
+    uint64_t *ids = sorted_ids(call, &n);
     bool has_cursor = api_query(call, "cursor", text, sizeof(text)) &&
                       hex_to_u64(text, strlen(text), 16, &cursor) == 0;
     size_t limit = SIZE_MAX;
@@ -434,6 +440,7 @@ static void create_token(struct call *call, struct cnetwork *net)
     }
     json_t *defaults = join_defaults_read(&call->edit, call->body);
     if (api_refused(call)) {
+        json_decref(defaults);
         return;
     }
     json_t *doc = json_deep_copy(net->doc);

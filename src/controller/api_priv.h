@@ -24,9 +24,10 @@ struct call {
     controller_api_done done;
     void *ctx;
     const struct actor *actor;
-    struct remote_call *remote; /* whose answer goes into the store, NULL: the caller's */
-    const char *query;          /* "" if none */
-    const char *text;           /* body */
+    const struct caller *reader; /* whose networks are listed; NULL: all */
+    struct remote_call *remote;  /* whose answer goes into the store, NULL: the caller's */
+    const char *query;           /* "" if none */
+    const char *text;            /* body */
     size_t text_len;
     json_t *body; /* parsed, for methods that have one */
     struct edit edit;

@@ -342,8 +342,9 @@ static bool read_grants(struct central_call *call, const struct cnetwork *net)
         return false;
     }
     call->has_grants = grants_differ(call, net);
-    bool mine = net == NULL || owner_of(net) == call->caller.user ||
-                access_is_admin(call->c, &call->caller);
+    bool mine = net == NULL || access_is_admin(call->c, &call->caller) ||
+                (owner_of(net) == call->caller.user &&
+                 access_network(call->c, &call->caller, net) == ACCESS_ALL);
     if (call->has_grants && !mine) {
         central_error(call, 403, "only the owner changes who may do what");
         return false;

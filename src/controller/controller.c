@@ -83,7 +83,7 @@ int controller_put_member(struct store_tx *tx, struct cmember *m)
 {
     m->stored = true;
     json_t *doc = member_to_json(m);
-    char *text = doc != NULL ? doc_text(doc) : NULL;
+    char *text = doc != NULL && sso_store(m, doc) == 0 ? doc_text(doc) : NULL;
     json_decref(doc);
     return text != NULL ? store_tx_put(tx, STORE_MEMBER, m->net->nwid, m->address, text) : -ENOMEM;
 }

@@ -348,7 +348,7 @@ bool member_is_stranger(const struct cmember *m)
     return !m->authorized && m->authorized_ms == 0 && m->deauthorized_ms == 0 && m->name == NULL &&
            m->ip_count == 0 && m->tag_count == 0 && m->cap_count == 0 && !m->blocked &&
            !m->hidden && m->access_expiry_ms == 0 && !m->bridge && !m->no_auto_ips &&
-           !m->sso_exempt && m->has_pub && m->extra == NULL;
+           !m->sso_exempt && m->has_pub && m->auth_expiry_ms == 0 && m->extra == NULL;
 }
 
 void member_file_stranger(struct cmember *m)

@@ -14,6 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { NAMES_DEPTH_MAX = 8 }; /* of what stands beside rules by name, which is kept as it comes */
+
 static const char *const volatile_keys[] = {"clock",
                                             "authorizedMemberCount",
                                             "activeMemberCount",
@@ -433,6 +435,30 @@ static void edit_arrays(struct edit *e, json_t *doc, const json_t *body)
     }
 }
 
+/* True if there is something below so many levels. */
+static bool is_deep(const json_t *v, int levels)
+{
+    size_t i;
+    const char *key;
+    json_t *elem;
+    if (levels == 0) {
+        return json_is_array(v) || json_is_object(v);
+    }
+    json_array_foreach((json_t *)(uintptr_t)v, i, elem)
+    {
+        if (is_deep(elem, levels - 1)) {
+            return true;
+        }
+    }
+    json_object_foreach((json_t *)(uintptr_t)v, key, elem)
+    {
+        if (is_deep(elem, levels - 1)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void edit_objects(struct edit *e, json_t *doc, const json_t *body)
 {
     const json_t *v = json_object_get(body, "v4AssignMode");
@@ -458,7 +484,9 @@ static void edit_objects(struct edit *e, json_t *doc, const json_t *body)
     static const char *const by_name[] = {"capabilitiesByName", "tagsByName"};
     for (size_t i = 0; i < COUNT_OF(by_name); i++) {
         json_t *names = json_object_get(body, by_name[i]);
-        if (json_is_object(names)) {
+        if (json_is_object(names) && is_deep(names, NAMES_DEPTH_MAX)) {
+            edit_warn(e, "%s: ignored, it is nested too deep", by_name[i]);
+        } else if (json_is_object(names)) {
             edit_set(e, doc, by_name[i], json_incref(names));
         }
     }

@@ -15,6 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define KEY_SESSION "ssoSession" /* in stored documents of members only */
+
 enum { SSO_DICT_MAX = 8191 };
 
 struct sso {
@@ -340,22 +342,20 @@ int sso_refuse(struct controller *c, struct cmember *m, uint64_t request_id, int
 
 /* ---- over restarts ---- */
 
-void sso_store(struct cmember *m)
+int sso_store(const struct cmember *m, json_t *doc)
 {
     char nonce[SSO_NONCE_TEXT + 1];
+    if (m->sso == NULL || !m->sso->used || m->sso->subject == NULL) {
+        return 0;
+    }
     hex_encode(m->sso->nonce, SSO_NONCE_LEN, nonce);
     nonce[SSO_NONCE_TEXT] = '\0';
-    if (m->extra == NULL) {
-        m->extra = json_object();
-    }
-    /* Without memory the login is forgotten at the next start. */
-    (void)json_object_set_new(m->extra, "ssoSession",
-                              json_pack("{ssss}", "nonce", nonce, "subject", m->sso->subject));
+    return json_object_set_new(doc, KEY_SESSION,
+                               json_pack("{ssss}", "nonce", nonce, "subject", m->sso->subject));
 }
 
-static void restore(struct controller *c, struct cmember *m, int64_t now_ms)
+static void restore(struct controller *c, struct cmember *m, const json_t *stored, int64_t now_ms)
 {
-    const json_t *stored = json_object_get(m->extra, "ssoSession");
     const char *nonce_text = json_string_value(json_object_get(stored, "nonce"));
     const char *subject = json_string_value(json_object_get(stored, "subject"));
     uint8_t nonce[SSO_NONCE_LEN];
@@ -376,10 +376,14 @@ void sso_restore(struct controller *c, int64_t now_ms)
     struct hmap_node *net_it = NULL;
     while ((net_it = hmap_each(&c->model.networks, net_it)) != NULL) {
         struct cnetwork *net = CONTAINER_OF(net_it, struct cnetwork, node);
-        struct sso_settings settings;
         struct hmap_node *it = NULL;
-        while (sso_settings(net, &settings) && (it = hmap_each(&net->members, it)) != NULL) {
-            restore(c, CONTAINER_OF(it, struct cmember, node), now_ms);
+        while ((it = hmap_each(&net->members, it)) != NULL) {
+            struct cmember *m = CONTAINER_OF(it, struct cmember, node);
+            const json_t *stored = json_object_get(m->extra, KEY_SESSION);
+            if (stored != NULL) {
+                restore(c, m, stored, now_ms);
+                (void)json_object_del(m->extra, KEY_SESSION); /* shown to nobody */
+            }
         }
     }
 }

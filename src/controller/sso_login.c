@@ -272,7 +272,6 @@ static int let_in(struct controller *c, struct sso_session *s, const json_t *cla
         (void)request_assign(c, m); /* it waits: the push shall bring its addresses */
     }
     m->revision++;
-    sso_store(m);
     c->counts.member_changes++;
     if (controller_put_member(tx, m) != 0 || note_login(c, tx, m, claims, NULL, now_ms) != 0) {
         store_tx_free(tx);
@@ -328,7 +327,10 @@ unsigned sso_login_finish(struct controller *c, struct sso_login *login, const c
     struct sso_session *s = sso_session_find(&c->model, login->nonce);
     unsigned status = 403;
     c->now_ms = now_ms;
-    if (s == NULL || (s->used && !login->refresh)) {
+    if (!controller_serves(c)) {
+        *ret_text = "the controller is not ready; try again";
+        status = 503;
+    } else if (s == NULL || (s->used && !login->refresh)) {
         *ret_text = "this login is unknown or took too long; start again";
     } else if (keys == NULL || jwt_keys_parse(keys, len, &parsed, &count) != 0) {
         *ret_text = "the keys of the login service cannot be had; try again";

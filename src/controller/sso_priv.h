@@ -61,5 +61,6 @@ struct sso_session *sso_session_find(const struct model *model, const uint8_t no
 void sso_state_text(const struct controller *c, const uint8_t nonce[SSO_NONCE_LEN],
                     char ret[SSO_STATE_TEXT + 1]);
 
-/* Put a used session into the member's document. */
-void sso_store(struct cmember *m);
+/* Put a used session into the document of its member that is to be stored; it is in no other.
+ * Returns 0; negative out of memory. */
+int sso_store(const struct cmember *m, json_t *doc);

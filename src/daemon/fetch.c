@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 
 #undef curl_easy_setopt
@@ -365,8 +366,17 @@ static struct fetch_job *job_new(const struct fetch_lib *lib, const struct fetch
     return job;
 }
 
+/* Whatever schemes the library would take besides. */
+static bool is_web(const char *url)
+{
+    return strncasecmp(url, "https://", 8) == 0 || strncasecmp(url, "http://", 7) == 0;
+}
+
 int fetch_start(struct fetch *p, const struct fetch_request *request)
 {
+    if (!p->open || !is_web(request->url)) {
+        return -EINVAL;
+    }
     int err = p->lib == NULL ? lib_load(&p->lib) : 0;
     if (err < 0) {
         return err;

@@ -25,6 +25,7 @@ struct world {
     struct caller caller; /* of the calls to come */
     json_t *answer;       /* last one */
     bool done;
+    bool told;    /* the last answer holds the join token "sesame" */
     char net[64]; /* "/network/<id>" of make_network */
 };
 
@@ -973,6 +974,7 @@ static void on_own_answer(void *ctx, unsigned status, const char *body, size_t l
 {
     struct world *w = ctx;
     w->done = true;
+    w->told = len > 0 && memmem(body, len, "sesame", 6) != NULL;
     w->f.status = status;
     json_decref(w->answer);
     w->answer = len > 0 ? json_loadb(body, len, JSON_DECODE_ANY, NULL) : NULL;
@@ -981,8 +983,14 @@ static void on_own_answer(void *ctx, unsigned status, const char *body, size_t l
 /* The controller's own API as the present caller. */
 static json_t *own(struct world *w, const char *method, const char *path, const char *body)
 {
-    struct controller_api_request request = {
-        .method = method, .path = path, .body = body, .body_len = body != NULL ? strlen(body) : 0};
+    char bare[200];
+    const char *mark = strchr(path, '?');
+    snprintf(bare, sizeof(bare), "%.*s", (int)strcspn(path, "?"), path);
+    struct controller_api_request request = {.method = method,
+                                             .path = bare,
+                                             .query = mark != NULL ? mark + 1 : NULL,
+                                             .body = body,
+                                             .body_len = body != NULL ? strlen(body) : 0};
     w->done = false;
     access_controller_api(w->f.c, &w->caller, &request, w->f.now_ms, on_own_answer, w);
     wait_answer(w);
@@ -1188,6 +1196,100 @@ static void test_join_tokens_are_hidden(void **state)
     }
 }
 
+/* A document nested so deep that the list of it could not be read again gets nothing past the
+ * filter. */
+static void test_deep_documents_hide_nothing_less(void **state)
+{
+    enum { DEPTH = 2040 };
+    struct world *w = *state;
+    char ann[17];
+    char path[100];
+    char *body = calloc(1, 3 * DEPTH + 200);
+    make_user(w, "ann", ann);
+    struct caller caller = make_token(w, ann, "{\"tokenName\":\"t\"}");
+    share(w, ann, ACCESS_READ | ACCESS_MODIFY);
+    w->caller = admin;
+    snprintf(path, sizeof(path), "/controller%s/invite-token", w->net);
+    (void)own(w, "POST", path, "{\"token\":\"sesame\"}");
+    for (int deep = DEPTH; deep < DEPTH + 8; deep++) {
+        size_t n = (size_t)sprintf(body, "{\"tagsByName\":{\"x\":");
+        memset(body + n, '[', (size_t)deep);
+        memset(body + n + deep, ']', (size_t)deep);
+        strcpy(body + n + 2 * deep, "}}");
+        snprintf(path, sizeof(path), "/controller%s", w->net);
+        w->caller = caller;
+        (void)own(w, "POST", path, body);
+        const char *const lists[] = {"/unstable/controller/network", path};
+        for (size_t i = 0; i < COUNT_OF(lists); i++) {
+            (void)own(w, "GET", lists[i], NULL);
+            assert_int_equal(w->f.status, 200);
+            assert_false(w->told);
+        }
+    }
+    free(body);
+}
+
+/* Pages and searches tell of nothing that may not be read. */
+static void test_pages_of_networks_that_may_be_read(void **state)
+{
+    struct world *w = *state;
+    char ann[17];
+    make_user(w, "ann", ann);
+    struct caller caller = make_token(w, ann, "{\"tokenName\":\"t\"}");
+    w->caller = admin;
+    for (int i = 0; i < 4; i++) {
+        make_network(w, "{\"config\":{\"name\":\"secret\"}}");
+    }
+    w->caller = caller;
+    json_t *list = own(w, "GET", "/unstable/controller/network", NULL);
+    check(list, "meta.networkCount", "0");
+    make_network(w, "{\"config\":{\"name\":\"mine\"}}");
+    list = own(w, "GET", "/unstable/controller/network?limit=1", NULL);
+    assert_int_equal(json_array_size(json_object_get(list, "data")), 1);
+    assert_null(json_object_get(json_object_get(list, "meta"), "nextCursor"));
+}
+
+/* Who may not let members in cannot make a member another node either. */
+static void test_rights_to_accept_an_identity(void **state)
+{
+    struct world *w = *state;
+    char ann[17];
+    char path[160];
+    make_user(w, "ann", ann);
+    struct caller caller = make_token(w, ann, "{\"tokenName\":\"t\"}");
+    for (unsigned access = ACCESS_READ; access < 16; access += 2) {
+        share(w, ann, (uint8_t)access);
+        w->caller = admin;
+        good(w, "POST", below(w, "/member/" MEMBER), "{}");
+        snprintf(path, sizeof(path), "/controller%s/member/" MEMBER "/accept-identity", w->net);
+        w->caller = caller;
+        (void)own(w, "POST", path, "{}");
+        assert_int_equal(w->f.status, (access & ACCESS_AUTHORIZE) != 0 ? 400 : 403);
+    }
+}
+
+/* A token that may less than its owner gives nobody more. */
+static void test_grants_need_a_token_for_everything(void **state)
+{
+    struct world *w = *state;
+    char ann[17];
+    char bob[17];
+    char body[200];
+    make_user(w, "ann", ann);
+    make_user(w, "bob", bob);
+    struct caller whole = make_token(w, ann, "{\"tokenName\":\"t\"}");
+    struct caller part =
+        make_token(w, ann, "{\"tokenName\":\"u\",\"scope\":[\"read\",\"modify\"]}");
+    w->caller = whole;
+    make_network(w, "{}");
+    snprintf(body, sizeof(body), "{\"permissions\":{\"%s\":{\"r\":true,\"d\":true}}}", bob);
+    w->caller = part;
+    good(w, "POST", w->net, "{\"description\":\"d\"}");
+    assert_int_equal(status(w, "POST", w->net, body), 403);
+    w->caller = whole;
+    good(w, "POST", w->net, body);
+}
+
 /* What was done by whom is in the log, without secrets. The history of what is gone is for those
  * who may see everything. */
 static void test_changes_are_noted(void **state)
@@ -1332,6 +1434,10 @@ int main(void)
         T(test_owner),
         T(test_bounds_of_a_person),
         T(test_join_tokens_are_hidden),
+        T(test_deep_documents_hide_nothing_less),
+        T(test_pages_of_networks_that_may_be_read),
+        T(test_rights_to_accept_an_identity),
+        T(test_grants_need_a_token_for_everything),
         T(test_changes_are_noted),
         cmocka_unit_test(test_all_is_there_after_a_restart),
     };

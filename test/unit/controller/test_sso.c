@@ -470,6 +470,9 @@ static void test_logins_outlive_a_restart(void **state)
     fake_restart(&f);
     controller_set_sso_url(f.c, URL);
     assert_true(gets_config(&f));
+    json_t *obj = fake_api(&f, "GET", MEMBER, NULL);
+    assert_null(json_object_get(obj, "ssoSession")); /* it is stored, and shown to nobody */
+    json_decref(obj);
     char *next = token(claims_for(&f, "", 7200, ""));
     assert_int_equal(post(&f, next, "refresh", t.nonce, &why), 200);
     free(first);
