@@ -162,8 +162,8 @@ static void end_login(struct controller *c, struct sso_session *s, int64_t now_m
     s->ended = true;
     c->counts.sso_timeouts++;
     m->sent_hash = 0;
-    if (m->authorized && (tx == NULL || revoke_member(c, m->net, m->address, tx, now_ms) != 0 ||
-                          note_add(c, tx, &note, now_ms) != 0)) {
+    if (tx == NULL || (m->authorized && (revoke_member(c, m->net, m->address, tx, now_ms) != 0 ||
+                                         note_add(c, tx, &note, now_ms) != 0))) {
         controller_log(c, LOG_LEVEL_WARN, "controller: out of memory, a login ends unsaid");
         store_tx_free(tx);
         return;
