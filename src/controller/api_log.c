@@ -74,7 +74,9 @@ void api_log(struct call *call)
 void api_member_history(struct call *call, uint64_t nwid, uint64_t address)
 {
     struct log_query query;
-    if (read_query(call, &query)) {
+    if (nwid == 0 || address == 0) { /* a query without one of them is for the log of all */
+        api_empty(call, 404);
+    } else if (read_query(call, &query)) {
         query.nwid = nwid;
         query.member = address;
         answer(call, &query);

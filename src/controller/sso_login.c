@@ -223,6 +223,13 @@ static bool has_listed_group(const json_t *claims, const json_t *allow)
     return false;
 }
 
+/* What a provider says of an address; some say it as a text, some nothing. */
+static bool may_be_verified(const json_t *said)
+{
+    return said == NULL || json_is_true(said) ||
+           (json_is_string(said) && strcmp(json_string_value(said), "true") == 0);
+}
+
 /* CTL-88. An address that its provider has not verified is no address. */
 static bool mode_lets_in(const struct sso_settings *settings, const json_t *claims)
 {
@@ -231,7 +238,7 @@ static bool mode_lets_in(const struct sso_settings *settings, const json_t *clai
         return true;
     }
     if (strcmp(settings->mode, "email") == 0) {
-        return email != NULL && !json_is_false(json_object_get(claims, "email_verified")) &&
+        return email != NULL && may_be_verified(json_object_get(claims, "email_verified")) &&
                listed(settings->allow, email);
     }
     return strcmp(settings->mode, "group") == 0 && has_listed_group(claims, settings->allow);

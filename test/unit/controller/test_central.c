@@ -1333,6 +1333,9 @@ static void test_changes_are_noted(void **state)
     snprintf(path, sizeof(path), "/controller%s/member/" MEMBER "/history", w->net);
     (void)own(w, "GET", path, NULL);
     assert_int_equal(w->f.status, 200);
+    snprintf(body, sizeof(body), "/controller%s/member/0000000000/history", w->net);
+    (void)own(w, "GET", body, NULL); /* nobody's would be everybody's */
+    assert_int_equal(w->f.status, 404);
     good(w, "DELETE", w->net, NULL);
     (void)own(w, "GET", path, NULL);
     assert_int_equal(w->f.status, 404);

@@ -373,6 +373,8 @@ static void test_lists_of_people_and_groups(void **state)
         {"email", "", 403},
         {"email", ",\"email\":\"bob@example.org\"", 403},
         {"email", ",\"email\":\"ann@example.org\",\"email_verified\":false", 403},
+        {"email", ",\"email\":\"ann@example.org\",\"email_verified\":\"false\"", 403},
+        {"email", ",\"email\":\"ann@example.org\",\"email_verified\":\"true\"", 200},
         {"email", ",\"email\":\"ann@example.org\"", 200},
         {"group", ",\"email\":\"ann@example.org\"", 403},
         {"group", ",\"groups\":[\"guests\"]", 403},
