@@ -59,7 +59,7 @@ static enum filter_outcome probe_run(struct probe *p, size_t count)
  * 0 skipped, 1 false, 2 true. */
 static unsigned noted(const struct probe *p, size_t i)
 {
-    return i / 2 < FILTER_LOG_LEN ? p->log.base[i / 2] >> 4 * (i & 1) & 15U : 0;
+    return i / 2 < FILTER_LOG_LEN ? (unsigned)p->log.base[i / 2] >> (4 * (i & 1)) & 15U : 0;
 }
 
 static bool noted_true(unsigned note)
@@ -131,7 +131,7 @@ static void fill_steps(struct probe *p, const struct rule *rules, const uint8_t 
             state = true;
             continue;
         }
-        unsigned note = notes[i / 2] >> 4 * (i & 1) & 15U;
+        unsigned note = (unsigned)notes[i / 2] >> (4 * (i & 1)) & 15U;
         step->is_skipped = note >> 2 == 0;
         step->is_true = noted_true(note);
         if (!step->is_skipped) {
