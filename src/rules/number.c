@@ -18,9 +18,15 @@ static int digit(char c, unsigned base)
     return value < (int)base ? value : -1;
 }
 
-static bool has_hex_prefix(struct rdl_text t)
+/* The base that a number is written in; "0x" in front of it is skipped. */
+static unsigned skip_base(struct rdl_text *t)
 {
-    return t.len > 2 && t.p[0] == '0' && (t.p[1] == 'x' || t.p[1] == 'X');
+    if (t->len > 2 && t->p[0] == '0' && (t->p[1] == 'x' || t->p[1] == 'X')) {
+        t->p += 2;
+        t->len -= 2;
+        return 16;
+    }
+    return 10;
 }
 
 /* Sign at the front, which is skipped. */
@@ -37,12 +43,7 @@ static bool skip_sign(struct rdl_text *t)
 int64_t number_read(struct rdl_text t)
 {
     const int64_t most = INT64_C(1) << NUMBER_MAX_SHIFT;
-    unsigned base = 10;
-    if (has_hex_prefix(t)) {
-        base = 16;
-        t.p += 2;
-        t.len -= 2;
-    }
+    unsigned base = skip_base(&t);
     bool is_minus = skip_sign(&t);
     int64_t value = 0;
     size_t i = 0;
@@ -59,12 +60,7 @@ uint32_t number_read_default(struct rdl_text t)
 {
     const double two32 = 4294967296.0;
     (void)skip_sign(&t);
-    unsigned base = 10;
-    if (has_hex_prefix(t)) {
-        base = 16;
-        t.p += 2;
-        t.len -= 2;
-    }
+    unsigned base = skip_base(&t);
     /* As far as 64 bits go the digits are exact, and rounded once, as the reference does. */
     uint64_t exact = 0;
     double value = 0;
@@ -134,12 +130,7 @@ int64_t number_read_fraction(struct rdl_text t)
 
 bool number_is_none(struct rdl_text t)
 {
-    unsigned base = 10;
-    if (has_hex_prefix(t)) {
-        base = 16;
-        t.p += 2;
-        t.len -= 2;
-    }
+    unsigned base = skip_base(&t);
     (void)skip_sign(&t);
     return t.len == 0 || digit(t.p[0], base) < 0;
 }
@@ -164,12 +155,7 @@ bool number_fraction_is_none(struct rdl_text t)
 bool number_is_whole(struct rdl_text t)
 {
     (void)skip_sign(&t);
-    unsigned base = 10;
-    if (has_hex_prefix(t)) {
-        base = 16;
-        t.p += 2;
-        t.len -= 2;
-    }
+    unsigned base = skip_base(&t);
     size_t i = 0;
     while (i < t.len && digit(t.p[i], base) >= 0) {
         i++;
