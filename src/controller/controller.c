@@ -307,15 +307,10 @@ static void loader_free(struct loader *l)
 static void presume_online(struct controller *c, int64_t now_ms)
 {
     int64_t horizon = controller_wall(c, now_ms) - PRESUMED_ONLINE_MS;
-    struct hmap_node *net_it = NULL;
-    while ((net_it = hmap_each(&c->model.networks, net_it)) != NULL) {
-        struct cnetwork *net = CONTAINER_OF(net_it, struct cnetwork, node);
-        struct hmap_node *it = NULL;
-        while ((it = hmap_each(&net->members, it)) != NULL) {
-            struct cmember *m = CONTAINER_OF(it, struct cmember, node);
-            if (m->seen_ms > horizon) {
-                m->last_request_ms = now_ms - CONTROLLER_REQUEST_GAP_MS - 1;
-            }
+    struct cmember *m = NULL;
+    while ((m = model_next_member(&c->model, m)) != NULL) {
+        if (m->seen_ms > horizon) {
+            m->last_request_ms = now_ms - CONTROLLER_REQUEST_GAP_MS - 1;
         }
     }
 }
@@ -549,16 +544,11 @@ struct controller *controller_new(const struct controller_env *env, const struct
 /* Write what the next start profits from: when members were last seen, the exact time stamp. */
 static void save_last(struct controller *c, int64_t now_ms)
 {
-    struct hmap_node *net_it = NULL;
-    while ((net_it = hmap_each(&c->model.networks, net_it)) != NULL) {
-        struct cnetwork *net = CONTAINER_OF(net_it, struct cnetwork, node);
-        struct hmap_node *it = NULL;
-        while ((it = hmap_each(&net->members, it)) != NULL) {
-            struct cmember *m = CONTAINER_OF(it, struct cmember, node);
-            if (m->authorized && m->last_request_ms != INT64_MIN &&
-                (m->runtime_changed || m->last_request_ms > m->runtime_saved_ms)) {
-                request_save_runtime(c, m, now_ms);
-            }
+    struct cmember *m = NULL;
+    while ((m = model_next_member(&c->model, m)) != NULL) {
+        if (m->authorized && m->last_request_ms != INT64_MIN &&
+            (m->runtime_changed || m->last_request_ms > m->runtime_saved_ms)) {
+            request_save_runtime(c, m, now_ms);
         }
     }
     if (c->last_ts > 0) {

@@ -67,17 +67,12 @@ void expiry_scan(struct controller *c, int64_t now_ms)
 {
     int64_t wall = controller_wall(c, now_ms);
     c->expiry_next_ms = INT64_MAX;
-    struct hmap_node *net_it = NULL;
-    while ((net_it = hmap_each(&c->model.networks, net_it)) != NULL) {
-        struct cnetwork *net = CONTAINER_OF(net_it, struct cnetwork, node);
-        struct hmap_node *it = NULL;
-        while ((it = hmap_each(&net->members, it)) != NULL) {
-            struct cmember *m = CONTAINER_OF(it, struct cmember, node);
-            if (m->authorized && member_access_is_over(m, wall)) {
-                shut_out(c, m, now_ms);
-            }
-            expiry_note(c, m);
+    struct cmember *m = NULL;
+    while ((m = model_next_member(&c->model, m)) != NULL) {
+        if (m->authorized && member_access_is_over(m, wall)) {
+            shut_out(c, m, now_ms);
         }
+        expiry_note(c, m);
     }
 }
 

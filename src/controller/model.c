@@ -147,6 +147,20 @@ struct cmember *network_member(const struct cnetwork *net, uint64_t address)
     return it != NULL ? CONTAINER_OF(it, struct cmember, node) : NULL;
 }
 
+struct cmember *model_next_member(const struct model *model, struct cmember *after)
+{
+    struct hmap_node *it = NULL;
+    struct hmap_node *net_it = NULL;
+    if (after != NULL) {
+        it = hmap_each(&after->net->members, &after->node);
+        net_it = &after->net->node;
+    }
+    while (it == NULL && (net_it = hmap_each(&model->networks, net_it)) != NULL) {
+        it = hmap_each(&CONTAINER_OF(net_it, struct cnetwork, node)->members, NULL);
+    }
+    return it != NULL ? CONTAINER_OF(it, struct cmember, node) : NULL;
+}
+
 int member_new(struct model *model, struct cnetwork *net, uint64_t address, struct cmember **ret)
 {
     struct cmember *m = calloc(1, sizeof(*m));

@@ -235,6 +235,10 @@ void network_drop_grant(struct cnetwork *net, uint64_t user);
 /* The record of an address, borrowed, or NULL. */
 struct cmember *network_member(const struct cnetwork *net, uint64_t address);
 
+/* The first member of all networks (after NULL), the next one; NULL behind the last. None may be
+ * added or removed meanwhile. */
+struct cmember *model_next_member(const struct model *model, struct cmember *after);
+
 /* Add a member with the defaults of spec 04 section 2.8. Returns 0; -ENOMEM. */
 MUST_CHECK int member_new(struct model *model, struct cnetwork *net, uint64_t address,
                           struct cmember **ret);

@@ -373,17 +373,12 @@ static void restore(struct controller *c, struct cmember *m, const json_t *store
 
 void sso_restore(struct controller *c, int64_t now_ms)
 {
-    struct hmap_node *net_it = NULL;
-    while ((net_it = hmap_each(&c->model.networks, net_it)) != NULL) {
-        struct cnetwork *net = CONTAINER_OF(net_it, struct cnetwork, node);
-        struct hmap_node *it = NULL;
-        while ((it = hmap_each(&net->members, it)) != NULL) {
-            struct cmember *m = CONTAINER_OF(it, struct cmember, node);
-            const json_t *stored = json_object_get(m->extra, KEY_SESSION);
-            if (stored != NULL) {
-                restore(c, m, stored, now_ms);
-                (void)json_object_del(m->extra, KEY_SESSION); /* shown to nobody */
-            }
+    struct cmember *m = NULL;
+    while ((m = model_next_member(&c->model, m)) != NULL) {
+        const json_t *stored = json_object_get(m->extra, KEY_SESSION);
+        if (stored != NULL) {
+            restore(c, m, stored, now_ms);
+            (void)json_object_del(m->extra, KEY_SESSION); /* shown to nobody */
         }
     }
 }
