@@ -1,16 +1,14 @@
 /* Loads libpq, the client library of PostgreSQL, at run time. */
 #include "controller/pq_lib.h"
 
+#include "controller/db_lib.h"
+
 #include <dlfcn.h>
 #include <errno.h>
 #include <stddef.h>
 #include <stdio.h>
-#include <string.h>
 
-static const struct {
-    const char *name;
-    size_t offset; /* of the function pointer in struct pq_lib */
-} symbols[] = {
+static const struct db_symbol symbols[] = {
     {"PQconnectStartParams", offsetof(struct pq_lib, connectStartParams)},
     {"PQconnectPoll", offsetof(struct pq_lib, connectPoll)},
     {"PQfinish", offsetof(struct pq_lib, finish)},
@@ -39,24 +37,18 @@ static const struct {
 
 int pq_lib_load(struct pq_lib *ret, char *why, size_t cap)
 {
-    struct pq_lib lib = {.handle = dlopen("libpq.so.5", RTLD_NOW | RTLD_LOCAL)};
-    if (lib.handle == NULL) {
+    struct pq_lib lib = {.handle = NULL};
+    const char *lacks = NULL;
+    int error = db_lib_open("libpq.so.5", symbols, COUNT_OF(symbols), &lib, &lib.handle, &lacks);
+    if (error == 0) {
+        *ret = lib;
+    } else if (lacks != NULL) { /* pipelines came with version 14 */
+        (void)snprintf(why, cap, "libpq.so.5 lacks %s: version 14 or later is needed", lacks);
+    } else {
         (void)snprintf(why, cap, "the PostgreSQL client library libpq.so.5 cannot be loaded: %s",
                        dlerror());
-        return -ENOENT;
     }
-    for (size_t i = 0; i < COUNT_OF(symbols); i++) {
-        void *fn = dlsym(lib.handle, symbols[i].name);
-        if (fn == NULL) { /* pipelines came with version 14 */
-            (void)snprintf(why, cap, "libpq.so.5 lacks %s: version 14 or later is needed",
-                           symbols[i].name);
-            dlclose(lib.handle);
-            return -ENOENT;
-        }
-        memcpy((char *)&lib + symbols[i].offset, &fn, sizeof(fn));
-    }
-    *ret = lib;
-    return 0;
+    return error;
 }
 
 void pq_lib_unload(struct pq_lib *lib)

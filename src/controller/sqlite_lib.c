@@ -1,16 +1,14 @@
 /* Loads the SQLite library at run time. */
 #include "controller/sqlite_lib.h"
 
+#include "controller/db_lib.h"
+
 #include <dlfcn.h>
 #include <errno.h>
 #include <stddef.h>
 #include <stdio.h>
-#include <string.h>
 
-static const struct {
-    const char *name;
-    size_t offset; /* of the function pointer in struct sqlite_lib */
-} symbols[] = {
+static const struct db_symbol symbols[] = {
     {"sqlite3_open_v2", offsetof(struct sqlite_lib, open_v2)},
     {"sqlite3_close_v2", offsetof(struct sqlite_lib, close_v2)},
     {"sqlite3_exec", offsetof(struct sqlite_lib, exec)},
@@ -31,23 +29,19 @@ static const struct {
 
 int sqlite_lib_load(struct sqlite_lib *ret, char *why, size_t cap)
 {
-    struct sqlite_lib lib = {.handle = dlopen("libsqlite3.so.0", RTLD_NOW | RTLD_LOCAL)};
-    if (lib.handle == NULL) {
+    struct sqlite_lib lib = {.handle = NULL};
+    const char *lacks = NULL;
+    int error =
+        db_lib_open("libsqlite3.so.0", symbols, COUNT_OF(symbols), &lib, &lib.handle, &lacks);
+    if (error == 0) {
+        *ret = lib;
+    } else if (lacks != NULL) {
+        (void)snprintf(why, cap, "the SQLite library lacks %s", lacks);
+    } else {
         (void)snprintf(why, cap, "the SQLite library libsqlite3.so.0 cannot be loaded: %s",
                        dlerror());
-        return -ENOENT;
     }
-    for (size_t i = 0; i < COUNT_OF(symbols); i++) {
-        void *fn = dlsym(lib.handle, symbols[i].name);
-        if (fn == NULL) {
-            (void)snprintf(why, cap, "the SQLite library lacks %s", symbols[i].name);
-            dlclose(lib.handle);
-            return -ENOENT;
-        }
-        memcpy((char *)&lib + symbols[i].offset, &fn, sizeof(fn));
-    }
-    *ret = lib;
-    return 0;
+    return error;
 }
 
 void sqlite_lib_unload(struct sqlite_lib *lib)
